@@ -1,0 +1,153 @@
+package reports
+
+import "time"
+
+// APIVersion and Kind name the form of a Report in its file. A later form that an old reader would misread gets
+// another version; added fields don't.
+const (
+	APIVersion = "parley.dev/v1"
+	Kind       = "ConformanceReport"
+)
+
+// Outcome is what became of one requirement.
+type Outcome string
+
+// The five outcomes. Only Passed ever reads as passed.
+const (
+	// Passed: what must hold was seen to hold.
+	Passed Outcome = "passed"
+	// Failed: it was seen not to hold.
+	Failed Outcome = "failed"
+	// Skipped: not run, by the user's choice.
+	Skipped Outcome = "skipped"
+	// Unsupported: the cluster lacks what the requirement rests on; the reason says what was probed.
+	Unsupported Outcome = "unsupported"
+	// Errored: could not be judged, for example because a fixture did not start or a right is missing.
+	Errored Outcome = "error"
+)
+
+// The levels of a requirement, in the words of RFC 2119.
+const (
+	Must     = "MUST"
+	Should   = "SHOULD"
+	Optional = "OPTIONAL"
+)
+
+// ProofState is what became of a requirement's negative control.
+type ProofState string
+
+// The states of a proof.
+const (
+	// Proved: under the control the requirement went red for the expected reason, and green again without it.
+	Proved ProofState = "proved"
+	// Unproved: no injection point acted on this cluster; the reason says which were tried.
+	Unproved ProofState = "unproved"
+	// Refuted: the control acted and the requirement stayed green, or went red for another reason.
+	Refuted ProofState = "refuted"
+	// ProofNotRun: the proof was asked for but not begun; the reason says why.
+	ProofNotRun ProofState = "not run"
+)
+
+// Report is all that one run found out.
+type Report struct {
+	// APIVersion and Kind are the constants of the same names.
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// Run is the run's ID, which is also in the name of all that the run made.
+	Run string `json:"run"`
+	// Host is the machine that the run was started on; "" where it isn't known.
+	Host string `json:"host,omitempty"`
+	// Started and Ended are the wall-clock bounds of the whole run, its setup and cleanup included.
+	Started time.Time `json:"started,omitzero"`
+	Ended   time.Time `json:"ended,omitzero"`
+	// Interrupted says in a sentence why the run ended before all was judged; "" when it went to its end.
+	Interrupted string `json:"interrupted,omitempty"`
+	// Clusters are the clusters that were judged, in the order in which they were taken up.
+	Clusters []Cluster `json:"clusters,omitempty"`
+}
+
+// New returns the empty report of a run.
+func New(run string, started time.Time) *Report {
+	return &Report{APIVersion: APIVersion, Kind: Kind, Run: run, Started: started}
+}
+
+// Cluster is what was found out about one cluster.
+type Cluster struct {
+	Name string `json:"name"`
+	// Facts say which cluster this is: Kubernetes version, runtime, CNI, proxy mode, families, nodes.
+	Facts []Fact `json:"facts,omitempty"`
+	// Results are in the order in which the writers show them; the results of one chapter need not stand together.
+	Results []Result `json:"results,omitempty"`
+}
+
+// Fact is one thing that is known of a cluster.
+type Fact struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Result is the verdict on one requirement in one cluster.
+type Result struct {
+	// ID is stable and names its chapter: "pod/no-nat-cross-node".
+	ID      string `json:"id"`
+	Title   string `json:"title,omitempty"`
+	Chapter string `json:"chapter"`
+	// Level is Must, Should or Optional.
+	Level   string  `json:"level"`
+	Clause  Clause  `json:"clause,omitzero"`
+	Outcome Outcome `json:"outcome"`
+	// Reason is the sentence that says why it failed, was skipped, is unsupported or could not be judged.
+	Reason string `json:"reason,omitempty"`
+	// Failure is the observation behind a failed requirement; nil otherwise, or where there is only a reason.
+	Failure *Failure `json:"failure,omitempty"`
+	// Warning marks a failure that is shown but leaves the exit code alone: see MarkWarnings.
+	Warning bool `json:"warning,omitempty"`
+	// Started and Took are of the check alone, not of its proof.
+	Started time.Time     `json:"started,omitzero"`
+	Took    time.Duration `json:"took,omitzero"`
+	// Verdicts are the outcomes per address family, where the requirement is judged per family.
+	Verdicts []Verdict `json:"verdicts,omitempty"`
+	// Proof is nil where no proof was asked for.
+	Proof *Proof `json:"proof,omitempty"`
+	// Notes are sentences on what was seen and is reported, not judged.
+	Notes []string `json:"notes,omitempty"`
+	// Measured are the times that the check took note of.
+	Measured []Measurement `json:"measured,omitempty"`
+}
+
+// Clause is the place in a specification that a requirement comes from.
+type Clause struct {
+	URL string `json:"url,omitempty"`
+	// Text says in Parley's words what the clause says.
+	Text string `json:"text,omitempty"`
+}
+
+// Verdict is the outcome of a requirement over one address family.
+type Verdict struct {
+	// Family is "IPv4" or "IPv6".
+	Family  string  `json:"family"`
+	Outcome Outcome `json:"outcome"`
+	Reason  string  `json:"reason,omitempty"`
+}
+
+// Measurement is a time that was measured, and the bound it was held against (0: none).
+type Measurement struct {
+	Name  string        `json:"name"`
+	Took  time.Duration `json:"took"`
+	Bound time.Duration `json:"bound,omitzero"`
+}
+
+// Proof is how a requirement was shown to be able to fail.
+type Proof struct {
+	State ProofState `json:"state"`
+	// How is the control: "variant: two pods", "fault: drop udp on lo".
+	How string `json:"how,omitempty"`
+	// Point is the injection point that acted: fixture, agent, pod netns, veth or node.
+	Point string `json:"point,omitempty"`
+	// Red is the sentence that the requirement went red with.
+	Red string `json:"red,omitempty"`
+	// Reason says why the state is not Proved.
+	Reason string `json:"reason,omitempty"`
+	// Took is the time of the whole proof: green, control, red, lifted, green.
+	Took time.Duration `json:"took,omitzero"`
+}

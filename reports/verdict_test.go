@@ -1,0 +1,90 @@
+package reports
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestExitCode(t *testing.T) {
+	must := func(o Outcome) Result { return Result{Level: Must, Outcome: o} }
+	should := func(o Outcome) Result { return Result{Level: Should, Outcome: o} }
+	refuted := Result{Level: Optional, Outcome: Passed, Proof: &Proof{State: Refuted}}
+	unproved := Result{Level: Must, Outcome: Passed, Proof: &Proof{State: Unproved}}
+	for _, c := range []struct {
+		name         string
+		interrupted  string
+		results      []Result
+		want, strict int
+	}{
+		{"all passed", "", []Result{must(Passed), should(Passed)}, 0, 0},
+		{"a MUST failed", "", []Result{must(Passed), must(Failed)}, 1, 1},
+		{"a SHOULD failed", "", []Result{must(Passed), should(Failed)}, 0, 1},
+		{"only a SHOULD, failed", "", []Result{should(Failed)}, 0, 1},
+		{"an OPTIONAL failed", "", []Result{must(Passed), {Level: Optional, Outcome: Failed}}, 0, 1},
+		{"an unknown level failed", "", []Result{{Level: "must?", Outcome: Failed}}, 1, 1},
+		{"refuted", "", []Result{must(Passed), refuted}, 1, 1},
+		{"unproved", "", []Result{unproved}, 0, 0},
+		{"skipped and unsupported beside passed", "", []Result{must(Passed), must(Skipped), must(Unsupported)}, 0, 0},
+		{"not judged", "", []Result{must(Passed), must(Errored)}, 2, 2},
+		{"an unknown outcome", "", []Result{must(Passed), must("fine")}, 2, 2},
+		{"a failure goes before what was not judged", "", []Result{must(Errored), must(Failed)}, 1, 1},
+		{"nothing but skipped", "", []Result{must(Skipped)}, 2, 2},
+		{"nothing but unsupported", "", []Result{must(Unsupported)}, 2, 2},
+		{"nothing", "", nil, 2, 2},
+		{"interrupted", "by a signal", []Result{must(Passed)}, 2, 2},
+		{"interrupted after a failure", "by a signal", []Result{must(Failed)}, 1, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := New("x", time.Time{})
+			r.Interrupted = c.interrupted
+			r.Clusters = []Cluster{{Name: "a"}, {Name: "b", Results: c.results}}
+			require.Equal(t, c.want, r.ExitCode(false))
+			require.Equal(t, c.strict, r.ExitCode(true), "strict")
+		})
+	}
+}
+
+func TestMarkWarnings(t *testing.T) {
+	r := &Report{Clusters: []Cluster{{Results: []Result{
+		{Level: Should, Outcome: Failed}, {Level: Must, Outcome: Failed}, {Level: Should, Outcome: Passed, Warning: true}}}}}
+	marks := func(strict bool) (m []bool) {
+		r.MarkWarnings(strict)
+		for _, res := range r.Clusters[0].Results {
+			m = append(m, res.Warning)
+		}
+		return m
+	}
+	require.Equal(t, []bool{true, false, false}, marks(false))
+	require.Equal(t, []bool{false, false, false}, marks(true))
+}
+
+func TestSummaryCounts(t *testing.T) {
+	s := exampleReport().Summary()
+	require.Equal(t, Counts{Passed: 3, Failed: 1, Warnings: 1, Skipped: 2, Unsupported: 1, Errors: 1}, s.Counts)
+	require.Equal(t, 7, s.Asked())
+	require.Equal(t, ProofCounts{Asked: 4, Proved: 1, Unproved: 1, Refuted: 1, NotRun: 1}, s.Proofs)
+	var names []string
+	for _, c := range s.Chapters {
+		names = append(names, c.Chapter)
+	}
+	require.Equal(t, []string{"pod", "container", "dns", "service"}, names)
+}
+
+func TestSummaryText(t *testing.T) {
+	plain := func(r *Report) []byte {
+		return written(t, func(w io.Writer, r *Report) error { return WriteSummary(w, r, false) }, r)
+	}
+	golden(t, "summary.txt", plain(exampleReport()))
+
+	none := New("1a-2b", began)
+	none.Interrupted = "the CNI configuration of node worker is missing"
+	none.Clusters = []Cluster{{Name: "kind-parley"}}
+	golden(t, "summary-interrupted.txt", plain(none))
+
+	colored := written(t, func(w io.Writer, r *Report) error { return WriteSummary(w, r, true) }, exampleReport())
+	require.Contains(t, string(colored), "\x1b[31mFAILED pod/no-nat-cross-node")
+	require.NotContains(t, string(plain(exampleReport())), "\x1b")
+}
