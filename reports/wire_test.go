@@ -2,6 +2,7 @@ package reports
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -32,6 +33,10 @@ func TestReportSurvivesItsFile(t *testing.T) {
 }
 
 func TestReadReportRefuses(t *testing.T) {
+	var aliases string
+	for c := 'b'; c < 'k'; c++ {
+		aliases += fmt.Sprintf("%c: &%c [%s]\n", c, c, strings.Repeat(fmt.Sprintf("*%c,", c-1), 9))
+	}
 	head := `{"apiVersion":"parley.dev/v1","kind":"ConformanceReport","clusters":[{"name":"c","results":[`
 	for _, c := range []struct{ name, in, want string }{
 		{"nothing", "", `it is "" of ""`},
@@ -45,6 +50,7 @@ func TestReadReportRefuses(t *testing.T) {
 		{"proof", head + `{"id":"a","level":"MUST","outcome":"passed","proof":{"state":"x"}}]}]}`, `unknown state of proof "x"`},
 		{"verdict", head + `{"id":"a","level":"MUST","outcome":"passed","verdicts":[{"family":"IPv6"}]}]}]}`, `unknown outcome "" over IPv6`},
 		{"twice", head + `{"id":"a","level":"MUST","outcome":"passed"},{"id":"a","level":"MUST","outcome":"failed"}]}]}`, "there twice"},
+		{"aliases that grow without end", "a: &a [x,x,x,x,x,x,x,x,x]\n" + aliases, "neither JSON nor YAML"},
 		{"a time without a unit", head + `{"id":"a","level":"MUST","outcome":"passed","took":"5"}]}]}`, "missing unit"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -67,6 +73,8 @@ func (blanks) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// FuzzReadReport: what is read survives being written and read again, and every writer takes it. Its seeds are large:
+// fuzz it with -fuzzminimizetime 20x, or a minute goes by on making each smaller.
 func FuzzReadReport(f *testing.F) {
 	for _, write := range []func(io.Writer, *Report) error{WriteJSON, WriteYAML} {
 		var b bytes.Buffer
