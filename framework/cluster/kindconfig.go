@@ -1,0 +1,118 @@
+package cluster
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"k8s.io/apimachinery/pkg/util/version"
+	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
+	"sigs.k8s.io/yaml"
+
+	"github.com/parley-k8s/parley/manifests"
+)
+
+// kind's own defaults, named since the nodes' network must know them.
+const (
+	podSubnet4, podSubnet6         = "10.244.0.0/16", "fd00:10:244::/56"
+	serviceSubnet4, serviceSubnet6 = "10.96.0.0/16", "fd00:10:96::/112"
+)
+
+// inNode is where a node finds the run's files (nodeFiles).
+const inNode = "/kind/parley"
+
+// plan is what decides a cluster's kind configuration.
+type plan struct {
+	Name              string
+	Image             Image
+	Workers           int
+	ProxyMode, Family string
+	CgroupV1          bool
+	// SysResource says whether nodes get CAP_SYS_RESOURCE.
+	SysResource bool
+	// NodeFiles is the folder that nodes see as inNode; "" where there is no resolver.
+	NodeFiles string
+}
+
+// kindConfig is manifests/kind/cluster.yaml as the plan asks, with the patches that the host needs.
+func kindConfig(p plan) (*v1alpha4.Cluster, error) {
+	raw, err := manifests.Kind.ReadFile("kind/cluster.yaml")
+	if err != nil {
+		return nil, err
+	}
+	var cfg v1alpha4.Cluster
+	if err := yaml.UnmarshalStrict(raw, &cfg); err != nil {
+		return nil, fmt.Errorf("reading kind/cluster.yaml: %w", err)
+	}
+	cfg.Name = p.Name
+	cfg.Nodes = []v1alpha4.Node{{Role: v1alpha4.ControlPlaneRole, Image: p.Image.Ref}}
+	for range p.Workers {
+		cfg.Nodes = append(cfg.Nodes, v1alpha4.Node{Role: v1alpha4.WorkerRole, Image: p.Image.Ref})
+	}
+	net := &cfg.Networking
+	if p.ProxyMode != "" {
+		net.KubeProxyMode = v1alpha4.ProxyMode(p.ProxyMode)
+	}
+	switch p.Family {
+	case "", "ipv4":
+		net.PodSubnet, net.ServiceSubnet = podSubnet4, serviceSubnet4
+	case "ipv6":
+		net.PodSubnet, net.ServiceSubnet = podSubnet6, serviceSubnet6
+	case "dual":
+		net.PodSubnet, net.ServiceSubnet = podSubnet4+","+podSubnet6, serviceSubnet4+","+serviceSubnet6
+	default:
+		return nil, fmt.Errorf("%q is no IP family: choose ipv4, ipv6 or dual", p.Family)
+	}
+	if p.Family != "" {
+		net.IPFamily = v1alpha4.ClusterIPFamily(p.Family)
+	}
+	net.DisableDefaultCNI = p.Image.Offline
+	if err := patch(&cfg, p); err != nil {
+		return nil, err
+	}
+	return &cfg, nil
+}
+
+// patch adds the patches that the host, and the run's resolver, need.
+func patch(cfg *v1alpha4.Cluster, p plan) error {
+	for _, one := range []struct {
+		file string
+		to   *[]string
+		when bool
+	}{
+		{"kubelet-cgroup-v1.yaml", &cfg.KubeadmConfigPatches, p.CgroupV1 && knowsFailCgroupV1(p.Image.Kubernetes)},
+		{"kubelet-no-sys-resource.yaml", &cfg.KubeadmConfigPatches, !p.SysResource},
+		// The offline image was built for this host and needs no patch, which costs a restart of containerd.
+		{"containerd-no-sys-resource.toml", &cfg.ContainerdConfigPatches, !p.SysResource && !p.Image.Offline},
+		{"kubelet-resolver.yaml", &cfg.KubeadmConfigPatches, p.NodeFiles != ""},
+	} {
+		if !one.when {
+			continue
+		}
+		text, err := manifests.Kind.ReadFile("kind/" + one.file)
+		if err != nil {
+			return err
+		}
+		*one.to = append(*one.to, string(text))
+	}
+	if p.NodeFiles == "" {
+		return nil
+	}
+	for i := range cfg.Nodes {
+		cfg.Nodes[i].ExtraMounts = []v1alpha4.Mount{
+			{HostPath: p.NodeFiles, ContainerPath: inNode, Readonly: true},
+			{
+				HostPath:      filepath.Join(p.NodeFiles, controlPlaneNameUnit),
+				ContainerPath: "/etc/systemd/system/kubelet.service.d/20-" + controlPlaneNameUnit,
+				Readonly:      true,
+			},
+		}
+	}
+	return nil
+}
+
+// knowsFailCgroupV1 says whether a kubelet must be told that cgroup v1 is meant: from 1.35 on it refuses else.
+// An unknown version counts as new.
+func knowsFailCgroupV1(kubernetes string) bool {
+	v, err := version.ParseGeneric(kubernetes)
+	return err != nil || v.AtLeast(version.MajorMinor(1, 35))
+}

@@ -1,0 +1,187 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/parley-k8s/parley/framework/until"
+	"github.com/parley-k8s/parley/manifests"
+)
+
+// nodeNet is what the network of a node rests on.
+type nodeNet struct {
+	Name     string
+	IPs      []netip.Addr   // its InternalIPs
+	PodCIDRs []netip.Prefix // of its pods
+}
+
+// layNetwork gives the nodes a network where their image brings none: each node's pods on veths of their own
+// with addresses of the node's podCIDRs, routes to the other nodes' podCIDRs, and no NAT between them. It
+// begins as soon as the API server answers, follows the nodes as they join, and ends when the last has joined.
+func (c *Cluster) layNetwork(ctx context.Context) error {
+	follower := &Cluster{}
+	// The deadline is ctx's own. Each attempt costs several engine commands, on cores that boot nodes.
+	_, err := until.Settled(ctx, until.Policy{Within: kindTimeout, Every: time.Second}, func(context.Context) error {
+		raw, err := c.kind.KubeConfig(c.name, false)
+		if err != nil {
+			return err
+		}
+		config, err := clientcmd.RESTConfigFromKubeConfig([]byte(raw))
+		if err != nil {
+			return err
+		}
+		return follower.use(config)
+	})
+	if err != nil {
+		return fmt.Errorf("reading the control plane's kubeconfig: %w", err)
+	}
+	laid := map[string]nodeNet{}
+	err = follow(ctx, listNodes(follower.client), func(seen map[string]*corev1.Node) error {
+		known := map[string]nodeNet{}
+		for name, node := range seen {
+			if n, ok := netOf(node); ok {
+				known[name] = n
+			}
+		}
+		if len(known) > len(laid) {
+			if err := c.configureNodes(ctx, known); err != nil {
+				return err
+			}
+			laid = known
+		}
+		if want := c.spec.Workers + 1; len(laid) < want {
+			return notYet("%d of %d nodes have their pods' addresses", len(laid), want)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("laying the nodes' network: %w", err)
+	}
+	return nil
+}
+
+// netOf reads a node; ok is false while it has no addresses or no podCIDRs yet.
+func netOf(node *corev1.Node) (n nodeNet, ok bool) {
+	n.Name = node.Name
+	for _, a := range node.Status.Addresses {
+		if a.Type != corev1.NodeInternalIP {
+			continue
+		}
+		if ip, err := netip.ParseAddr(a.Address); err == nil {
+			n.IPs = append(n.IPs, ip)
+		}
+	}
+	for _, s := range node.Spec.PodCIDRs {
+		if p, err := netip.ParsePrefix(s); err == nil {
+			n.PodCIDRs = append(n.PodCIDRs, p)
+		}
+	}
+	return n, len(n.IPs) > 0 && len(n.PodCIDRs) > 0
+}
+
+// configureNodes writes to every node that is known what it has to know of all of them.
+func (c *Cluster) configureNodes(ctx context.Context, known map[string]nodeNet) error {
+	all := slices.SortedFunc(maps.Values(known), func(a, b nodeNet) int { return strings.Compare(a.Name, b.Name) })
+	group, ctx := errgroup.WithContext(ctx)
+	for _, self := range all {
+		group.Go(func() error {
+			script, err := nodeScript(self, all)
+			if err != nil {
+				return err
+			}
+			cmd := c.spec.Engine.Command(ctx, "exec", "-i", self.Name, "sh", "-e", "-s")
+			cmd.Stdin = strings.NewReader(script)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				return fmt.Errorf("configuring the network of node %s: %w: %s", self.Name, err, bytes.TrimSpace(out))
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// nodeScript is the shell script that configures a node: routes and masquerading first, so that they are there
+// when the configuration makes the node ready.
+func nodeScript(self nodeNet, all []nodeNet) (string, error) {
+	var b strings.Builder
+	var pods, nodes []string
+	for _, n := range all {
+		for _, ip := range n.IPs {
+			nodes = append(nodes, ip.String())
+		}
+		if n.Name == self.Name {
+			continue
+		}
+		for _, cidr := range n.PodCIDRs {
+			for _, ip := range n.IPs {
+				if ip.Is4() == cidr.Addr().Is4() {
+					fmt.Fprintf(&b, "ip route replace %s via %s\n", cidr, ip)
+				}
+			}
+		}
+	}
+	pods = append(pods, podSubnet4, podSubnet6)
+	masquerade, err := render("cni/masquerade.nft", map[string]string{
+		"Pods4": family(pods, false), "Pods6": family(pods, true),
+		"Nodes4": family(nodes, false), "Nodes6": family(nodes, true),
+	})
+	if err != nil {
+		return "", err
+	}
+	conflist, err := conflist(self)
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprintf(&b, "nft -f - <<'END'\n%sEND\n", masquerade)
+	// Moved into place whole: the runtime reads the folder on every change.
+	fmt.Fprintf(&b, "mkdir -p /etc/cni/net.d\ncat > /etc/cni/.10-parley <<'END'\n%sEND\nmv /etc/cni/.10-parley /etc/cni/net.d/10-parley.conflist\n", conflist)
+	return b.String(), nil
+}
+
+// conflist is the node's CNI configuration.
+func conflist(self nodeNet) (string, error) {
+	var ranges, defaults []string
+	for _, cidr := range self.PodCIDRs {
+		ranges = append(ranges, cidr.String())
+		if cidr.Addr().Is4() {
+			defaults = append(defaults, "0.0.0.0/0")
+		} else {
+			defaults = append(defaults, "::/0")
+		}
+	}
+	return render("cni/10-parley.conflist", map[string][]string{"Ranges": ranges, "Defaults": defaults})
+}
+
+func render(file string, data any) (string, error) {
+	t, err := template.ParseFS(manifests.CNI, file)
+	if err != nil {
+		return "", fmt.Errorf("reading %s: %w", file, err)
+	}
+	var b strings.Builder
+	if err := t.Execute(&b, data); err != nil {
+		return "", fmt.Errorf("filling in %s: %w", file, err)
+	}
+	return b.String(), nil
+}
+
+// family joins the addresses or subnets of one family as nftables lists them.
+func family(all []string, six bool) string {
+	var of []string
+	for _, a := range all {
+		if strings.Contains(a, ":") == six {
+			of = append(of, a)
+		}
+	}
+	return strings.Join(of, ", ")
+}

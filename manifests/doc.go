@@ -1,0 +1,19 @@
+// Package manifests carries the YAML and the configuration files that the lab is made from: each reads, and
+// applies, without Parley.
+//
+// kind/ holds the kind configuration and the kubeadm patches that some hosts need; cni/ the network of a
+// node that comes without one.
+package manifests
+
+import "embed"
+
+// Kind holds kind/: cluster.yaml is a whole configuration for `kind create cluster --config`; the files
+// named kubelet-*.yaml are kubeadm patches, containerd-*.toml are containerd's.
+//
+//go:embed kind
+var Kind embed.FS
+
+// CNI holds cni/: what a node gets when its image brings no network.
+//
+//go:embed cni
+var CNI embed.FS
