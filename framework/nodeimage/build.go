@@ -1,0 +1,238 @@
+package nodeimage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/parley-k8s/parley/framework/engine"
+)
+
+// buildTimeout bounds a whole build, and the wait for another one: a cold one takes 10 to 15 minutes on two cores.
+const buildTimeout = time.Hour
+
+// Step is what a build tells of its progress: once when a component is begun, from time to time while it goes on,
+// and once when it is done.
+type Step struct {
+	N, Of     int // the component's number, from 1, of how many; 0 while another run's build is waited for
+	Component string
+	Detail    string // what is going on in it, such as the package that is compiled; may be ""
+	Done      bool
+	Took      time.Duration // so far, or in all when done; what is made beside others counts from when it is waited for
+	Cached    bool          // nothing had to be made
+}
+
+// tell is how often a component that takes long is heard of.
+const tell = 5 * time.Second
+
+// builder is one build.
+type builder struct {
+	cache     *cache
+	dir       string // scratch
+	goVersion string
+	progress  func(Step)
+}
+
+// parts are what the image is put together from: folders of binaries by component, and the Debian base's.
+type parts struct {
+	bin  map[string]string
+	base string
+}
+
+// Build makes the offline node image in the engine's own store, or finds it there, and returns its name. cached says
+// that nothing had to be made. Two builds at once don't collide: the second waits, and takes the first's.
+// A build that is interrupted leaves no image; what components it had made stay in the cache.
+func Build(ctx context.Context, e *engine.Engine, progress func(Step)) (ref string, cached bool, err error) {
+	hash, err := Hash()
+	if err != nil {
+		return "", false, err
+	}
+	ref = Repository + ":" + hash
+	if present(ctx, e, ref) {
+		used(hash)
+		return ref, true, nil
+	}
+	if err := mayBuild(); err != nil {
+		return "", false, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, buildTimeout, fmt.Errorf("the node image was not built within %s", buildTimeout))
+	defer cancel()
+	c, err := openCache()
+	if err != nil {
+		return "", false, err
+	}
+	unlock, err := c.lock(ctx, func() { progress(Step{Component: "waiting for another run that builds the node image"}) })
+	if err != nil {
+		return "", false, err
+	}
+	defer unlock()
+	if present(ctx, e, ref) {
+		return ref, true, nil
+	}
+	b := &builder{cache: c, progress: progress}
+	if b.goVersion, err = goVersion(); err != nil {
+		return "", false, err
+	}
+	if b.dir, err = c.scratch(); err != nil {
+		return "", false, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	if err := b.build(ctx, e, ref); err != nil {
+		return "", false, fmt.Errorf("building the node image: %w", err)
+	}
+	used(hash)
+	c.prune(time.Now())
+	c.pruneImages(ctx, e)
+	return ref, false, nil
+}
+
+// build runs the steps in order.
+func (b *builder) build(ctx context.Context, e *engine.Engine, ref string) error {
+	p := parts{bin: map[string]string{}}
+	var archive, store string
+	// The Debian base waits for the disk and the network, the compilers for the processor: so the base is begun at
+	// once beside them, and waited for after them. Where it fails, they end too.
+	ctx, cancel := context.WithCancelCause(ctx)
+	debian := &step{component: "Debian " + suite}
+	made := make(chan struct{})
+	go func() {
+		defer close(made)
+		var err error
+		if p.base, err = b.base(ctx, debian); err != nil {
+			cancel(fmt.Errorf("%s: %w", debian.component, err))
+		}
+	}()
+	defer func() {
+		cancel(nil)
+		<-made
+	}()
+	debian.run = func(*step) error {
+		<-made
+		return context.Cause(ctx)
+	}
+
+	var steps []*step
+	for _, c := range components {
+		m, err := readModule(c.name, c.path)
+		if err != nil {
+			return err
+		}
+		steps = append(steps, &step{component: c.name + " " + m.version, run: func(s *step) (err error) {
+			p.bin[c.name], err = b.binaries(ctx, c, s)
+			return err
+		}})
+	}
+	steps = append(steps,
+		&step{component: "pause", run: func(s *step) (err error) {
+			p.bin["pause"], err = b.pause(ctx, s)
+			return err
+		}},
+		debian,
+		&step{component: "component images", run: func(s *step) (err error) {
+			if archive, err = b.componentImages(ctx, p); err != nil {
+				return err
+			}
+			store, err = b.store(ctx, p, archive)
+			return err
+		}},
+		&step{component: "node image", run: func(s *step) error {
+			img, err := b.nodeImage(ctx, p, store)
+			if err != nil {
+				return err
+			}
+			tag, err := name.NewTag(ref)
+			if err != nil {
+				return err
+			}
+			file := filepath.Join(b.dir, "node.tar")
+			if err := tarball.WriteToFile(file, tag, img); err != nil {
+				return fmt.Errorf("writing the node image: %w", err)
+			}
+			s.detail("loading it into " + e.Name)
+			_, err = e.Output(ctx, "load", "-i", file)
+			return err
+		}},
+	)
+	for i, s := range steps {
+		s.place(i+1, len(steps))
+		if err := s.do(b.progress); err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				return cause // what this step's error only follows from
+			}
+			return fmt.Errorf("%s: %w", s.component, err)
+		}
+	}
+	return nil
+}
+
+// folder makes a folder of the build.
+func (b *builder) folder(name string) (string, error) {
+	dir := filepath.Join(b.dir, name)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return "", fmt.Errorf("making a folder for the build: %w", err)
+	}
+	return dir, nil
+}
+
+// step is one component being made.
+type step struct {
+	component string
+	run       func(*step) error
+
+	mu    sync.Mutex
+	state Step
+}
+
+func (s *step) place(n, of int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.N, s.state.Of, s.state.Component = n, of, s.component
+}
+
+func (s *step) detail(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.Detail = strings.TrimSpace(text)
+}
+
+func (s *step) cached() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.Cached = true
+}
+
+// do runs the step and tells how it goes; progress is never called twice at once.
+func (s *step) do(progress func(Step)) error {
+	begun := time.Now()
+	now := func(done bool) Step {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		state := s.state
+		state.Done, state.Took = done, time.Since(begun)
+		return state
+	}
+	progress(now(false))
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(s) }()
+	ticker := time.NewTicker(tell)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			progress(now(false))
+		case err := <-ended:
+			if err == nil {
+				progress(now(true))
+			}
+			return err
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package nodeimage
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/parley-k8s/parley/framework/engine"
+)
+
+// keepImages is how many offline images are kept in the engine, the latest used: each takes about 1 GB, and every
+// change of an input makes another.
+const keepImages = 3
+
+// used notes that an image was asked for now. It only tells pruneImages which to keep: that it can't be noted
+// stops nothing.
+func used(hash string) {
+	c, err := openCache()
+	if err != nil {
+		return
+	}
+	mark := filepath.Join(c.marks(), hash)
+	if os.MkdirAll(c.marks(), 0o755) == nil {
+		_ = os.WriteFile(mark, nil, 0o644)
+		now := time.Now()
+		_ = os.Chtimes(mark, now, now)
+	}
+}
+
+// marks is the folder with a file for each image, whose time says when it was last used.
+func (c *cache) marks() string { return filepath.Join(c.dir, "images") }
+
+// pruneImages removes the offline images that were used longest ago. One that a container uses stays: the engine
+// refuses to remove it.
+func (c *cache) pruneImages(ctx context.Context, e *engine.Engine) {
+	for _, hash := range c.stale() {
+		ref := Repository + ":" + hash
+		if present(ctx, e, ref) {
+			if _, err := e.Output(ctx, "image", "rm", ref); err != nil {
+				continue
+			}
+		}
+		_ = os.Remove(filepath.Join(c.marks(), hash))
+	}
+}
+
+// stale are the images to remove.
+func (c *cache) stale() []string {
+	list, _ := os.ReadDir(c.marks())
+	type mark struct {
+		hash string
+		at   time.Time
+	}
+	var marks []mark
+	for _, f := range list {
+		if info, err := f.Info(); err == nil {
+			marks = append(marks, mark{f.Name(), info.ModTime()})
+		}
+	}
+	slices.SortFunc(marks, func(a, b mark) int { return cmp.Or(b.at.Compare(a.at), cmp.Compare(a.hash, b.hash)) })
+	var stale []string
+	for _, m := range marks[min(keepImages, len(marks)):] {
+		stale = append(stale, m.hash)
+	}
+	return stale
+}

@@ -1,0 +1,73 @@
+package nodeimage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/parley-k8s/parley/framework/until"
+)
+
+// storeTimeout bounds how long containerd may take to answer while the image is built.
+const storeTimeout = 30 * time.Second
+
+// store fills an image store with an archive's images, by a containerd that runs for this only, and returns the
+// store's folder. Nothing is unpacked: each node does that with what it runs, since overlayfs can't write on the
+// overlayfs that a node's own file system is.
+func (b *builder) store(ctx context.Context, p parts, archive string) (folder string, err error) {
+	folder, err = b.folder("store")
+	if err != nil {
+		return "", err
+	}
+	// A socket's path may have 107 bytes only: not under the cache's folder.
+	short, err := scratchIn("")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(short)
+	config, err := inputs.ReadFile("files/store.toml")
+	if err != nil {
+		return "", fmt.Errorf("reading the store's configuration: %w", err)
+	}
+	configFile, socket := filepath.Join(short, "config.toml"), filepath.Join(short, "c.sock")
+	if err := os.WriteFile(configFile, config, 0o644); err != nil {
+		return "", fmt.Errorf("writing the store's configuration: %w", err)
+	}
+
+	runCtx, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() {
+		cmd := exec.CommandContext(runCtx, filepath.Join(p.bin["containerd"], "containerd"), "--config", configFile,
+			"--root", folder, "--state", filepath.Join(short, "state"), "--address", socket, "--log-level", "warn")
+		_, err := command(runCtx, cmd, false, nil)
+		ended <- err
+	}()
+	defer func() {
+		stop() // containerd closes its database on SIGTERM
+		if e := <-ended; err == nil && e != nil && !errors.Is(e, context.Canceled) {
+			err = fmt.Errorf("filling the image store: %w", e)
+		}
+	}()
+	_, err = until.Settled(ctx, until.Policy{Within: storeTimeout}, func(ctx context.Context) error {
+		c, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("waiting for containerd: %w", err)
+	}
+	_, err = command(ctx, exec.CommandContext(ctx, filepath.Join(p.bin["containerd"], "ctr"), "--address", socket, "--namespace", "k8s.io",
+		"images", "import", "--local", "--no-unpack", "--platform", "linux/"+runtime.GOARCH, "--label=io.cri-containerd.pinned=pinned", archive), false, nil)
+	if err != nil {
+		return "", fmt.Errorf("filling the image store: %w", err)
+	}
+	return folder, nil
+}
