@@ -1,0 +1,139 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/parley-k8s/parley/fixtures/agent/serve"
+)
+
+// Dialer opens streams to one agent.
+type Dialer interface {
+	// Dial opens a stream. ctx bounds the opening, not the stream's life. A Dialer may return before the far end
+	// has answered; then the first read fails where it does not.
+	Dial(ctx context.Context) (io.ReadWriteCloser, error)
+}
+
+// Local returns the Dialer of an agent within this process, for the outside where the suite's machine is it, and
+// for tests. The function ends that agent and all that it has open.
+func Local() (Dialer, func(), error) {
+	agent := serve.New(serve.Limits{})
+	return localDialer{agent}, agent.Close, nil
+}
+
+type localDialer struct{ agent *serve.Agent }
+
+func (d localDialer) Dial(context.Context) (io.ReadWriteCloser, error) {
+	ours, theirs := net.Pipe()
+	go func() { _ = d.agent.ServeStream(theirs) }() // its end is seen at our end of the pipe
+	return ours, nil
+}
+
+// Command returns a Dialer whose stream is the stdin and stdout of a local process, for example
+// `podman exec -i CONTAINER /agent relay`. env is added to this process's environment.
+func Command(name string, args, env []string) Dialer {
+	return commandDialer{name: name, args: args, env: env}
+}
+
+type commandDialer struct {
+	name      string
+	args, env []string
+}
+
+// stderrKept is how much of a relay's stderr is kept for the error that explains its end.
+const stderrKept = 2 << 10
+
+// quitTimeout is how long a relay may take to end after its stdin did.
+const quitTimeout = 2 * time.Second
+
+func (d commandDialer) Dial(ctx context.Context) (io.ReadWriteCloser, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(d.name, d.args...)
+	cmd.Env = append(os.Environ(), d.env...)
+	p := &process{cmd: cmd, exited: make(chan struct{}), stderr: &tail{limit: stderrKept}}
+	cmd.Stderr = p.stderr
+	cmd.WaitDelay = quitTimeout
+	var err error
+	if p.in, err = cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	// A pipe of our own: Wait closes the one that StdoutPipe makes, although it may not be read to its end.
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	p.out, cmd.Stdout = r, w
+	err = cmd.Start()
+	_ = w.Close()
+	if err != nil {
+		_ = r.Close()
+		_ = p.in.Close()
+		return nil, fmt.Errorf("starting %s: %w", d.name, err)
+	}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.exited)
+	}()
+	return p, nil
+}
+
+// process is a running relay.
+type process struct {
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    *os.File
+	stderr *tail
+	exited chan struct{}
+	err    error // of Wait, once exited is closed
+	once   sync.Once
+}
+
+func (p *process) Write(b []byte) (int, error) { return p.in.Write(b) }
+
+// Read reads the process's stdout; at its end the error says what the process said.
+func (p *process) Read(b []byte) (int, error) {
+	n, err := p.out.Read(b)
+	if err == io.EOF {
+		select {
+		case <-p.exited:
+		case <-time.After(quitTimeout):
+			return n, err
+		}
+		if text := p.stderr.String(); p.err != nil || text != "" {
+			return n, fmt.Errorf("%s ended: %w", p.cmd.Path, errors.Join(p.err, textError(text)))
+		}
+	}
+	return n, err
+}
+
+// Close ends stdin, and the process where it does not end by that.
+func (p *process) Close() error {
+	p.once.Do(func() {
+		_ = p.in.Close()
+		_ = p.out.Close()
+		go func() {
+			select {
+			case <-p.exited:
+			case <-time.After(quitTimeout):
+				_ = p.cmd.Process.Kill()
+			}
+		}()
+	})
+	return nil
+}
+
+func textError(s string) error {
+	if s == "" {
+		return nil
+	}
+	return errors.New(s)
+}

@@ -1,0 +1,89 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+)
+
+// do is Do with the result's type.
+func do[R any](ctx context.Context, a *Agent, op wire.Op, args any) (R, error) {
+	var result R
+	err := a.Do(ctx, op, args, &result)
+	return result, err
+}
+
+// Identity says who and where the agent is.
+func (a *Agent) Identity(ctx context.Context) (wire.Identity, error) {
+	return do[wire.Identity](ctx, a, wire.OpIdentity, struct{}{})
+}
+
+// Listen opens a server in the agent.
+func (a *Agent) Listen(ctx context.Context, l wire.Listen) (wire.Listening, error) {
+	return do[wire.Listening](ctx, a, wire.OpListen, l)
+}
+
+// Release closes what has the handle.
+func (a *Agent) Release(ctx context.Context, handle string) error {
+	got, err := do[wire.Closed](ctx, a, wire.OpClose, wire.Close{Handle: handle})
+	if err == nil && !got.Ok() {
+		err = fmt.Errorf("agent %s: closing %s: %s", a.name, handle, got.Errno)
+	}
+	return err
+}
+
+// Connect dials and exchanges.
+func (a *Agent) Connect(ctx context.Context, c wire.Connect) (wire.Connected, error) {
+	return do[wire.Connected](ctx, a, wire.OpConnect, c)
+}
+
+// HTTP makes one request.
+func (a *Agent) HTTP(ctx context.Context, h wire.HTTP) (wire.HTTPAnswer, error) {
+	return do[wire.HTTPAnswer](ctx, a, wire.OpHTTP, h)
+}
+
+// DNS asks one DNS server.
+func (a *Agent) DNS(ctx context.Context, q wire.DNS) (wire.DNSAnswer, error) {
+	return do[wire.DNSAnswer](ctx, a, wire.OpDNS, q)
+}
+
+// Resolve turns a name into addresses as a program in the agent's container would.
+func (a *Agent) Resolve(ctx context.Context, r wire.Resolve) (wire.Resolved, error) {
+	return do[wire.Resolved](ctx, a, wire.OpResolve, r)
+}
+
+// File does one thing to a path.
+func (a *Agent) File(ctx context.Context, f wire.File) (wire.FileSeen, error) {
+	return do[wire.FileSeen](ctx, a, wire.OpFile, f)
+}
+
+// Queue does one thing to a System V message queue.
+func (a *Agent) Queue(ctx context.Context, q wire.Queue) (wire.QueueSeen, error) {
+	return do[wire.QueueSeen](ctx, a, wire.OpQueue, q)
+}
+
+// MQueue does one thing to a POSIX message queue.
+func (a *Agent) MQueue(ctx context.Context, q wire.MQueue) (wire.QueueSeen, error) {
+	return do[wire.QueueSeen](ctx, a, wire.OpMQueue, q)
+}
+
+// Sem does one thing to a System V semaphore.
+func (a *Agent) Sem(ctx context.Context, s wire.Sem) (wire.SemSeen, error) {
+	return do[wire.SemSeen](ctx, a, wire.OpSem, s)
+}
+
+// Shm does one thing to a shared memory object.
+func (a *Agent) Shm(ctx context.Context, s wire.Shm) (wire.ShmSeen, error) {
+	return do[wire.ShmSeen](ctx, a, wire.OpShm, s)
+}
+
+// Filter adds, removes or reads a run's own nftables table.
+func (a *Agent) Filter(ctx context.Context, f wire.Filter) (wire.FilterSeen, error) {
+	return do[wire.FilterSeen](ctx, a, wire.OpFilter, f)
+}
+
+// Mount makes or removes a bind mount.
+func (a *Agent) Mount(ctx context.Context, m wire.Mount) (wire.MountSeen, error) {
+	return do[wire.MountSeen](ctx, a, wire.OpMount, m)
+}
