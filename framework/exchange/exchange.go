@@ -1,0 +1,179 @@
+// Package exchange makes one end talk to another and judges what both of them saw: that the bytes
+// came back unchanged and, where asked, that nobody translated an address on the way.
+package exchange
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+// Talk is one conversation: who dials what, and who should answer.
+type Talk struct {
+	From    *requirement.End
+	To      *requirement.End // who should answer; nil: anyone of Among
+	Among   []*requirement.End
+	Network string // as in wire.Listen
+	// Bind is where To opens a server for this conversation; empty where one stands already.
+	Bind   string
+	Dial   string // what From dials; empty is Bind
+	Source string // local address of From, "" is the system's choice
+	Bytes  int
+	// NoNAT also demands that each end names the other's own address.
+	NoNAT bool
+	Mode  uint32 // of a unix socket
+}
+
+// Works says whether the conversation works, within the patience in force, and what was seen last.
+// The error is a *requirement.Failure when it does not.
+func Works(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, error) {
+	if talk.Dial == "" {
+		talk.Dial = talk.Bind
+	}
+	if talk.Bind != "" {
+		server, err := talk.To.Listen(ctx, wire.Listen{Network: talk.Network, Address: talk.Bind, Mode: talk.Mode})
+		if err != nil {
+			return wire.Exchange{}, fmt.Errorf("opening a %s server at %s in %s: %w", talk.Network, talk.Bind, talk.To, err)
+		}
+		if !server.Ok() {
+			return wire.Exchange{}, fmt.Errorf("%s cannot open a %s server at %s: %s", talk.To, talk.Network, talk.Bind, server.Errno)
+		}
+		defer Release(ctx, talk.To, server.Handle)
+	}
+	var last wire.Exchange
+	err := env.Until(ctx, func(ctx context.Context) error {
+		seen, err := Once(ctx, env, talk)
+		if err != nil {
+			return err
+		}
+		last = seen
+		return talk.judge(seen)
+	})
+	return last, err
+}
+
+// Refused says whether what From dials refuses at once, within the patience in force: neither silence
+// nor an answer.
+func Refused(ctx context.Context, env *requirement.Env, talk Talk) error {
+	return env.Until(ctx, func(ctx context.Context) error {
+		seen, err := Once(ctx, env, talk)
+		if err != nil || seen.Class == wire.Refused {
+			return err
+		}
+		reason := requirement.ReasonOf(seen.Errno)
+		if seen.Ok() {
+			reason = requirement.Answered
+		}
+		return &requirement.Failure{Reason: reason, From: talk.From, To: talk.To, Target: talk.Dial, Protocol: talk.Network,
+			Expected: fmt.Sprintf("%s to refuse within %s", talk.Dial, env.Attempt), Observed: seen.Errno.String(), Again: talk.again()}
+	})
+}
+
+// Once makes a single attempt and judges nothing.
+func Once(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, error) {
+	got, err := talk.From.Connect(ctx, wire.Connect{
+		Network: talk.Network, Address: talk.Dial, Source: talk.Source, Bytes: talk.Bytes,
+		Timeout: int(env.Attempt / time.Millisecond),
+	})
+	if err != nil {
+		return wire.Exchange{}, fmt.Errorf("asking %s to dial %s: %w", talk.From, talk.Dial, err)
+	}
+	if len(got.Seen) != 1 {
+		return wire.Exchange{}, fmt.Errorf("%s dialled %s once and reports %d attempts", talk.From, talk.Dial, len(got.Seen))
+	}
+	return got.Seen[0], nil
+}
+
+// Release closes a server also when the check's own context has ended; an agent that is gone took its
+// servers along. What never opened (an empty handle) needs no closing.
+func Release(ctx context.Context, end *requirement.End, handle string) {
+	if handle == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := end.Release(ctx, handle); err != nil {
+		return
+	}
+}
+
+func (t Talk) judge(seen wire.Exchange) error {
+	fail := func(reason requirement.Reason, expected, observed string, args ...any) error {
+		return &requirement.Failure{
+			Reason: reason, From: t.From, To: t.To, Behind: t.Among, Target: t.Dial, Protocol: t.Network,
+			Expected: expected, Observed: fmt.Sprintf(observed, args...), Again: t.again(),
+		}
+	}
+	answer := fmt.Sprintf("an answer from %s over %s", t.Dial, t.Network)
+	switch {
+	case !seen.Ok():
+		return fail(requirement.ReasonOf(seen.Errno), answer, "%s at %s", seen.Errno, step(seen.Step))
+	case seen.Witness == nil || !seen.Same:
+		return fail(requirement.Broken, "the bytes that were sent to come back", "%d other bytes", seen.Bytes)
+	case !t.expects(seen.Witness.Who):
+		return fail(requirement.WrongPeer, answer+" by "+t.who(), "an answer by %s", seen.Witness.Who)
+	}
+	if !t.NoNAT {
+		return nil
+	}
+	local, remote := addr(seen.Local), addr(seen.Remote)
+	if peer := addr(seen.Witness.Remote); peer != local {
+		return fail(requirement.Translated, fmt.Sprintf("the server to see the client's own address %s", local),
+			"the server saw the client as %s", seen.Witness.Remote)
+	}
+	if own := addr(seen.Witness.Local); own != remote {
+		return fail(requirement.Translated, fmt.Sprintf("the client to reach the server's own address %s", remote),
+			"the server was reached at %s", seen.Witness.Local)
+	}
+	return nil
+}
+
+func (t Talk) expects(who string) bool {
+	if t.To == nil && len(t.Among) == 0 {
+		return true
+	}
+	if t.To != nil {
+		return who == t.To.Hostname()
+	}
+	for _, end := range t.Among {
+		if who == end.Hostname() {
+			return true
+		}
+	}
+	return false
+}
+
+func (t Talk) who() string {
+	if t.To != nil {
+		return t.To.Hostname()
+	}
+	return "one of the endpoints"
+}
+
+// again is a command that shows the same thing by hand; agents have no shell, so it goes through the
+// agent's own command line.
+func (t Talk) again() string {
+	if t.From == nil || t.From.Pod == "" {
+		return ""
+	}
+	return fmt.Sprintf("kubectl exec -n %s %s -c %s -- /agent dial %s %s", t.From.Namespace, t.From.Pod, t.From.Container, t.Network, t.Dial)
+}
+
+func step(s string) string {
+	if s == "" {
+		return "some step"
+	}
+	return s
+}
+
+func addr(text string) netip.Addr {
+	ap, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap().WithZone("")
+}

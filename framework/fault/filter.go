@@ -1,0 +1,123 @@
+package fault
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+// BeforeAll and BeforeNAT are priorities before those of the components under test, so that a fault meets the packet first:
+// netfilter's own numbers are raw -300, conntrack -200, destination NAT -100, filter 0.
+const (
+	BeforeAll = -310
+	BeforeNAT = -110
+)
+
+// Rules computes the rules for one attempt; they name only the requirement's own addresses and ports.
+type Rules func(ctx context.Context, env *requirement.Env) ([]wire.Rule, error)
+
+// InPodOf injects the rules in the network namespace of the pod that plays the role.
+func InPodOf(role world.Role, rules Rules) requirement.Point {
+	return requirement.Point{Where: "network namespace of the " + string(role), Inject: func(ctx context.Context, env *requirement.Env) (requirement.Injected, error) {
+		target := env.Role(role)
+		id, err := target.Identity(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("reading the network namespace of %s: %w", target, err)
+		}
+		inode := id.Namespaces["net"]
+		if inode == 0 {
+			return nil, fmt.Errorf("%s does not know its network namespace", target)
+		}
+		return inject(ctx, env, target.Node, inode, rules)
+	}}
+}
+
+// OnNodeOf injects the rules in the network namespace of the node that the role's pod runs on.
+func OnNodeOf(role world.Role, rules Rules) requirement.Point {
+	return requirement.Point{Where: "node of the " + string(role), Inject: func(ctx context.Context, env *requirement.Env) (requirement.Injected, error) {
+		return inject(ctx, env, env.Role(role).Node, 0, rules)
+	}}
+}
+
+// OnOneNode injects the rules in the network namespace of the last node that has an agent: a fault on
+// one node alone shows that every node is looked at.
+func OnOneNode(rules Rules) requirement.Point {
+	return requirement.Point{Where: "one node", Inject: func(ctx context.Context, env *requirement.Env) (requirement.Injected, error) {
+		nodes := env.Cast.Ends(world.Node)
+		if len(nodes) == 0 {
+			return nil, errNoAgent
+		}
+		return inject(ctx, env, nodes[len(nodes)-1].Node, 0, rules)
+	}}
+}
+
+var errNoAgent = errors.New("no privileged agent runs on that node, and faults are injected by it")
+
+func inject(ctx context.Context, env *requirement.Env, node string, inode uint64, rules Rules) (requirement.Injected, error) {
+	var agent *requirement.End
+	for _, end := range env.Cast.Ends(world.Node) {
+		if end.Node == node {
+			agent = end
+		}
+	}
+	if agent == nil {
+		return nil, errNoAgent
+	}
+	set, err := rules(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	f := &filter{agent: agent, inode: inode, table: tableOf(env)}
+	seen, err := agent.Filter(ctx, wire.Filter{Do: "add", Table: f.table, Netns: inode, Rules: set})
+	if err := either(seen.Errno, err); err != nil {
+		return nil, fmt.Errorf("injecting through %s: %w", agent, err)
+	}
+	return f, nil
+}
+
+// tableOf names the table: the run's own prefix, and the requirement, so that proofs run side by side.
+func tableOf(env *requirement.Env) string {
+	sum := sha256.Sum256([]byte(env.Requirement.ID + string(env.Family)))
+	return env.Cast.Plan().Prefix + "-" + hex.EncodeToString(sum[:4])
+}
+
+type filter struct {
+	agent  *requirement.End
+	inode  uint64
+	table  string
+	lifted atomic.Bool
+}
+
+func (f *filter) Acted(ctx context.Context) (bool, string, error) {
+	seen, err := f.agent.Filter(ctx, wire.Filter{Do: "read", Table: f.table, Netns: f.inode})
+	if err := either(seen.Errno, err); err != nil {
+		return false, "", fmt.Errorf("reading the counters through %s: %w", f.agent, err)
+	}
+	var sum uint64
+	for _, n := range seen.Packets {
+		sum += n
+	}
+	return sum > 0, fmt.Sprintf("%d packets met", sum), nil
+}
+
+func (f *filter) Lift(ctx context.Context) error {
+	if f.lifted.Load() {
+		return nil
+	}
+	seen, err := f.agent.Filter(ctx, wire.Filter{Do: "remove", Table: f.table, Netns: f.inode})
+	if seen.Class == wire.NotThere {
+		seen.Errno = wire.Errno{}
+	}
+	if err := either(seen.Errno, err); err != nil {
+		return fmt.Errorf("lifting the fault through %s: %w", f.agent, err)
+	}
+	f.lifted.Store(true)
+	return nil
+}

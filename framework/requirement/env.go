@@ -1,0 +1,227 @@
+package requirement
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/probe"
+	"github.com/parley-k8s/parley/framework/until"
+)
+
+// PortsEach is how many ports belong to each requirement: nobody else listens on them or dials from
+// them, so a fault can match one requirement's traffic by port alone.
+const PortsEach = 16
+
+// End is an agent container, or a host outside the cluster, that plays a role.
+type End struct {
+	*probe.Agent
+	Role        world.Role
+	Namespace   string // empty outside the cluster
+	Pod         string
+	Container   string
+	Node        string
+	IPs         []netip.Addr // status.podIPs, the node's InternalIPs under hostNetwork
+	HostNetwork bool
+}
+
+// String names the end so that a person finds it.
+func (e *End) String() string {
+	if e.Pod == "" {
+		return string(e.Role)
+	}
+	return fmt.Sprintf("%s (%s/%s, container %s, node %s)", e.Role, e.Namespace, e.Pod, e.Container, e.Node)
+}
+
+// Where is the short form: the pod and its node.
+func (e *End) Where() string {
+	if e.Pod == "" {
+		return string(e.Role)
+	}
+	return e.Pod + " on " + e.Node
+}
+
+// Hostname is what the end's servers say of themselves: the pod's name, the node's under hostNetwork.
+func (e *End) Hostname() string {
+	if e.HostNetwork {
+		return e.Node
+	}
+	if e.Pod == "" {
+		return e.Name()
+	}
+	return e.Pod
+}
+
+// IP is the end's address of the family; ok is false where it has none.
+func (e *End) IP(family corev1.IPFamily) (netip.Addr, bool) {
+	for _, ip := range e.IPs {
+		if ip.Is4() == (family == corev1.IPv4Protocol) {
+			return ip, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// ServiceSeen is a Service as the API shows it.
+type ServiceSeen struct {
+	*corev1.Service
+}
+
+// ClusterIP is the virtual IP of the family; ok is false where it has none.
+func (s ServiceSeen) ClusterIP(family corev1.IPFamily) (netip.Addr, bool) {
+	for _, text := range s.Spec.ClusterIPs {
+		if ip, err := netip.ParseAddr(text); err == nil && ip.Is4() == (family == corev1.IPv4Protocol) {
+			return ip, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// Cast knows who plays which part.
+type Cast interface {
+	Ends(world.Role) []*End
+	Service(world.Service) (ServiceSeen, bool)
+	Plan() world.Plan
+	Dialer(end *End, command ...string) probe.Dialer
+}
+
+// Env is what a check sees: the parts, an address family, ports of its own, and patience.
+type Env struct {
+	Requirement *Requirement
+	Kube        kubernetes.Interface
+	Config      *rest.Config
+	Family      corev1.IPFamily
+	// Patience is how long a check may go on observing before it says that something does not hold;
+	// 0 is a single attempt.
+	Patience time.Duration
+	// Attempt bounds a single network attempt.
+	Attempt time.Duration
+	Cast    Cast
+	Base    int      // first of PortsEach ports
+	Variant *Variant // in force, or nil
+
+	mu    sync.Mutex
+	notes []string
+}
+
+// Role is the one end that plays the role, under the variant in force. A role that the requirement
+// does not declare, or that this cluster has nobody for, is a mistake of the requirement: it panics,
+// and the suite reports the row as not judged.
+func (e *Env) Role(r world.Role) *End {
+	all := e.Roles(r)
+	if len(all) == 0 {
+		panic(fmt.Sprintf("nobody plays %q in %s", r, e.Requirement.ID))
+	}
+	return all[0]
+}
+
+// Roles are all the ends that play the role: one on every node for world.Everywhere and world.Node.
+func (e *Env) Roles(r world.Role) []*End {
+	if e.Variant != nil {
+		if other, ok := e.Variant.Roles[r]; ok {
+			r = other
+		}
+	}
+	return e.Cast.Ends(r)
+}
+
+// OnNode is the end of the role on the named node, nil where there is none.
+func (e *Env) OnNode(r world.Role, node string) *End {
+	for _, end := range e.Roles(r) {
+		if end.Node == node {
+			return end
+		}
+	}
+	return nil
+}
+
+// Service is the Service that plays the part, under the variant in force.
+func (e *Env) Service(s world.Service) ServiceSeen {
+	if e.Variant != nil {
+		if other, ok := e.Variant.Services[s]; ok {
+			s = other
+		}
+	}
+	seen, ok := e.Cast.Service(s)
+	if !ok {
+		panic(fmt.Sprintf("no Service plays %q in %s", s, e.Requirement.ID))
+	}
+	return seen
+}
+
+// Port is the n-th of the requirement's own ports.
+func (e *Env) Port(n int) int {
+	if n < 0 || n >= PortsEach {
+		panic(fmt.Sprintf("%s asks for port %d of %d", e.Requirement.ID, n, PortsEach))
+	}
+	return e.Base + n
+}
+
+// At joins an address and a port.
+func At(ip netip.Addr, port int) string { return net.JoinHostPort(ip.String(), strconv.Itoa(port)) }
+
+// Loopback is the loopback address of the family in force.
+func (e *Env) Loopback() netip.Addr {
+	if e.Family == corev1.IPv6Protocol {
+		return netip.IPv6Loopback()
+	}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+}
+
+// Any is the unspecified address of the family in force.
+func (e *Env) Any() netip.Addr {
+	if e.Family == corev1.IPv6Protocol {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
+}
+
+// IP is the end's address in the family in force; an end without one fails the requirement's check
+// as not judged, since the suite asks only for families that the cluster has.
+func (e *Env) IP(end *End) (netip.Addr, error) {
+	ip, ok := end.IP(e.Family)
+	if !ok {
+		return ip, fmt.Errorf("%s has no %s address in its status (%v)", end, e.Family, end.IPs)
+	}
+	return ip, nil
+}
+
+// Until observes until it is right, within the patience in force; the failure that comes back says
+// how often and how long. What settled only after some attempts is noted.
+func (e *Env) Until(ctx context.Context, observe func(context.Context) error) error {
+	seen, err := until.Settled(ctx, until.Policy{Within: e.Patience}, observe)
+	if err == nil {
+		if seen.Attempts > 1 {
+			e.Note("held on attempt %d, after %s", seen.Attempts, seen.Took.Round(time.Millisecond))
+		}
+		return nil
+	}
+	if f := AsFailure(err); f != nil {
+		f.Attempts, f.Took = seen.Attempts, seen.Took
+		return f
+	}
+	return err
+}
+
+// Note keeps something that is reported and not judged.
+func (e *Env) Note(format string, args ...any) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.notes = append(e.notes, fmt.Sprintf(format, args...))
+}
+
+// Notes are what was noted so far.
+func (e *Env) Notes() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]string(nil), e.notes...)
+}

@@ -1,0 +1,94 @@
+package requirement
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+)
+
+// Reason sorts failures, so that a control can demand red for the expected reason.
+type Reason string
+
+const (
+	NoAnswer    Reason = "no answer"          // silence until the deadline
+	Refused     Reason = "refused"            // ECONNREFUSED where an answer was due
+	Unreachable Reason = "unreachable"        // no route, or an ICMP error
+	Broken      Reason = "broken"             // reset, or what came back was not what went
+	Translated  Reason = "address translated" // the two ends do not name the same addresses
+	NotShared   Reason = "not shared"         // what one wrote the other does not find
+	Leaked      Reason = "not isolated"       // what one wrote a stranger finds
+	NotDistinct Reason = "not distinct"       // two of something that must differ
+	WrongRecord Reason = "wrong record"       // DNS answered something else
+	NameLost    Reason = "name not found"     // DNS did not answer with the name
+	WrongPeer   Reason = "wrong peer"         // somebody answered who should not
+	Answered    Reason = "answered"           // an answer came where none was due
+	WrongServer Reason = "wrong server"       // what listens there does not speak the protocol
+)
+
+// Failure is a requirement that does not hold: a sentence with both ends in it.
+type Failure struct {
+	Reason   Reason
+	From     *End // nil where the requirement has no such end
+	To       *End
+	Behind   []*End // the endpoints behind a Service's address that was dialled
+	Target   string // what was dialled or looked at: an address, a name, a key
+	Protocol string
+	Expected string
+	Observed string
+	Attempts int
+	Took     time.Duration
+	// FirstBrokenHop is set by the suite, after walking the ladder.
+	FirstBrokenHop string
+	Again          string // a command to see it by hand
+}
+
+func (f *Failure) Error() string {
+	return fmt.Sprintf("%s: expected %s, saw %s", f.ends(), f.Expected, f.Observed)
+}
+
+func (f *Failure) ends() string {
+	switch {
+	case f.From == nil && f.To == nil:
+		return f.Target
+	case f.From == nil:
+		return f.To.String()
+	case f.To == nil && f.Target == "":
+		return f.From.String()
+	case f.To == nil:
+		return f.From.String() + " to " + f.Target
+	}
+	return f.From.String() + " to " + f.To.String()
+}
+
+// Unsupported says that the cluster does not show a feature, and what was probed.
+type Unsupported struct{ Probed string }
+
+func (u *Unsupported) Error() string { return u.Probed }
+
+// ReasonOf turns how a system call ended into the reason of a failure.
+func ReasonOf(e wire.Errno) Reason {
+	switch e.Class {
+	case wire.TimedOut:
+		return NoAnswer
+	case wire.Refused:
+		return Refused
+	case wire.Unreachable:
+		return Unreachable
+	case wire.NameError:
+		return NameLost
+	case wire.NotThere:
+		return NotShared
+	}
+	return Broken
+}
+
+// AsFailure finds the failure in an error, nil where there is none.
+func AsFailure(err error) *Failure {
+	var f *Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+package requirement
+
+import (
+	"context"
+	"strings"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+)
+
+// Level says how binding a requirement is, in the sense of RFC 2119.
+type Level string
+
+const (
+	Must     Level = "MUST"     // an API field, the network model or a conformance test says so
+	Should   Level = "SHOULD"   // documented or universal behaviour; a failure is a warning unless strict
+	Optional Level = "OPTIONAL" // judged only where the cluster shows the feature
+)
+
+// Clause is where a requirement comes from.
+type Clause struct {
+	URL  string // the document
+	Says string // what it says, in our words
+}
+
+// Feature is something of a cluster that a requirement needs; without it the row is unsupported.
+type Feature string
+
+const (
+	TwoNodes  Feature = "two-nodes"  // two nodes that take ordinary pods
+	NodeAgent Feature = "node-agent" // pods in the node's own namespaces are admitted
+	OutsideIs Feature = "outside"    // a host beside the cluster that reaches the nodes' addresses
+)
+
+// Requirement is one promise of the catalogue. Its ID never changes its meaning.
+type Requirement struct {
+	ID     string // "chapter/name"
+	Title  string // the sentence: what must hold
+	Level  Level
+	Clause Clause
+	Why    string // for a person who wants to understand: what rests on it, and what usually breaks it
+	Needs  []Feature
+	// PodSecurity is the Pod Security level of the pods it looks at; empty is restricted.
+	PodSecurity string
+	// Roles must all be played, or the row is unsupported. Wants are looked at where they are played;
+	// where not, the check says in a note which half was not judged.
+	Roles    []world.Role
+	Wants    []world.Role
+	Services []world.Service
+	// PerFamily has the check run once for each address family of the cluster, with Env.Family set.
+	PerFamily bool
+	// Slow requirements take minutes and are left out unless asked for.
+	Slow bool
+	// Check judges. nil: it holds. *Failure: it does not. *Unsupported: the cluster does not show the
+	// feature. Any other error: it could not be judged.
+	Check   func(context.Context, *Env) error
+	Control Control
+}
+
+// Chapter is the first part of the ID.
+func (r Requirement) Chapter() string {
+	chapter, _, _ := strings.Cut(r.ID, "/")
+	return chapter
+}
+
+// Control is the smallest change that must turn the requirement red. Exactly one of Variant and
+// Fault is set.
+type Control struct {
+	Says    string // in a few words
+	Variant *Variant
+	Fault   *Fault
+	// Red are the reasons that the check must fail for; failing for any other refutes the proof.
+	Red []Reason
+	// Alone controls touch what other requirements rest on, so nothing else runs beside them.
+	Alone bool
+}
+
+// Kind is "variant" or "fault".
+func (c Control) Kind() string {
+	if c.Fault != nil {
+		return "fault"
+	}
+	return "variant"
+}
+
+// Variant is the same check against another fixture.
+type Variant struct {
+	// Roles and Services are played by others: the key's part goes to what plays the value.
+	Roles    map[world.Role]world.Role
+	Services map[world.Service]world.Service
+	// Make prepares what no shared fixture can be (a forged Node) and returns how to undo it, or is nil.
+	Make func(context.Context, *Env) (undo func(context.Context) error, err error)
+}
+
+// Fault is something injected live and lifted. Points are tried in order until one is seen to act.
+type Fault struct {
+	Points []Point
+}
+
+// Point is one place where a fault can be injected.
+type Point struct {
+	Where  string // fixture, agent, pod netns, veth, node
+	Inject func(context.Context, *Env) (Injected, error)
+}
+
+// Injected is a fault in force.
+type Injected interface {
+	// Acted says whether the fault has met any of the check's traffic, and how that was seen.
+	Acted(context.Context) (bool, string, error)
+	// Lift undoes it. It is safe to call twice.
+	Lift(context.Context) error
+}

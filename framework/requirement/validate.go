@@ -1,0 +1,67 @@
+package requirement
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+var idForm = regexp.MustCompile(`^[a-z]+/[a-z0-9]+(-[a-z0-9]+)*$`)
+
+// Validate says everything that is wrong with a list of requirements: a duplicate or malformed ID, a
+// missing sentence, clause, explanation, check or control.
+func Validate(all []Requirement) error {
+	var problems []error
+	seen := map[string]bool{}
+	for _, r := range all {
+		bad := func(format string, args ...any) {
+			problems = append(problems, fmt.Errorf("%s: "+format, append([]any{r.ID}, args...)...))
+		}
+		switch {
+		case !idForm.MatchString(r.ID):
+			bad("the ID is not chapter/name in small letters")
+		case seen[r.ID]:
+			bad("the ID is there twice")
+		}
+		seen[r.ID] = true
+		if !strings.HasSuffix(r.Title, ".") || len(r.Title) < 20 {
+			bad("the title is no sentence that says what must hold")
+		}
+		if r.Level != Must && r.Level != Should && r.Level != Optional {
+			bad("the level %q is none of MUST, SHOULD and OPTIONAL", r.Level)
+		}
+		if !strings.HasPrefix(r.Clause.URL, "https://") || r.Clause.Says == "" {
+			bad("the clause needs a link and what it says")
+		}
+		if r.Why == "" {
+			bad("nothing explains it")
+		}
+		if r.Check == nil {
+			bad("nothing checks it")
+		}
+		if len(r.Roles) == 0 {
+			bad("it talks about nobody: name its roles")
+		}
+		validateControl(r.Control, bad)
+	}
+	return errors.Join(problems...)
+}
+
+func validateControl(c Control, bad func(string, ...any)) {
+	if (c.Variant == nil) == (c.Fault == nil) {
+		bad("the control is either a variant or a fault")
+	}
+	if c.Says == "" {
+		bad("nothing says what the control changes")
+	}
+	if len(c.Red) == 0 {
+		bad("nothing says for what reason its control must turn it red")
+	}
+	if c.Fault != nil && len(c.Fault.Points) == 0 {
+		bad("the fault names no injection point")
+	}
+	if v := c.Variant; v != nil && len(v.Roles) == 0 && len(v.Services) == 0 && v.Make == nil {
+		bad("the variant changes nothing")
+	}
+}

@@ -1,0 +1,117 @@
+package suite
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/probe"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+// relay is the command that connects an exec stream to its container's agent.
+var relay = []string{"/agent", "relay"}
+
+// cast knows who plays which part in the world as it was applied.
+type cast struct {
+	config *rest.Config
+	plan   world.Plan
+
+	mu       sync.Mutex
+	ends     map[world.Role][]*requirement.End
+	services map[world.Service]requirement.ServiceSeen
+	agents   []*probe.Agent
+	missing  map[world.Role]string // why nobody plays it
+}
+
+func newCast(config *rest.Config, plan world.Plan) *cast {
+	return &cast{config: config, plan: plan, ends: map[world.Role][]*requirement.End{},
+		services: map[world.Service]requirement.ServiceSeen{}, missing: map[world.Role]string{}}
+}
+
+// Ends are those who play the role, by node.
+func (c *cast) Ends(r world.Role) []*requirement.End {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.ends[r])
+}
+
+// Service is what plays the part.
+func (c *cast) Service(s world.Service) (requirement.ServiceSeen, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	seen, ok := c.services[s]
+	return seen, ok
+}
+
+// Plan is the world as it was planned.
+func (c *cast) Plan() world.Plan { return c.plan }
+
+// Dialer opens a stream to a command in the end's container.
+func (c *cast) Dialer(end *requirement.End, command ...string) probe.Dialer {
+	return probe.Exec(c.config, end.Namespace, end.Pod, end.Container, command...)
+}
+
+// enter gives a running pod its parts: one agent a container, however many roles it plays.
+func (c *cast) enter(planned world.Pod, running *corev1.Pod) error {
+	var ips []netip.Addr
+	for _, p := range running.Status.PodIPs {
+		ip, err := netip.ParseAddr(p.IP)
+		if err != nil {
+			return fmt.Errorf("pod %s/%s has the IP %q: %w", running.Namespace, running.Name, p.IP, err)
+		}
+		ips = append(ips, ip)
+	}
+	agents := map[string]*probe.Agent{}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, part := range planned.Plays {
+		if agents[part.Container] == nil {
+			name := running.Name + "/" + part.Container
+			agents[part.Container] = probe.New(name, probe.Exec(c.config, running.Namespace, running.Name, part.Container, relay...))
+			c.agents = append(c.agents, agents[part.Container])
+		}
+		c.ends[part.Role] = append(c.ends[part.Role], &requirement.End{
+			Agent: agents[part.Container], Role: part.Role, Namespace: running.Namespace, Pod: running.Name, Container: part.Container,
+			Node: running.Spec.NodeName, IPs: ips, HostNetwork: running.Spec.HostNetwork,
+		})
+		slices.SortFunc(c.ends[part.Role], func(a, b *requirement.End) int { return strings.Compare(a.Node, b.Node) })
+	}
+	return nil
+}
+
+// lacks says why a requirement's roles can't all be played; "" where they can.
+func (c *cast) lacks(r requirement.Requirement) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, role := range r.Roles {
+		if len(c.ends[role]) == 0 {
+			if why := c.missing[role]; why != "" {
+				return why
+			}
+			return fmt.Sprintf("nobody plays the %s in this cluster", role)
+		}
+	}
+	for _, s := range r.Services {
+		if _, ok := c.services[s]; !ok {
+			return fmt.Sprintf("there is no Service %s in this cluster", s)
+		}
+	}
+	return ""
+}
+
+func (c *cast) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range c.agents {
+		if a.Close() != nil {
+			continue // the stream ends with its pod
+		}
+	}
+}

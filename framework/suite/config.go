@@ -1,0 +1,174 @@
+package suite
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/e2e-framework/pkg/envconf"
+
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+// Config is what a user can choose, by flags after -args or by environment variables PARLEY_<FLAG>.
+type Config struct {
+	Select      string
+	Level       string
+	Kubeconfig  string
+	Context     string
+	AgentImage  string
+	PullSecrets string
+	NodeImage   string
+	Engine      string
+	Report      string
+	Keep        bool
+	Prove       bool
+	ProveOnly   string
+	Strict      bool
+	Slow        bool
+	Faults      bool
+	Install     bool
+	Workers     int
+
+	// Features is e2e-framework's own configuration: its flags -feature, -labels, -skip-labels,
+	// -skip-features, -fail-fast and -dry-run choose as its users expect.
+	Features *envconf.Config
+}
+
+// variablePrefix begins the environment variable of each flag.
+const variablePrefix = "PARLEY_"
+
+// register declares the flags.
+func (c *Config) register(fs *flag.FlagSet) {
+	fs.StringVar(&c.Select, "select", "", "requirements to run: IDs, chapters or patterns, separated by commas (pod, 'dns/*', service/hairpin)")
+	fs.StringVar(&c.Level, "level", "", "levels to run, separated by commas: MUST, SHOULD, OPTIONAL")
+	fs.StringVar(&c.AgentImage, "agent-image", "", "the agent's image on a cluster of yours (see `parley image push`)")
+	fs.StringVar(&c.PullSecrets, "pull-secrets", "", "secrets to pull the agent's image with, as namespace/name, separated by commas")
+	fs.StringVar(&c.NodeImage, "node-image", "", "the node image to make clusters of; empty chooses one")
+	fs.StringVar(&c.Engine, "engine", "", "the container engine: docker, podman or nerdctl; empty finds one")
+	fs.StringVar(&c.Report, "report", "", "the folder for the reports; empty is reports/out in the module's root")
+	fs.BoolVar(&c.Keep, "keep", false, "keep the cluster and say how to look in")
+	fs.BoolVar(&c.Prove, "prove", false, "prove that each requirement can fail, by its negative control")
+	fs.StringVar(&c.ProveOnly, "prove-only", "", "prove only these of the requirements that run, as in -select")
+	fs.BoolVar(&c.Strict, "strict", false, "let a failed SHOULD fail the run")
+	fs.BoolVar(&c.Slow, "slow", false, "run the requirements that take minutes too")
+	fs.BoolVar(&c.Faults, "faults", false, "allow faults to be injected into a cluster of yours")
+	fs.BoolVar(&c.Install, "install", true, "install podman from Debian's packages where no engine is there and it may")
+	fs.IntVar(&c.Workers, "workers", 2, "worker nodes of a cluster that is made")
+}
+
+// parse reads the flags, e2e-framework's among them, and the environment for what no flag says.
+func (c *Config) parse() error {
+	c.register(flag.CommandLine)
+	features, err := envconf.NewFromFlags()
+	if err != nil {
+		return fmt.Errorf("reading the flags: %w", err)
+	}
+	c.Features = features.WithParallelTestEnabled()
+	given := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	own := flag.NewFlagSet("", flag.ContinueOnError)
+	new(Config).register(own)
+	for _, name := range []string{"kubeconfig", "context"} {
+		own.String(name, "", "")
+	}
+	var problem error
+	own.VisitAll(func(f *flag.Flag) {
+		variable := variablePrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, set := os.LookupEnv(variable)
+		if !set || given[f.Name] || value == "" {
+			return
+		}
+		if err := flag.Set(f.Name, value); err != nil && problem == nil {
+			problem = fmt.Errorf("%s=%q is no value for -%s: %w", variable, value, f.Name, err)
+		}
+	})
+	if problem != nil {
+		return problem
+	}
+	c.Kubeconfig, c.Context = flag.Lookup("kubeconfig").Value.String(), flag.Lookup("context").Value.String()
+	return c.check(given)
+}
+
+func (c *Config) check(given map[string]bool) error {
+	switch {
+	case flag.NArg() > 0:
+		return fmt.Errorf("%q is no flag: flags begin with a hyphen and stand after -args", flag.Arg(0))
+	case c.Workers < 1:
+		return fmt.Errorf("-workers %d: a cluster needs at least one worker", c.Workers)
+	case c.existing() && (given["node-image"] || given["workers"] || given["keep"]):
+		return fmt.Errorf("-node-image, -workers and -keep are for clusters that Parley makes; leave them out with -kubeconfig or -context")
+	case !c.existing() && (c.AgentImage != "" || c.PullSecrets != ""):
+		return fmt.Errorf("-agent-image and -pull-secrets are for a cluster of yours: name it with -kubeconfig or -context")
+	}
+	return nil
+}
+
+// existing says whether the user names a cluster.
+func (c *Config) existing() bool { return c.Kubeconfig != "" || c.Context != "" }
+
+// chosen says of each requirement why it is left out; "" is chosen. An unknown name is an error.
+func (c *Config) chosen(all []requirement.Requirement) (map[string]string, error) {
+	patterns, err := c.patterns("select", c.Select, all)
+	if err != nil {
+		return nil, err
+	}
+	levels := split(c.Level)
+	for _, level := range levels {
+		if !slices.Contains([]requirement.Level{requirement.Must, requirement.Should, requirement.Optional}, requirement.Level(level)) {
+			return nil, fmt.Errorf("-level %s: the levels are MUST, SHOULD and OPTIONAL", level)
+		}
+	}
+	left := map[string]string{}
+	for _, r := range all {
+		switch {
+		case !matchesAny(patterns, r.ID):
+			left[r.ID] = "not chosen by -select " + c.Select
+		case len(levels) > 0 && !slices.Contains(levels, string(r.Level)):
+			left[r.ID] = "not chosen by -level " + c.Level
+		case r.Slow && !c.Slow && !slices.Contains(patterns, r.ID):
+			left[r.ID] = "it takes minutes: run it with -slow"
+		default:
+			left[r.ID] = ""
+		}
+	}
+	return left, nil
+}
+
+func (c *Config) patterns(name, value string, all []requirement.Requirement) ([]string, error) {
+	patterns := split(value)
+	for _, pattern := range patterns {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return nil, fmt.Errorf("-%s %s: not a pattern: %w", name, pattern, err)
+		}
+		if !slices.ContainsFunc(all, func(r requirement.Requirement) bool { return matches(pattern, r.ID) }) {
+			return nil, fmt.Errorf("-%s %s names no requirement; `parley list` shows them all", name, pattern)
+		}
+	}
+	return patterns, nil
+}
+
+func matchesAny(patterns []string, id string) bool {
+	return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool { return matches(p, id) })
+}
+
+// matches a pattern against an ID; a pattern without a slash is a chapter.
+func matches(pattern, id string) bool {
+	if !strings.Contains(pattern, "/") {
+		id, _, _ = strings.Cut(id, "/")
+	}
+	ok, err := path.Match(pattern, id)
+	return err == nil && ok
+}
+
+func split(list string) (all []string) {
+	for item := range strings.SplitSeq(list, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			all = append(all, item)
+		}
+	}
+	return all
+}

@@ -1,0 +1,292 @@
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/e2e-framework/pkg/env"
+	"sigs.k8s.io/e2e-framework/pkg/envconf"
+	"sigs.k8s.io/e2e-framework/pkg/features"
+	"sigs.k8s.io/e2e-framework/pkg/types"
+
+	"github.com/parley-k8s/parley/framework/diagnose"
+	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/reports"
+)
+
+const (
+	// patience is how long a check may go on observing before a requirement counts as not holding.
+	patience = 10 * time.Second
+	// attempt bounds one network attempt: longer than the first retransmission of a SYN (1 s, RFC 6298),
+	// so that one lost packet on a busy machine is no failure.
+	attempt = 2500 * time.Millisecond
+	// checkBound bounds a whole check.
+	checkBound = 2 * time.Minute
+	// atOnce is how many requirements are judged side by side.
+	atOnce = 16
+	// firstPort is the first of the requirements' own ports: below every usual ephemeral range (32768)
+	// and NodePort range (30000).
+	firstPort = 20000
+)
+
+// judgeAll judges what was chosen, then proves what is to be proved.
+func (r *Run) judgeAll(t *testing.T) {
+	results := map[string]*reports.Result{}
+	testEnv, err := env.NewWithContext(r.ctx, r.config.Features)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(name string, which func(requirement.Requirement) bool, parallel bool, do func(*testing.T, requirement.Requirement)) {
+		var chosen []requirement.Requirement
+		for _, q := range r.all {
+			if r.left[q.ID] == "" && which(q) {
+				chosen = append(chosen, q)
+			}
+		}
+		if len(chosen) == 0 {
+			return
+		}
+		slots := make(chan struct{}, atOnce)
+		if !parallel {
+			slots = make(chan struct{}, 1)
+		}
+		r.progress.expect(name, len(chosen))
+		t.Run(name, func(t *testing.T) {
+			var all []types.Feature
+			for _, q := range chosen {
+				all = append(all, features.New(q.ID).
+					WithLabel("chapter", q.Chapter()).WithLabel("level", string(q.Level)).
+					Assess(string(q.Level), func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
+						slots <- struct{}{}
+						defer func() { <-slots }()
+						do(t, q)
+						return ctx
+					}).Feature())
+			}
+			testEnv.TestInParallel(t, all...)
+		})
+	}
+	everything := func(requirement.Requirement) bool { return true }
+	run("holds", everything, true, func(t *testing.T, q requirement.Requirement) {
+		result := r.judge(r.ctx, q)
+		r.keep(result)
+		r.mu.Lock()
+		results[q.ID] = &result
+		r.mu.Unlock()
+		show(t, result, r.config.Strict)
+	})
+	if !r.config.Prove {
+		return
+	}
+	prove := func(t *testing.T, q requirement.Requirement) {
+		r.mu.Lock()
+		result := results[q.ID]
+		r.mu.Unlock()
+		if result == nil {
+			return // left out by e2e-framework's own flags
+		}
+		result.Proof = r.prove(r.ctx, q, result.Outcome)
+		r.keep(*result)
+		showProof(t, q, result.Proof)
+	}
+	only, err := r.config.patterns("prove-only", r.config.ProveOnly, r.all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := func(alone bool) func(requirement.Requirement) bool {
+		return func(q requirement.Requirement) bool { return q.Control.Alone == alone && matchesAny(only, q.ID) }
+	}
+	run("can fail", asked(false), true, prove)
+	run("can fail, one at a time", asked(true), false, prove)
+}
+
+// judge checks one requirement in each of its families.
+func (r *Run) judge(ctx context.Context, q requirement.Requirement) reports.Result {
+	result := r.blank(q)
+	result.Started = time.Now()
+	defer func() { result.Took = time.Since(result.Started) }()
+	if why := r.lab.cast.lacks(q); why != "" {
+		result.Outcome, result.Reason = reports.Unsupported, why
+		r.progress.verdict(q.ID, "unsupported", why, 0)
+		return result
+	}
+	for _, family := range r.lab.familiesOf(q) {
+		e := r.lab.env(q, family, patience)
+		verdict := r.verdictOf(ctx, e, q, &result)
+		result.Notes = append(result.Notes, e.Notes()...)
+		if q.PerFamily {
+			result.Verdicts = append(result.Verdicts, verdict)
+		}
+		result.Outcome, result.Reason = worse(result, verdict)
+	}
+	result.Took = time.Since(result.Started)
+	r.progress.verdict(q.ID, word(result.Outcome), result.Sentence(), result.Took)
+	return result
+}
+
+// verdictOf runs the check once and sorts its error.
+func (r *Run) verdictOf(ctx context.Context, e *requirement.Env, q requirement.Requirement, result *reports.Result) reports.Verdict {
+	verdict := reports.Verdict{Family: string(e.Family), Outcome: reports.Passed}
+	err := guarded(ctx, e, q)
+	if err == nil {
+		return verdict
+	}
+	var unsupported *requirement.Unsupported
+	switch failure := requirement.AsFailure(err); {
+	case ctx.Err() != nil:
+		verdict.Outcome, verdict.Reason = reports.Errored, "not judged: "+context.Cause(ctx).Error()
+	case errors.As(err, &unsupported):
+		verdict.Outcome, verdict.Reason = reports.Unsupported, unsupported.Probed
+	case failure != nil:
+		if failure.FirstBrokenHop == "" {
+			failure.FirstBrokenHop = diagnose.FirstBrokenHop(ctx, e, failure)
+		}
+		told := tell(q, e, failure)
+		result.Failure = &told
+		verdict.Outcome, verdict.Reason = reports.Failed, told.Sentence()
+	default:
+		verdict.Outcome, verdict.Reason = reports.Errored, err.Error()
+	}
+	return verdict
+}
+
+// guarded runs the check within its bound; a panic in it is its own error and nobody else's.
+func guarded(ctx context.Context, e *requirement.Env, q requirement.Requirement) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, checkBound, fmt.Errorf("the check was not done within %s", checkBound))
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the check of %s panicked: %v\n%s", q.ID, p, debug.Stack())
+		}
+	}()
+	return q.Check(ctx, e)
+}
+
+// tell turns the framework's failure into the report's.
+func tell(q requirement.Requirement, e *requirement.Env, f *requirement.Failure) reports.Failure {
+	told := reports.Failure{Requirement: q.ID + ": " + q.Title, Protocol: f.Protocol, Expected: f.Expected, Observed: f.Observed,
+		Attempts: f.Attempts, Took: f.Took, FirstBrokenHop: f.FirstBrokenHop, Again: f.Again, To: f.Target}
+	if f.From != nil {
+		told.From = f.From.String()
+	}
+	if f.To != nil {
+		told.To = f.To.String()
+		if f.Target != "" {
+			told.To += ", at " + f.Target
+		}
+	}
+	if q.PerFamily {
+		told.Protocol += " over " + string(e.Family)
+	}
+	return told
+}
+
+// worse keeps the gravest of the families' outcomes: a failure, then what could not be judged, then
+// what held somewhere, then what nothing supports.
+func worse(result reports.Result, v reports.Verdict) (reports.Outcome, string) {
+	rank := map[reports.Outcome]int{"": 0, reports.Unsupported: 1, reports.Passed: 2, reports.Errored: 3, reports.Failed: 4}
+	if rank[v.Outcome] > rank[result.Outcome] {
+		return v.Outcome, v.Reason
+	}
+	return result.Outcome, result.Reason
+}
+
+func (r *Run) blank(q requirement.Requirement) reports.Result {
+	return reports.Result{ID: q.ID, Title: q.Title, Chapter: q.Chapter(), Level: string(q.Level),
+		Clause: reports.Clause{URL: q.Clause.URL, Text: q.Clause.Says}}
+}
+
+// keep puts a result into the report, in place of an earlier one of the requirement.
+func (r *Run) keep(result reports.Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	results := &r.report.Clusters[0].Results
+	for i := range *results {
+		if (*results)[i].ID == result.ID {
+			(*results)[i] = result
+			return
+		}
+	}
+	*results = append(*results, result)
+}
+
+// completeResults orders the results as the catalogue has them and adds a row for everything that was
+// not judged, with the reason.
+func (r *Run) completeResults() {
+	if len(r.report.Clusters) == 0 {
+		r.report.Clusters = []reports.Cluster{{Name: "none"}}
+	}
+	judged := map[string]reports.Result{}
+	for _, result := range r.report.Clusters[0].Results {
+		judged[result.ID] = result
+	}
+	var all []reports.Result
+	for _, q := range r.all {
+		result, ok := judged[q.ID]
+		if !ok {
+			result = r.blank(q)
+			result.Outcome, result.Reason = reports.Skipped, r.left[q.ID]
+			switch {
+			case result.Reason != "":
+			case r.report.Interrupted != "":
+				result.Outcome, result.Reason = reports.Errored, "not judged: "+r.report.Interrupted
+			default:
+				result.Reason = "left out by go test's -run or by e2e-framework's -feature or -labels"
+			}
+		}
+		all = append(all, result)
+	}
+	r.report.Clusters[0].Results = all
+}
+
+// show tells go test of a result.
+func show(t *testing.T, result reports.Result, strict bool) {
+	t.Helper()
+	switch result.Outcome {
+	case reports.Unsupported, reports.Skipped:
+		t.Skip(result.Reason)
+	case reports.Errored:
+		t.Error(result.Reason)
+	case reports.Failed:
+		if result.Level == reports.Must || strict {
+			t.Error(result.Reason)
+			return
+		}
+		t.Log("warning: " + result.Reason)
+	}
+}
+
+func word(o reports.Outcome) string {
+	if o == reports.Failed {
+		return "FAILED"
+	}
+	return string(o)
+}
+
+// env is what a check of the requirement sees.
+func (l *lab) env(q requirement.Requirement, family corev1.IPFamily, patience time.Duration) *requirement.Env {
+	return &requirement.Env{Requirement: &q, Kube: l.kube, Config: l.config, Family: family, Patience: patience, Attempt: attempt,
+		Cast: l.cast, Base: firstPort + requirement.PortsEach*l.run.index(q.ID)}
+}
+
+func (r *Run) index(id string) int {
+	for i, q := range r.all {
+		if q.ID == id {
+			return i
+		}
+	}
+	return 0
+}
+
+// familiesOf are the families to judge the requirement in: all of the cluster's, or its first.
+func (l *lab) familiesOf(q requirement.Requirement) []corev1.IPFamily {
+	if q.PerFamily {
+		return l.families
+	}
+	return l.families[:1]
+}

@@ -1,0 +1,81 @@
+package suite
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/parley-k8s/parley/reports"
+)
+
+// progressVariable names a file to show progress in: make sets it to its own standard error, since
+// go test holds back what a test prints.
+const progressVariable = "PARLEY_PROGRESS"
+
+// progress shows a person what is happening, one plain line for each thing.
+type progress struct {
+	mu    sync.Mutex
+	out   io.Writer
+	color bool
+	start time.Time
+	n, of int
+}
+
+// newProgress writes to the file that the variable names, else to the terminal, else to standard error.
+func newProgress() *progress {
+	p := &progress{out: os.Stderr, start: time.Now()}
+	for _, name := range []string{os.Getenv(progressVariable), "/dev/tty"} {
+		if name == "" || (name == "/dev/tty" && term.IsTerminal(int(os.Stderr.Fd()))) {
+			continue
+		}
+		if f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0); err == nil {
+			p.out = f
+			break
+		}
+	}
+	if f, ok := p.out.(*os.File); ok {
+		p.color = term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""
+	}
+	return p
+}
+
+func (p *progress) say(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintf(p.out, "%6.1fs  %s\n", time.Since(p.start).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// expect begins a count of n things.
+func (p *progress) expect(what string, n int) {
+	p.mu.Lock()
+	p.n, p.of = 0, n
+	p.mu.Unlock()
+	p.say("%s: %d requirements", what, n)
+}
+
+// verdict shows one of the things counted.
+func (p *progress) verdict(id, word, sentence string, took time.Duration) {
+	p.mu.Lock()
+	p.n++
+	n, of := p.n, p.of
+	p.mu.Unlock()
+	if sentence != "" {
+		sentence = ": " + sentence
+	}
+	p.say("%3d of %-3d %-11s %s (%s)%s", n, of, word, id, took.Round(time.Millisecond), sentence)
+}
+
+// summary shows the whole at the end.
+func (p *progress) summary(r *reports.Report, dir string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := reports.WriteSummary(p.out, r, p.color); err != nil {
+		fmt.Fprintln(os.Stderr, "showing the summary: "+err.Error())
+	}
+	fmt.Fprintf(p.out, "reports: %s\n", filepath.Join(dir, reports.JUnitFile))
+}

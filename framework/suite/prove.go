@@ -1,0 +1,167 @@
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/reports"
+)
+
+// liftBound bounds lifting a fault, also after an interrupt.
+const liftBound = 15 * time.Second
+
+// prove applies the requirement's control, demands red for the expected reason, lifts it, and demands
+// green again. The first green is the verdict that was just given.
+func (r *Run) prove(ctx context.Context, q requirement.Requirement, outcome reports.Outcome) *reports.Proof {
+	start := time.Now()
+	proof := &reports.Proof{How: q.Control.Kind() + ": " + q.Control.Says}
+	if outcome != reports.Passed {
+		proof.State, proof.Reason = reports.ProofNotRun, "a proof begins with green, and the requirement is "+string(outcome)
+	} else {
+		for _, family := range r.lab.familiesOf(q) {
+			e := r.lab.env(q, family, 0) // red needs no patience: one attempt
+			r.proveOnce(ctx, e, q, proof)
+			if proof.State != reports.Proved {
+				break
+			}
+		}
+	}
+	proof.Took = time.Since(start)
+	sentence := proof.Reason
+	if proof.State == reports.Proved {
+		sentence = "red: " + proof.Red
+	}
+	r.progress.verdict(q.ID, string(proof.State), sentence, proof.Took)
+	return proof
+}
+
+func (r *Run) proveOnce(ctx context.Context, e *requirement.Env, q requirement.Requirement, proof *reports.Proof) {
+	if v := q.Control.Variant; v != nil {
+		r.proveByVariant(ctx, e, q, v, proof)
+	} else {
+		r.proveByFault(ctx, e, q, q.Control.Fault, proof)
+	}
+	if proof.State != reports.Proved {
+		return
+	}
+	if err := guarded(ctx, r.lab.env(q, e.Family, patience), q); err != nil && ctx.Err() == nil {
+		proof.State, proof.Reason = reports.Refuted, "it is not green again after the control was lifted: "+err.Error()
+	}
+}
+
+func (r *Run) proveByVariant(ctx context.Context, e *requirement.Env, q requirement.Requirement, v *requirement.Variant, proof *reports.Proof) {
+	proof.Point = "fixture"
+	for _, role := range variantRoles(v) {
+		if len(r.lab.cast.Ends(role)) == 0 {
+			proof.State, proof.Reason = reports.Unproved, fmt.Sprintf("nobody plays the %s: %s", role, r.lab.cast.missing[role])
+			return
+		}
+	}
+	if v.Make != nil {
+		undo, err := v.Make(ctx, e)
+		if err != nil {
+			proof.State, proof.Reason = reports.Unproved, "the variant could not be made: "+err.Error()
+			return
+		}
+		defer func() {
+			if err := lifting(ctx, undo); err != nil {
+				proof.State, proof.Reason = reports.Refuted, "the variant could not be undone: "+err.Error()
+			}
+		}()
+	}
+	e.Variant = v
+	conclude(ctx, guarded(ctx, e, q), q, proof)
+}
+
+func variantRoles(v *requirement.Variant) (roles []world.Role) {
+	for _, role := range v.Roles {
+		roles = append(roles, role)
+	}
+	return roles
+}
+
+func (r *Run) proveByFault(ctx context.Context, e *requirement.Env, q requirement.Requirement, f *requirement.Fault, proof *reports.Proof) {
+	if !r.lab.faultsAllowed() {
+		proof.State, proof.Reason = reports.Unproved, "faults are injected into a cluster of yours only with -faults"
+		return
+	}
+	var tried []string
+	for _, point := range f.Points {
+		acted, err := r.tryPoint(ctx, e, q, point, proof)
+		if acted {
+			return
+		}
+		tried = append(tried, fmt.Sprintf("%s: %v", point.Where, err))
+	}
+	proof.State, proof.Reason = reports.Unproved, "no injection point acts here; "+strings.Join(tried, "; ")
+}
+
+// tryPoint injects at one point. acted is false where the fault could not be injected, or met none of
+// the check's packets and left it green.
+func (r *Run) tryPoint(ctx context.Context, e *requirement.Env, q requirement.Requirement, point requirement.Point, proof *reports.Proof) (acted bool, err error) {
+	fault, err := point.Inject(ctx, e)
+	if err != nil {
+		return false, err
+	}
+	forget := r.lab.undo("lifting the fault of "+q.ID, fault.Lift)
+	defer func() {
+		if e := lifting(ctx, fault.Lift); e != nil {
+			acted, err = true, e
+			proof.State, proof.Reason = reports.Refuted, e.Error()
+			return
+		}
+		forget()
+	}()
+	verdict := guarded(ctx, e, q)
+	met, how, err := fault.Acted(ctx)
+	if err != nil {
+		return false, err
+	}
+	if !met {
+		return false, errors.New("it met none of the check's traffic")
+	}
+	proof.Point = point.Where + " (" + how + ")"
+	conclude(ctx, verdict, q, proof)
+	return true, nil
+}
+
+// conclude judges what the check said under its control.
+func conclude(ctx context.Context, verdict error, q requirement.Requirement, proof *reports.Proof) {
+	failure := requirement.AsFailure(verdict)
+	switch {
+	case ctx.Err() != nil:
+		proof.State, proof.Reason = reports.ProofNotRun, context.Cause(ctx).Error()
+	case verdict == nil:
+		proof.State, proof.Reason = reports.Refuted, "the control acts and the requirement stays green: the check can't see what it is for"
+	case failure == nil:
+		proof.State, proof.Reason = reports.Refuted, "the check could not judge under its control: "+verdict.Error()
+	case !slices.Contains(q.Control.Red, failure.Reason):
+		proof.State, proof.Reason = reports.Refuted, fmt.Sprintf("red for another reason (%s) than expected (%s): %s", failure.Reason, q.Control.Red, failure)
+	default:
+		proof.State, proof.Red = reports.Proved, failure.Error()
+	}
+}
+
+// lifting undoes a control, also when the run was interrupted meanwhile.
+func lifting(ctx context.Context, lift func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), liftBound)
+	defer cancel()
+	return lift(ctx)
+}
+
+func showProof(t *testing.T, q requirement.Requirement, proof *reports.Proof) {
+	t.Helper()
+	switch proof.State {
+	case reports.Refuted:
+		t.Errorf("%s: %s", q.ID, proof.Reason)
+	case reports.Unproved, reports.ProofNotRun:
+		t.Skip(proof.Reason)
+	}
+}

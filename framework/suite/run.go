@@ -1,0 +1,167 @@
+package suite
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/framework/run"
+	"github.com/parley-k8s/parley/reports"
+)
+
+// cleanupReserve is kept back of go test's own -timeout, so that the cluster is removed and the report
+// written before go test panics.
+const cleanupReserve = 75 * time.Second
+
+// Run is one conformance run.
+type Run struct {
+	all     []requirement.Requirement
+	config  Config
+	id      run.ID
+	started time.Time
+
+	ctx      context.Context
+	stop     context.CancelCauseFunc
+	progress *progress
+
+	mu     sync.Mutex
+	report *reports.Report
+	left   map[string]string // requirement ID -> why it is left out, "" for those that run
+	lab    *lab              // nil until set up
+	fatal  error             // why nothing could be judged
+}
+
+// New is a run of the requirements.
+func New(all []requirement.Requirement) *Run {
+	return &Run{all: all, started: time.Now()}
+}
+
+var errTimeout = errors.New("go test's -timeout is about to end the run")
+
+// Main is the test's TestMain: it reads the flags, has the tests run, and whatever happened removes what was
+// made and writes the report. It returns the exit code of design.md's three.
+func (r *Run) Main(m *testing.M) int {
+	if err := r.prepare(); err != nil {
+		fmt.Fprintln(os.Stderr, "parley: "+err.Error())
+		return reports.ExitUnjudged
+	}
+	ctx, stop := context.WithCancelCause(context.Background())
+	r.ctx, r.stop = ctx, stop
+	defer stop(nil)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	go func() {
+		if s, ok := <-signals; ok {
+			r.progress.say("interrupted (%s): removing what was made; this takes some seconds", s)
+			stop(fmt.Errorf("interrupted by %s", s))
+		}
+	}()
+	if limit := timeout(); limit > 0 {
+		timer := time.AfterFunc(time.Until(r.started.Add(limit-cleanupReserve)), func() { stop(errTimeout) })
+		defer timer.Stop()
+	}
+	code := m.Run()
+	return r.finish(code)
+}
+
+func (r *Run) prepare() error {
+	// go test caches a package that passed and whose inputs have not changed, and this one's input is a
+	// cluster. A variable's name with a line feed can't be written into the log of inputs, which makes
+	// go refuse to cache: every run really runs.
+	os.Getenv("PARLEY\nUNCACHED")
+
+	if err := r.config.parse(); err != nil {
+		return err
+	}
+	if err := requirement.Validate(r.all); err != nil {
+		return err
+	}
+	var err error
+	if r.left, err = r.config.chosen(r.all); err != nil {
+		return err
+	}
+	if _, err := r.config.patterns("prove-only", r.config.ProveOnly, r.all); err != nil {
+		return err
+	}
+	if r.config.Report == "" {
+		if r.config.Report, err = defaultReportDir(); err != nil {
+			return err
+		}
+	}
+	if r.id, err = run.New(); err != nil {
+		return err
+	}
+	r.report = reports.New(string(r.id), r.started)
+	if host, err := os.Hostname(); err == nil {
+		r.report.Host = host
+	}
+	r.progress = newProgress()
+	return nil
+}
+
+// timeout is go test's -timeout; 0 is none.
+func timeout() time.Duration {
+	f := flag.Lookup("test.timeout")
+	if f == nil {
+		return 0
+	}
+	d, err := time.ParseDuration(f.Value.String())
+	if err != nil {
+		return 0
+	}
+	return d
+}
+
+// Test is the body of the entry's one test.
+func (r *Run) Test(t *testing.T) {
+	if err := r.setUp(); err != nil {
+		r.mu.Lock()
+		r.fatal = err
+		r.mu.Unlock()
+		t.Fatal(err)
+	}
+	r.judgeAll(t)
+}
+
+// finish removes what was made, completes the report, writes it, and says how it went.
+func (r *Run) finish(code int) int {
+	interrupted := context.Cause(r.ctx)
+	if r.lab != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), cleanupReserve-10*time.Second)
+		defer cancel()
+		r.lab.tearDown(ctx)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fatal == nil && len(r.report.Clusters) == 0 {
+		return code // nothing was asked for: -list, or -run for something else
+	}
+	switch {
+	case interrupted != nil:
+		r.report.Interrupted = interrupted.Error()
+	case r.fatal != nil:
+		r.report.Interrupted = r.fatal.Error()
+	}
+	r.completeResults()
+	r.report.Ended = time.Now()
+	r.report.MarkWarnings(r.config.Strict)
+	if err := reports.Save(r.config.Report, r.report); err != nil {
+		r.progress.say("%s", err)
+		code = max(code, reports.ExitUnjudged)
+	}
+	r.progress.summary(r.report, r.config.Report)
+	verdict := r.report.ExitCode(r.config.Strict)
+	if verdict == reports.ExitPassed && code != 0 {
+		return code
+	}
+	return verdict
+}

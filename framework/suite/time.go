@@ -1,0 +1,54 @@
+package suite
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// What a run takes on a busy machine of two cores, for the question whether it fits go test's -timeout.
+const (
+	makeCluster    = 2 * time.Minute
+	buildNodeImage = 25 * time.Minute
+	judgeRows      = time.Minute
+	proveRows      = 90 * time.Second
+)
+
+// judging is the time to judge, and with -prove to prove.
+func (r *Run) judging() time.Duration {
+	need := judgeRows
+	if r.config.Prove {
+		need += proveRows
+	}
+	return need
+}
+
+// fits refuses a run that go test's -timeout would end in the middle.
+func (r *Run) fits(need time.Duration) error {
+	limit := timeout()
+	left := limit - time.Since(r.started)
+	if limit == 0 || left >= need+cleanupReserve {
+		return nil
+	}
+	ask := (need + cleanupReserve + time.Since(r.started)).Round(time.Minute) + time.Minute
+	return fmt.Errorf("this run may take %s and go test's -timeout ends it after %s: run it with -timeout %s", need+cleanupReserve, limit, short(ask))
+}
+
+func short(d time.Duration) string { return strings.TrimSuffix(d.String(), "0s") }
+
+// defaultReportDir is reports/out in the root of the module that is tested.
+func defaultReportDir() (string, error) {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	mod := strings.TrimSpace(string(out))
+	if err != nil || mod == "" || mod == os.DevNull {
+		here, err := os.Getwd()
+		if err != nil {
+			return "", fmt.Errorf("finding a folder for the reports: %w", err)
+		}
+		return filepath.Join(here, "reports", "out"), nil
+	}
+	return filepath.Join(filepath.Dir(mod), "reports", "out"), nil
+}

@@ -1,0 +1,14 @@
+package container
+
+import "github.com/parley-k8s/parley/framework/requirement"
+
+// Requirements lists the chapter, family by family.
+func Requirements() []requirement.Requirement {
+	return []requirement.Requirement{
+		loopbackTCP(), loopbackUDP(),
+		networkNamespaceShared(), portConflict(),
+		sysvMessageQueue(), posixSharedMemory(), ipcIsolated(),
+		unixStream(),
+		volumeWriteRead(),
+	}
+}

@@ -1,0 +1,2 @@
+// Package dns is the chapter about how names of Services and pods resolve.
+package dns

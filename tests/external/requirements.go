@@ -1,0 +1,8 @@
+package external
+
+import "github.com/parley-k8s/parley/framework/requirement"
+
+// Requirements lists the chapter, family by family.
+func Requirements() []requirement.Requirement {
+	return []requirement.Requirement{nodePortTCP()}
+}

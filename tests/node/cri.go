@@ -1,0 +1,135 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"path"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/fault"
+	"github.com/parley-k8s/parley/framework/probe"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+func criSocket() requirement.Requirement {
+	return requirement.Requirement{
+		ID: "node/cri-socket",
+		Title: "On every node the container runtime answers CRI Version and Status on the socket that the kubelet names, under the name " +
+			"that the Node reports; others cannot write to the socket.",
+		Level: requirement.Must,
+		Clause: requirement.Clause{
+			URL: "https://kubernetes.io/docs/concepts/containers/cri/",
+			Says: "Every node needs a working container runtime that the kubelet reaches by gRPC over the endpoint that " +
+				"containerRuntimeEndpoint names, speaking CRI v1.",
+		},
+		Why:         "The kubelet starts nothing without it, and who may write to that socket is root on the node.",
+		Needs:       []requirement.Feature{requirement.NodeAgent},
+		PodSecurity: "privileged",
+		Roles:       []world.Role{world.Node},
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			for _, end := range env.Roles(world.Node) {
+				if err := runtimeAnswers(ctx, env, end); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		Control: requirement.Control{
+			Says: "another socket in its place, in one agent's own mount namespace",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.SocketInPlaceOf(func(ctx context.Context, env *requirement.Env, end *requirement.End) (string, error) {
+					return endpointOf(ctx, env, end.Node)
+				}),
+			}},
+			Red: []requirement.Reason{requirement.WrongServer},
+		},
+	}
+}
+
+func runtimeAnswers(ctx context.Context, env *requirement.Env, end *requirement.End) error {
+	endpoint, err := endpointOf(ctx, env, end.Node)
+	if err != nil {
+		return err
+	}
+	node, err := env.Kube.CoreV1().Nodes().Get(ctx, end.Node, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("reading Node %s: %w", end.Node, err)
+	}
+	reported := node.Status.NodeInfo.ContainerRuntimeVersion
+	fail := func(reason requirement.Reason, expected, observed string) error {
+		return &requirement.Failure{Reason: reason, From: end, Target: endpoint, Protocol: "CRI", Expected: expected, Observed: observed,
+			Again: "crictl --runtime-endpoint unix://" + endpoint + " version   (on node " + end.Node + ")"}
+	}
+	seen, err := end.File(ctx, wire.File{Do: "stat", Path: path.Join(world.HostPath, endpoint)})
+	if err != nil {
+		return fmt.Errorf("looking at %s on %s: %w", endpoint, end.Node, err)
+	}
+	if !seen.Ok() {
+		return fail(requirement.NotShared, "a socket at the kubelet's endpoint", seen.Errno.String())
+	}
+	if seen.Mode&0o002 != 0 {
+		return fail(requirement.Leaked, "a socket that others cannot write to", fmt.Sprintf("mode %04o", seen.Mode&0o777))
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	conn, err := grpc.NewClient("passthrough:///cri",
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return probe.Tunnel(ctx, env.Cast.Dialer(end, "/agent", "relay", path.Join(world.HostPath, endpoint)))
+		}))
+	if err != nil {
+		return fmt.Errorf("preparing a CRI client: %w", err)
+	}
+	defer conn.Close()
+	client := cri.NewRuntimeServiceClient(conn)
+	version, err := client.Version(ctx, &cri.VersionRequest{})
+	if err != nil {
+		return fail(requirement.WrongServer, "an answer to CRI Version", err.Error())
+	}
+	if name, _, _ := strings.Cut(reported, "://"); version.RuntimeName != name {
+		return fail(requirement.WrongServer, fmt.Sprintf("the runtime that the Node reports (%s)", reported), version.RuntimeName+" "+version.RuntimeVersion)
+	}
+	status, err := client.Status(ctx, &cri.StatusRequest{})
+	if err != nil {
+		return fail(requirement.WrongServer, "an answer to CRI Status", err.Error())
+	}
+	for _, condition := range status.GetStatus().GetConditions() {
+		if !condition.GetStatus() {
+			return fail(requirement.WrongServer, "the condition "+condition.GetType()+" to be true", condition.GetReason()+": "+condition.GetMessage())
+		}
+	}
+	env.Note("%s: %s %s, CRI %s", end.Node, version.RuntimeName, version.RuntimeVersion, version.RuntimeApiVersion)
+	return nil
+}
+
+// endpointOf is the path of the socket that the node's kubelet uses, as its own configz says.
+func endpointOf(ctx context.Context, env *requirement.Env, node string) (string, error) {
+	raw, err := env.Kube.CoreV1().RESTClient().Get().Resource("nodes").Name(node).SubResource("proxy").Suffix("configz").DoRaw(ctx)
+	if err != nil {
+		return "", fmt.Errorf("reading the kubelet's configz on %s: %w", node, err)
+	}
+	var config struct {
+		Kubelet struct {
+			Endpoint string `json:"containerRuntimeEndpoint"`
+		} `json:"kubeletconfig"`
+	}
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return "", fmt.Errorf("reading the kubelet's configz on %s: %w", node, err)
+	}
+	endpoint, found := strings.CutPrefix(config.Kubelet.Endpoint, "unix://")
+	if !found {
+		return "", &requirement.Unsupported{Probed: fmt.Sprintf("the kubelet on %s names the endpoint %q, which is no unix socket", node, config.Kubelet.Endpoint)}
+	}
+	return endpoint, nil
+}

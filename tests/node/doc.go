@@ -1,0 +1,2 @@
+// Package node is the chapter about how nodes, their container runtimes and the control plane talk.
+package node

@@ -1,0 +1,118 @@
+package pod
+
+import (
+	"context"
+	"strings"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/fault"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+var networkModel = requirement.Clause{
+	URL: "https://kubernetes.io/docs/concepts/services-networking/#the-kubernetes-network-model",
+	Says: "Every pod has a cluster-wide IP of its own, and pods reach all other pods directly, on the same node or on another, " +
+		"without proxies or address translation.",
+}
+
+// placement is where the second pod is.
+type placement struct {
+	suffix, says string
+	peer         world.Role
+	needs        []requirement.Feature
+}
+
+var placements = []placement{
+	{"same-node", "on the same node", world.Near, nil},
+	{"cross-node", "on another node", world.Far, []requirement.Feature{requirement.TwoNodes}},
+}
+
+// reachability generates protocol x placement from one table: a row of it differs in nothing else.
+func reachability() []requirement.Requirement {
+	var all []requirement.Requirement
+	for _, protocol := range []string{"tcp", "udp"} {
+		for _, at := range placements {
+			all = append(all, reaches(protocol, at))
+		}
+	}
+	for _, at := range placements {
+		all = append(all, noNAT(at))
+	}
+	return all
+}
+
+func reaches(protocol string, at placement) requirement.Requirement {
+	return requirement.Requirement{
+		ID:     "pod/" + protocol + "-" + at.suffix,
+		Title:  "Two pods " + at.says + " reach each other by pod IP over " + strings.ToUpper(protocol) + ", each direction.",
+		Level:  requirement.Must,
+		Clause: networkModel,
+		Why: "The network model itself. On one node it is the plugin's bridge or routes that break it, across nodes its tunnel, " +
+			"its routes, a cloud's source check or a host firewall.",
+		Needs:     at.needs,
+		Roles:     []world.Role{world.SiblingA, at.peer},
+		PerFamily: true,
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			return eachDirection(ctx, env, at.peer, false, protocol)
+		},
+		Control: requirement.Control{
+			Says: strings.ToUpper(protocol) + " dropped between the two",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.InPodOf(at.peer, fault.DropOwnPorts("input", protocol)),
+				fault.OnNodeOf(at.peer, fault.DropOwnPorts("forward", protocol)),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+	}
+}
+
+func noNAT(at placement) requirement.Requirement {
+	return requirement.Requirement{
+		ID: "pod/no-nat-" + at.suffix,
+		Title: "Between two pods " + at.says + " the server sees the client's own pod IP and the client reaches the server's own, " +
+			"over TCP and UDP, each direction.",
+		Level:  requirement.Must,
+		Clause: networkModel,
+		Why: "Network policies, access logs, and protocols that name their own address (SIP, FTP, cluster gossip) rest on it. " +
+			"A node that masquerades pod traffic breaks it while everything still connects.",
+		Needs:     at.needs,
+		Roles:     []world.Role{world.SiblingA, at.peer},
+		PerFamily: true,
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			return eachDirection(ctx, env, at.peer, true, "tcp", "udp")
+		},
+		Control: requirement.Control{
+			Says: "pod traffic masqueraded on a node",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnNodeOf(world.SiblingA, fault.MasqueradeOwnPorts("tcp", "udp")),
+				fault.InPodOf(at.peer, fault.TranslateSource("tcp", "udp")),
+			}},
+			Red: []requirement.Reason{requirement.Translated},
+		},
+	}
+}
+
+func eachDirection(ctx context.Context, env *requirement.Env, peer world.Role, noNAT bool, protocols ...string) error {
+	a, b := env.Role(world.SiblingA), env.Role(peer)
+	for i, way := range []struct{ from, to *requirement.End }{{a, b}, {b, a}} {
+		ip, err := env.IP(way.to)
+		if err != nil {
+			return err
+		}
+		for _, protocol := range protocols {
+			port := env.Port(i)
+			seen, err := exchange.Works(ctx, env, exchange.Talk{
+				From: way.from, To: way.to, Network: protocol, NoNAT: noNAT,
+				Bind: requirement.At(env.Any(), port), Dial: requirement.At(ip, port),
+			})
+			if err != nil {
+				return err
+			}
+			if noNAT && seen.Local != seen.Witness.Remote {
+				env.Note("%s %s: the client's port was rewritten on the way: %s became %s", env.Family, protocol, seen.Local, seen.Witness.Remote)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,2 @@
+// Package service is the chapter about how the virtual addresses of Services find their endpoints.
+package service

@@ -1,0 +1,13 @@
+package service
+
+import "github.com/parley-k8s/parley/framework/requirement"
+
+// Requirements lists the chapter, family by family.
+func Requirements() []requirement.Requirement {
+	return []requirement.Requirement{
+		clusterIP("tcp"), clusterIP("udp"),
+		headless(),
+		hairpin(),
+		noEndpointsRefused(),
+	}
+}
