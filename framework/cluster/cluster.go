@@ -120,7 +120,7 @@ const removeTimeout = 2 * time.Minute
 
 // Create makes a cluster and waits until it is ready. Whatever goes wrong, a cancelled ctx and a panic
 // included, all that was made is removed before it returns.
-func Create(ctx context.Context, spec Spec) (c *Cluster, err error) {
+func Create(ctx context.Context, spec Spec) (made *Cluster, err error) {
 	if spec.Workers == 0 {
 		spec.Workers = 2
 	}
@@ -128,7 +128,7 @@ func Create(ctx context.Context, spec Spec) (c *Cluster, err error) {
 	if spec.Log == nil {
 		spec.Log = func(string) {}
 	}
-	c = &Cluster{name: spec.Run.Name(), spec: spec, dir: filepath.Join(os.TempDir(), spec.Run.Name())}
+	c := &Cluster{name: spec.Run.Name(), spec: spec, dir: filepath.Join(os.TempDir(), spec.Run.Name())}
 	c.kubeconfig = filepath.Join(c.dir, "kubeconfig")
 	done := false
 	defer func() {
@@ -140,7 +140,6 @@ func Create(ctx context.Context, spec Spec) (c *Cluster, err error) {
 		if e := c.Delete(undo); e != nil {
 			err = errors.Join(err, fmt.Errorf("removing what was made: %w", e))
 		}
-		c = nil
 	}()
 	phase := phases{report: spec.Phase}
 	for _, step := range []struct {

@@ -144,8 +144,9 @@ func nodeScript(self nodeNet, all []nodeNet) (string, error) {
 		return "", err
 	}
 	fmt.Fprintf(&b, "nft -f - <<'END'\n%sEND\n", masquerade)
-	// Moved into place whole: the runtime reads the folder on every change.
-	fmt.Fprintf(&b, "mkdir -p /etc/cni/net.d\ncat > /etc/cni/.10-parley <<'END'\n%sEND\nmv /etc/cni/.10-parley /etc/cni/net.d/10-parley.conflist\n", conflist)
+	// Moved into place whole, and from the same folder: containerd looks when a file there is written or
+	// renamed, not when one appears.
+	fmt.Fprintf(&b, "mkdir -p /etc/cni/net.d\ncd /etc/cni/net.d\ncat > .10-parley <<'END'\n%sEND\nmv .10-parley 10-parley.conflist\n", conflist)
 	return b.String(), nil
 }
 

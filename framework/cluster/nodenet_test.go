@@ -32,7 +32,7 @@ func TestNodeScript(t *testing.T) {
 	require.NotContains(t, script, "ip route replace 10.244.0.0/24", "no route to its own pods")
 	require.Contains(t, script, "set nodes4 { type ipv4_addr; elements = { 10.89.0.2, 10.89.0.3 }; }")
 	require.Contains(t, script, "set nodes6 { type ipv6_addr; elements = { fd00:1::2, fd00:1::3 }; }")
-	require.True(t, strings.HasSuffix(script, "/etc/cni/net.d/10-parley.conflist\n"), "the configuration comes last")
+	require.True(t, strings.HasSuffix(script, "mv .10-parley 10-parley.conflist\n"), "the configuration comes last")
 
 	script, err = nodeScript(node("c", []string{"10.89.0.2"}, []string{"10.244.0.0/24"}), nil)
 	require.NoError(t, err)
