@@ -125,6 +125,9 @@ func Create(ctx context.Context, spec Spec) (made *Cluster, err error) {
 		spec.Workers = 2
 	}
 	spec.Workers = max(0, spec.Workers)
+	if spec.Engine == nil || spec.Image.Ref == "" {
+		return nil, fmt.Errorf("making a cluster needs a container engine and a node image")
+	}
 	if spec.Log == nil {
 		spec.Log = func(string) {}
 	}
