@@ -25,11 +25,11 @@ const Label = "parley.dev/run"
 // time, which moves when the clock is corrected.
 const clockSlack = 2 * time.Second
 
-// ID names one run: the owner's process ID and start time (seconds since the epoch), each in base 36,
+// ID names one run: the owner's process ID in decimal and its start time (seconds since the epoch) in base 36,
 // joined by a hyphen: valid within a DNS label, an nftables table and a container name.
 type ID string
 
-var idPattern = regexp.MustCompile(`^parley-([0-9a-z]+)-([0-9a-z]+)(?:[-.:@]|$)`)
+var idPattern = regexp.MustCompile(`^parley-([0-9]{1,10})-([0-9a-z]{6})(?:[-.:@]|$)`)
 
 // New returns the ID of a run owned by the calling process.
 func New() (ID, error) { return of(int32(os.Getpid())) }
@@ -39,7 +39,7 @@ func of(pid int32) (ID, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading the start time of process %d: %w", pid, err)
 	}
-	return ID(strconv.FormatInt(int64(pid), 36) + "-" + strconv.FormatInt(started.Unix(), 36)), nil
+	return ID(strconv.Itoa(int(pid)) + "-" + strconv.FormatInt(started.Unix(), 36)), nil
 }
 
 // Parse finds the run's ID in the name of something that a run made; ok is false for any other name.
@@ -93,7 +93,7 @@ func (id ID) owner() (pid int32, started time.Time, err error) {
 	if !ok {
 		return 0, time.Time{}, fmt.Errorf("%q is not the ID of a run", id)
 	}
-	n, err := strconv.ParseInt(p, 36, 32)
+	n, err := strconv.ParseInt(p, 10, 32)
 	if err != nil {
 		return 0, time.Time{}, fmt.Errorf("process ID in %q: %w", id, err)
 	}

@@ -42,15 +42,16 @@ func TestReusedProcessIDIsNotTheOwner(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	for name, ok := range map[string]bool{
-		"parley-3f2-t3k9xq":               true,
-		"parley-3f2-t3k9xq-control-plane": true,
-		"parley-3f2-t3k9xq:agent":         true,
-		"parley-node":                     false,
-		"parley-agent:latest":             false,
-		"parley-3F2-t3k9xq":               false,
-		"kind-control-plane":              false,
-		"parley-zzzzzzzzzzzzz-t3k9xq":     false,
-		"":                                false,
+		"parley-4242-t3k9xq":               true,
+		"parley-4242-t3k9xq-control-plane": true,
+		"parley-4242-t3k9xq:agent":         true,
+		"parley-node":                      false,
+		"parley-agent:latest":              false,
+		"parley-3f2-t3k9xq":                false,
+		"kind-control-plane":               false,
+		"parley-node-image-1234":           false,
+		"parley-99999999999-t3k9xq":        false,
+		"":                                 false,
 	} {
 		_, got := Parse(name)
 		require.Equal(t, ok, got, name)
