@@ -157,7 +157,14 @@ func (b *builder) build(ctx context.Context, e *engine.Engine, ref string) error
 				return fmt.Errorf("writing the node image: %w", err)
 			}
 			s.detail("loading it into " + e.Name)
-			_, err = e.Output(ctx, "load", "-i", file)
+			args := []string{"load", "-i", file}
+			if e.Name == "podman" && !e.Remote {
+				// Its load unpacks the whole archive into /var/tmp first, to see whether it is of another kind.
+				args = []string{"pull", "docker-archive:" + file}
+			}
+			load := e.Command(ctx, args...)
+			load.Env = append(load.Env, "TMPDIR="+b.dir) // podman would leave layers in /var/tmp when it is killed
+			_, err = command(ctx, load, false, nil)
 			return err
 		}},
 	)

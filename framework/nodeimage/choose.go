@@ -41,6 +41,9 @@ func Choose(ctx context.Context, e *engine.Engine, named string, progress func(S
 		return c, err
 	}
 	ref, cached, err := Build(ctx, e, progress)
+	if ctx.Err() != nil {
+		return Choice{}, err
+	}
 	if err != nil {
 		return Choice{}, fmt.Errorf("no registry gives kind's node image (%s), and it can't be built offline: %w", why, err)
 	}

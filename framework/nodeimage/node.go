@@ -170,6 +170,9 @@ func baseSpec(spec []byte) ([]byte, error) {
 	if err := json.Unmarshal(spec, &s); err != nil {
 		return nil, fmt.Errorf("reading the specification that ctr made: %w", err)
 	}
+	if s == nil {
+		return nil, errors.New("reading the specification that ctr made: it is null")
+	}
 	hooks, _ := s["hooks"].(map[string]any)
 	if hooks == nil {
 		hooks = map[string]any{}

@@ -1,0 +1,104 @@
+package nodeimage
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/modfile"
+)
+
+func TestHashOfTellsInputsApart(t *testing.T) {
+	tree := func(files ...string) fstest.MapFS {
+		m := fstest.MapFS{}
+		for i := 0; i < len(files); i += 2 {
+			m[files[i]] = &fstest.MapFile{Data: []byte(files[i+1])}
+		}
+		return m
+	}
+	hash := func(facts []string, tree fstest.MapFS) string {
+		h, err := hashOf(facts, tree)
+		require.NoError(t, err)
+		require.Len(t, h, hashLength)
+		return h
+	}
+	base := hash([]string{"amd64", "go1"}, tree("a", "1", "b/c", "2"))
+	require.Equal(t, base, hash([]string{"amd64", "go1"}, tree("b/c", "2", "a", "1")), "the order of files does not count")
+	for name, other := range map[string]string{
+		"another fact":         hash([]string{"arm64", "go1"}, tree("a", "1", "b/c", "2")),
+		"facts joined":         hash([]string{"amd64go1"}, tree("a", "1", "b/c", "2")),
+		"another content":      hash([]string{"amd64", "go1"}, tree("a", "1", "b/c", "3")),
+		"another name":         hash([]string{"amd64", "go1"}, tree("a", "1", "b/d", "2")),
+		"a file less":          hash([]string{"amd64", "go1"}, tree("a", "1")),
+		"content moved across": hash([]string{"amd64", "go1"}, tree("a", "12", "b/c", "")),
+	} {
+		require.NotEqual(t, base, other, name)
+	}
+}
+
+func TestHashIsStable(t *testing.T) {
+	one, err := Hash()
+	require.NoError(t, err)
+	two, err := Hash()
+	require.NoError(t, err)
+	require.Equal(t, one, two)
+}
+
+// The hash must know all code that makes the image.
+func TestRecipeHasTheCode(t *testing.T) {
+	notMaking := map[string]bool{"cache.go": true, "choose.go": true, "command.go": true, "doc.go": true, "keep.go": true, "scratch.go": true}
+	list, err := os.ReadDir(".")
+	require.NoError(t, err)
+	for _, e := range list {
+		name := e.Name()
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		_, err := recipe.Open(name)
+		require.Equal(t, notMaking[name], err != nil, "%s: in the recipe or in this test's list, not both", name)
+	}
+}
+
+func TestModules(t *testing.T) {
+	for _, c := range components {
+		m, err := readModule(c.name, c.path)
+		require.NoError(t, err)
+		require.NotEmpty(t, m.tools, c.name)
+		require.Contains(t, string(m.sum), c.path+" "+m.version+" h1:", c.name)
+	}
+	_, err := readModule("etcd", "example.invalid/other")
+	require.ErrorContains(t, err, "does not require")
+	_, err = readModule("nothing", "x")
+	require.Error(t, err)
+}
+
+// Kubernetes' staging modules must all be of its own release.
+func TestKubernetesStagingModules(t *testing.T) {
+	m, err := readModule("kubernetes", "k8s.io/kubernetes")
+	require.NoError(t, err)
+	f, err := modfile.Parse("kubernetes.mod", m.mod, nil)
+	require.NoError(t, err)
+	require.NotEmpty(t, f.Replace)
+	want := strings.Replace(m.version, "v1.", "v0.", 1)
+	for _, r := range f.Replace {
+		require.Equal(t, r.Old.Path, r.New.Path)
+		require.Equal(t, want, r.New.Version, r.Old.Path)
+	}
+}
+
+// The files come from the kind whose library makes the cluster.
+func TestKindIsTheOneInUse(t *testing.T) {
+	m, err := readModule("kind", "sigs.k8s.io/kind")
+	require.NoError(t, err)
+	b, err := os.ReadFile("../../go.mod")
+	require.NoError(t, err)
+	require.Contains(t, string(b), "sigs.k8s.io/kind "+m.version)
+}
+
+func TestLdflags(t *testing.T) {
+	c := component{stamp: append(kubernetesStamp("a/b"), "x.Version={version}")}
+	require.Equal(t, "-s -w -X a/b.gitVersion=v1.36.3 -X a/b.gitMajor=1 -X a/b.gitMinor=36 -X a/b.gitTreeState=archive -X x.Version=v1.36.3", c.ldflags("v1.36.3"))
+	require.Equal(t, "-s -w", component{}.ldflags("v1"))
+}
