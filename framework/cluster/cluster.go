@@ -183,7 +183,7 @@ func (c *Cluster) prepare(ctx context.Context) error {
 func (c *Cluster) guard() error {
 	err := errGuardElsewhere
 	if !c.spec.Engine.Rootless && !c.spec.Engine.Remote {
-		err = setGuard(c.spec.Run.Name(), c.net.Bridge)
+		err = setGuard(c.spec.Run.Name(), c.net.Bridge, append(podSubnets(), c.net.Subnets...))
 	}
 	if err == nil {
 		return nil

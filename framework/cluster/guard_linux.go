@@ -2,8 +2,12 @@ package cluster
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
@@ -12,11 +16,21 @@ import (
 // and what it lets by they still judge.
 const guardPriority = -10
 
-// setGuard makes the egress guard: one table in which the forward hook refuses whatever comes from the bridge
-// and would leave by another interface than that bridge. Nodes reach each other and the host reaches them
-// (neither is forwarded off the bridge); other containers are not matched. That covers the default routes of
-// both families, those that appear later, and private networks behind the host (a VPN).
-func setGuard(table, bridge string) error {
+// untrackPriority is before conntrack and before its defragmentation (NF_IP_PRI_CONNTRACK_DEFRAG, -400).
+const untrackPriority = -450
+
+// setGuard makes the run's table on the host, with two chains.
+//
+// egress refuses, in the forward hook, whatever comes from the bridge and would leave by another interface than
+// that bridge. Nodes reach each other and the host reaches them (neither is forwarded off the bridge); other
+// containers are not matched. That covers the default routes of both families, those that appear later, and
+// private networks behind the host (a VPN).
+//
+// cluster keeps the host out of what nodes and pods say to each other over the bridge, to any of the prefixes
+// within: where bridged packets pass the host's IP hooks (br_netfilter), the engine's masquerading would
+// replace a node's address on its way to a pod, two runs with the same pod addresses would meet in one
+// conntrack table, and fragments would be put together on the way.
+func setGuard(table, bridge string, within []netip.Prefix) error {
 	if bridge == "" {
 		return fmt.Errorf("the engine does not tell its bridge's name")
 	}
@@ -24,36 +38,70 @@ func setGuard(table, bridge string) error {
 	if err != nil {
 		return fmt.Errorf("opening nftables: %w", err)
 	}
-	priority, accept := nftables.ChainPriority(guardPriority), nftables.ChainPolicyAccept
 	t := conn.AddTable(&nftables.Table{Name: table, Family: nftables.TableFamilyINet})
-	chain := conn.AddChain(&nftables.Chain{
-		Name: "egress", Table: t, Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookForward, Priority: &priority, Policy: &accept,
-	})
 	name := make([]byte, unix.IFNAMSIZ)
 	copy(name, bridge)
-	leaving := func(more ...expr.Any) *nftables.Rule {
-		return &nftables.Rule{Table: t, Chain: chain, Exprs: append([]expr.Any{
+	rule := func(chain *nftables.Chain, exprs ...expr.Any) {
+		conn.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: append([]expr.Any{
 			&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
 			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: name},
-			&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
-			&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: name},
-		}, more...)}
+		}, exprs...)})
+	}
+	chain := func(name string, hook *nftables.ChainHook, priority nftables.ChainPriority) *nftables.Chain {
+		accept := nftables.ChainPolicyAccept
+		return conn.AddChain(&nftables.Chain{
+			Name: name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: &priority, Policy: &accept,
+		})
+	}
+
+	egress := chain(egressChain, nftables.ChainHookForward, guardPriority)
+	leaving := []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: name},
 	}
 	// Answers to what others began are not egress: a person may reach a NodePort from another machine.
-	conn.AddRule(leaving(
+	rule(egress, append(slices.Clone(leaving),
 		&expr.Ct{Key: expr.CtKeyDIRECTION, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{ctDirectionReply}},
-		&expr.Verdict{Kind: expr.VerdictAccept},
-	))
-	conn.AddRule(leaving(
+		&expr.Verdict{Kind: expr.VerdictAccept})...)
+	rule(egress, append(slices.Clone(leaving),
 		&expr.Counter{},
-		&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED},
-	))
+		&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED})...)
+
+	cluster := chain("cluster", nftables.ChainHookPrerouting, untrackPriority)
+	// What is meant for the host itself (the engine's resolver, answers to the host) stays tracked.
+	rule(cluster,
+		&expr.Fib{Register: 1, FlagDADDR: true, ResultADDRTYPE: true},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)},
+		&expr.Verdict{Kind: expr.VerdictAccept})
+	for _, p := range within {
+		rule(cluster, append(toward(p), &expr.Notrack{})...)
+	}
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("setting nftables table %s: %w", table, err)
 	}
 	return nil
+}
+
+const egressChain = "egress"
+
+// toward matches packets to an address of the prefix.
+func toward(p netip.Prefix) []expr.Any {
+	protocol, offset, bits := byte(unix.NFPROTO_IPV4), uint32(16), 32
+	if p.Addr().Is6() {
+		protocol, offset, bits = unix.NFPROTO_IPV6, 24, 128
+	}
+	length := uint32(bits / 8)
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{protocol}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length},
+		&expr.Bitwise{
+			SourceRegister: 1, DestRegister: 1, Len: length,
+			Mask: net.CIDRMask(p.Bits(), bits), Xor: make([]byte, length),
+		},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: p.Masked().Addr().AsSlice()},
+	}
 }
 
 // ctDirectionReply is IP_CT_DIR_REPLY of the kernel's nf_conntrack_tuple_common.h.
@@ -66,7 +114,7 @@ func guardHits(table string) (uint64, error) {
 		return 0, err
 	}
 	t := &nftables.Table{Name: table, Family: nftables.TableFamilyINet}
-	rules, err := conn.GetRules(t, &nftables.Chain{Name: "egress", Table: t})
+	rules, err := conn.GetRules(t, &nftables.Chain{Name: egressChain, Table: t})
 	if err != nil {
 		return 0, err
 	}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"net/netip"
 	"path/filepath"
 
 	"k8s.io/apimachinery/pkg/util/version"
@@ -16,6 +17,10 @@ const (
 	podSubnet4, podSubnet6         = "10.244.0.0/16", "fd00:10:244::/56"
 	serviceSubnet4, serviceSubnet6 = "10.96.0.0/16", "fd00:10:96::/112"
 )
+
+func podSubnets() []netip.Prefix {
+	return []netip.Prefix{netip.MustParsePrefix(podSubnet4), netip.MustParsePrefix(podSubnet6)}
+}
 
 // inNode is where a node finds the run's files (nodeFiles).
 const inNode = "/kind/parley"
