@@ -123,11 +123,11 @@ func (t Talk) judge(seen wire.Exchange) error {
 	local, remote := addr(seen.Local), addr(seen.Remote)
 	if peer := addr(seen.Witness.Remote); peer != local {
 		return fail(requirement.Translated, fmt.Sprintf("the server to see the client's own address %s", local),
-			"the server saw the client as %s", seen.Witness.Remote)
+			"the client as %s", seen.Witness.Remote)
 	}
 	if own := addr(seen.Witness.Local); own != remote {
 		return fail(requirement.Translated, fmt.Sprintf("the client to reach the server's own address %s", remote),
-			"the server was reached at %s", seen.Witness.Local)
+			"the server reached at %s", seen.Witness.Local)
 	}
 	return nil
 }

@@ -216,8 +216,8 @@ func (r *Run) keep(result reports.Result) {
 }
 
 // completeResults orders the results as the catalogue has them and adds a row for everything that was
-// not judged, with the reason.
-func (r *Run) completeResults() {
+// not judged, with the reason. It returns what was judged.
+func (r *Run) completeResults() map[string]reports.Result {
 	if len(r.report.Clusters) == 0 {
 		r.report.Clusters = []reports.Cluster{{Name: "none"}}
 	}
@@ -242,6 +242,7 @@ func (r *Run) completeResults() {
 		all = append(all, result)
 	}
 	r.report.Clusters[0].Results = all
+	return judged
 }
 
 // show tells go test of a result.

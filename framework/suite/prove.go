@@ -34,11 +34,7 @@ func (r *Run) prove(ctx context.Context, q requirement.Requirement, outcome repo
 		}
 	}
 	proof.Took = time.Since(start)
-	sentence := proof.Reason
-	if proof.State == reports.Proved {
-		sentence = "red: " + proof.Red
-	}
-	r.progress.verdict(q.ID, string(proof.State), sentence, proof.Took)
+	r.progress.verdict(q.ID, string(proof.State), proof.Reason, proof.Took)
 	return proof
 }
 

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"k8s.io/klog/v2"
 
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/run"
@@ -105,8 +108,25 @@ func (r *Run) prepare() error {
 		r.report.Host = host
 	}
 	r.progress = newProgress()
+	return r.divertLogs()
+}
+
+// divertLogs keeps what the client libraries log out of the verdicts: it goes to a file beside them.
+func (r *Run) divertLogs() error {
+	if err := os.MkdirAll(r.config.Report, 0o755); err != nil {
+		return fmt.Errorf("the reports can't be written to %s: %w; name another folder with -report", r.config.Report, err)
+	}
+	file, err := os.Create(filepath.Join(r.config.Report, clientLog))
+	if err != nil {
+		return fmt.Errorf("the reports can't be written to %s: %w; name another folder with -report", r.config.Report, err)
+	}
+	klog.LogToStderr(false)
+	klog.SetOutput(file)
 	return nil
 }
+
+// clientLog is the file in the report's folder that client-go and e2e-framework log to.
+const clientLog = "client.log"
 
 // timeout is go test's -timeout; 0 is none.
 func timeout() time.Duration {
@@ -151,14 +171,18 @@ func (r *Run) finish(code int) int {
 	case r.fatal != nil:
 		r.report.Interrupted = r.fatal.Error()
 	}
-	r.completeResults()
+	judged := r.completeResults()
 	r.report.Ended = time.Now()
 	r.report.MarkWarnings(r.config.Strict)
 	if err := reports.Save(r.config.Report, r.report); err != nil {
 		r.progress.say("%s", err)
 		code = max(code, reports.ExitUnjudged)
 	}
-	r.progress.summary(r.report, r.config.Report)
+	if len(judged) > 0 {
+		r.progress.summary(r.report, r.config.Report)
+	} else {
+		r.progress.say("nothing was judged: %s", r.report.Interrupted)
+	}
 	verdict := r.report.ExitCode(r.config.Strict)
 	if verdict == reports.ExitPassed && code != 0 {
 		return code

@@ -171,6 +171,9 @@ func awaitPods(ctx context.Context, kube kubernetes.Interface, plan world.Plan, 
 		} else {
 			delete(ready, key(pod))
 		}
+		if crashing(pod) != "" {
+			return false, errCrashing
+		}
 		return len(ready) == len(want), nil
 	})
 	if err == nil {
@@ -181,12 +184,43 @@ func awaitPods(ctx context.Context, kube kubernetes.Interface, plan world.Plan, 
 	}
 	var problems []string
 	for _, pod := range expected {
-		name := key(pod.Object)
-		if ready[name] == nil {
-			problems = append(problems, name+" ("+whyNotReady(last[name])+")")
+		if name := key(pod.Object); ready[name] == nil {
+			problems = append(problems, name+" ("+whyNotReady(last[name])+lastWords(ctx, kube, last[name])+")")
 		}
 	}
-	return nil, errors.New("these fixtures did not start within " + podsReady.String() + ": " + strings.Join(problems, ", "))
+	if n := len(problems); n > 3 {
+		problems = append(problems[:2], fmt.Sprintf("and %d more", n-2))
+	}
+	within := ""
+	if !errors.Is(err, errCrashing) {
+		within = " within " + podsReady.String()
+	}
+	return nil, errors.New("fixtures did not start" + within + ": " + strings.Join(problems, ", "))
+}
+
+var errCrashing = errors.New("a fixture's container ends again and again")
+
+// crashing names a container that has ended three times: waiting longer only hides why.
+func crashing(pod *corev1.Pod) string {
+	for _, s := range pod.Status.ContainerStatuses {
+		if s.RestartCount >= 3 && s.State.Waiting != nil && s.State.Waiting.Reason == "CrashLoopBackOff" {
+			return s.Name
+		}
+	}
+	return ""
+}
+
+// lastWords is the last line that a crashing container logged.
+func lastWords(ctx context.Context, kube kubernetes.Interface, pod *corev1.Pod) string {
+	if pod == nil || crashing(pod) == "" {
+		return ""
+	}
+	one := int64(1)
+	raw, err := kube.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: crashing(pod), Previous: true, TailLines: &one}).DoRaw(ctx)
+	if err != nil {
+		return ""
+	}
+	return "; it said: " + strings.TrimSpace(string(raw))
 }
 
 func isReady(pod *corev1.Pod) bool {

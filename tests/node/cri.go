@@ -105,8 +105,12 @@ func runtimeAnswers(ctx context.Context, env *requirement.Env, end *requirement.
 		return fail(requirement.WrongServer, "an answer to CRI Status", err.Error())
 	}
 	for _, condition := range status.GetStatus().GetConditions() {
-		if !condition.GetStatus() {
+		switch {
+		case condition.GetStatus():
+		case condition.GetType() == cri.RuntimeReady || condition.GetType() == cri.NetworkReady:
 			return fail(requirement.WrongServer, "the condition "+condition.GetType()+" to be true", condition.GetReason()+": "+condition.GetMessage())
+		default: // a runtime's own, such as containerd's deprecation warnings
+			env.Note("%s: %s is false: %s", end.Node, condition.GetType(), condition.GetMessage())
 		}
 	}
 	env.Note("%s: %s %s, CRI %s", end.Node, version.RuntimeName, version.RuntimeVersion, version.RuntimeApiVersion)
