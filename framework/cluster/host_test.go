@@ -1,0 +1,36 @@
+package cluster
+
+import (
+	"encoding/json"
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestHostIsPlainData(t *testing.T) {
+	h := Host(t.Context())
+	b, err := json.Marshal(h)
+	require.NoError(t, err)
+	var back HostFacts
+	require.NoError(t, json.Unmarshal(b, &back))
+	require.Equal(t, h, back)
+	require.Equal(t, runtime.NumCPU(), h.CPUs)
+	for _, f := range h.Features {
+		require.Equal(t, f.There, f.Error == "", "%s: a gap says which error was seen", f.Name)
+		require.NotEmpty(t, f.For, f.Name)
+	}
+}
+
+func TestFeaturesLeaveNothing(t *testing.T) {
+	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
+		t.Skip("needs root on Linux: namespaces are made")
+	}
+	before, err := os.ReadFile("/proc/self/mounts")
+	require.NoError(t, err)
+	require.NotEmpty(t, features())
+	after, err := os.ReadFile("/proc/self/mounts")
+	require.NoError(t, err)
+	require.Equal(t, string(before), string(after))
+}
