@@ -2,10 +2,12 @@ package requirement
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -91,7 +93,18 @@ type Cast interface {
 	Ends(world.Role) []*End
 	Service(world.Service) (ServiceSeen, bool)
 	Plan() world.Plan
+	// Dialer opens a stream to a command in the end's container.
 	Dialer(end *End, command ...string) probe.Dialer
+	// Start makes a pod and waits until it is ready, with an end for each of its containers.
+	Start(ctx context.Context, pod *corev1.Pod) (*Started, error)
+}
+
+// Started is a pod that a check made.
+type Started struct {
+	Pod  *corev1.Pod     // as it was when it became ready
+	Ends map[string]*End // by container
+	// Remove deletes the pod and waits until it is gone. The suite does so after the check by itself.
+	Remove func(context.Context) error
 }
 
 // Env is what a check sees: the parts, an address family, ports of its own, and patience.
@@ -111,6 +124,48 @@ type Env struct {
 
 	mu    sync.Mutex
 	notes []string
+	after []func(context.Context) error
+}
+
+// Defer has something done after the check, whatever came of it, with a context of its own.
+func (e *Env) Defer(do func(context.Context) error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.after = append(e.after, do)
+}
+
+// CleanUp does what was deferred, the last first.
+func (e *Env) CleanUp(ctx context.Context) error {
+	e.mu.Lock()
+	after := e.after
+	e.after = nil
+	e.mu.Unlock()
+	var problems []error
+	for i := len(after) - 1; i >= 0; i-- {
+		problems = append(problems, after[i](ctx))
+	}
+	return errors.Join(problems...)
+}
+
+// Fixture says whether the named variant of a fixture that the check makes itself is in force.
+func (e *Env) Fixture(name string) bool { return e.Variant != nil && e.Variant.Fixture == name }
+
+// NewPod is a pod of the check's own, to be altered and given to Start.
+func (e *Env) NewPod(node string, containers ...corev1.Container) *corev1.Pod {
+	name := strings.ReplaceAll(e.Requirement.ID, "/", "-")
+	pod := e.Cast.Plan().Own(name, node, containers...)
+	pod.Name, pod.GenerateName = "", name+"-"
+	return pod
+}
+
+// Start makes the pod, waits until it is ready and removes it after the check.
+func (e *Env) Start(ctx context.Context, pod *corev1.Pod) (*Started, error) {
+	started, err := e.Cast.Start(ctx, pod)
+	if err != nil {
+		return nil, err
+	}
+	e.Defer(started.Remove)
+	return started, nil
 }
 
 // Role is the one end that plays the role, under the variant in force. A role that the requirement

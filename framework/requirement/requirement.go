@@ -87,6 +87,8 @@ type Variant struct {
 	// Roles and Services are played by others: the key's part goes to what plays the value.
 	Roles    map[world.Role]world.Role
 	Services map[world.Service]world.Service
+	// Fixture names the other form of a fixture that the check makes itself: it asks Env.Fixture for it.
+	Fixture string
 	// Make prepares what no shared fixture can be (a forged Node) and returns how to undo it, or is nil.
 	Make func(context.Context, *Env) (undo func(context.Context) error, err error)
 }

@@ -61,7 +61,7 @@ func validateControl(c Control, bad func(string, ...any)) {
 	if c.Fault != nil && len(c.Fault.Points) == 0 {
 		bad("the fault names no injection point")
 	}
-	if v := c.Variant; v != nil && len(v.Roles) == 0 && len(v.Services) == 0 && v.Make == nil {
+	if v := c.Variant; v != nil && len(v.Roles) == 0 && len(v.Services) == 0 && v.Fixture == "" && v.Make == nil {
 		bad("the variant changes nothing")
 	}
 }

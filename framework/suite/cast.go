@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -21,6 +22,7 @@ var relay = []string{"/agent", "relay"}
 // cast knows who plays which part in the world as it was applied.
 type cast struct {
 	config *rest.Config
+	kube   kubernetes.Interface
 	plan   world.Plan
 
 	mu       sync.Mutex
@@ -30,8 +32,8 @@ type cast struct {
 	missing  map[world.Role]string // why nobody plays it
 }
 
-func newCast(config *rest.Config, plan world.Plan) *cast {
-	return &cast{config: config, plan: plan, ends: map[world.Role][]*requirement.End{},
+func newCast(config *rest.Config, kube kubernetes.Interface, plan world.Plan) *cast {
+	return &cast{config: config, kube: kube, plan: plan, ends: map[world.Role][]*requirement.End{},
 		services: map[world.Service]requirement.ServiceSeen{}, missing: map[world.Role]string{}}
 }
 
@@ -58,32 +60,44 @@ func (c *cast) Dialer(end *requirement.End, command ...string) probe.Dialer {
 	return probe.Exec(c.config, end.Namespace, end.Pod, end.Container, command...)
 }
 
-// enter gives a running pod its parts: one agent a container, however many roles it plays.
+// enter gives a running pod its parts in the world.
 func (c *cast) enter(planned world.Pod, running *corev1.Pod) error {
+	ends, err := c.open(planned, running)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, end := range ends {
+		c.agents = append(c.agents, end.Agent)
+		c.ends[end.Role] = append(c.ends[end.Role], end)
+		slices.SortFunc(c.ends[end.Role], func(a, b *requirement.End) int { return strings.Compare(a.Node, b.Node) })
+	}
+	return nil
+}
+
+// open makes the ends of a running pod: one agent a container, however many roles it plays.
+func (c *cast) open(planned world.Pod, running *corev1.Pod) (ends []*requirement.End, err error) {
 	var ips []netip.Addr
 	for _, p := range running.Status.PodIPs {
 		ip, err := netip.ParseAddr(p.IP)
 		if err != nil {
-			return fmt.Errorf("pod %s/%s has the IP %q: %w", running.Namespace, running.Name, p.IP, err)
+			return nil, fmt.Errorf("pod %s has the IP %q: %w", key(running), p.IP, err)
 		}
 		ips = append(ips, ip)
 	}
 	agents := map[string]*probe.Agent{}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	for _, part := range planned.Plays {
 		if agents[part.Container] == nil {
 			name := running.Name + "/" + part.Container
 			agents[part.Container] = probe.New(name, probe.Exec(c.config, running.Namespace, running.Name, part.Container, relay...))
-			c.agents = append(c.agents, agents[part.Container])
 		}
-		c.ends[part.Role] = append(c.ends[part.Role], &requirement.End{
+		ends = append(ends, &requirement.End{
 			Agent: agents[part.Container], Role: part.Role, Namespace: running.Namespace, Pod: running.Name, Container: part.Container,
 			Node: running.Spec.NodeName, IPs: ips, HostNetwork: running.Spec.HostNetwork,
 		})
-		slices.SortFunc(c.ends[part.Role], func(a, b *requirement.End) int { return strings.Compare(a.Node, b.Node) })
 	}
-	return nil
+	return ends, nil
 }
 
 // lacks says why a requirement's roles can't all be played; "" where they can.

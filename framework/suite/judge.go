@@ -163,6 +163,9 @@ func guarded(ctx context.Context, e *requirement.Env, q requirement.Requirement)
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the check of %s panicked: %v\n%s", q.ID, p, debug.Stack())
 		}
+		if undone := lifting(ctx, e.CleanUp); undone != nil && err == nil {
+			err = fmt.Errorf("what the check made could not be removed: %w", undone)
+		}
 	}()
 	return q.Check(ctx, e)
 }

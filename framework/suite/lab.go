@@ -105,7 +105,7 @@ func (r *Run) setUp() error {
 		return err
 	}
 	r.openReport(facts)
-	l.cast = newCast(l.config, l.plan)
+	l.cast = newCast(l.config, l.kube, l.plan)
 	l.undo("closing the agents' streams", func(context.Context) error { l.cast.close(); return nil })
 	l.explainMissing()
 	if err := l.castOutside(); err != nil {

@@ -108,7 +108,7 @@ func forgePod(ctx context.Context, env *requirement.Env) (func(context.Context) 
 	if _, err := nodes.Create(ctx, node, metav1.CreateOptions{}); err != nil {
 		return nil, fmt.Errorf("making a Node object without a kubelet: %w", err)
 	}
-	pod := world.Bare(plan, name)
+	pod := plan.Own(name, "", world.Container("agent"))
 	pod.Spec.NodeName = name
 	if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 		return nil, errors.Join(fmt.Errorf("making a pod on it: %w", err), undo(context.WithoutCancel(ctx)))

@@ -1,0 +1,44 @@
+# The two commands of the README are `make conformance` and `make test`.
+GO       ?= go
+REPORT   ?= $(CURDIR)/reports/out
+TIMEOUT  ?= 60m
+ARGS     ?=
+KEEP     ?=
+PARLEY   := $(GO) run ./framework/cmd/parley
+# Everything but the conformance run itself, which needs a cluster.
+UNIT     := $(GO) list ./... | grep -v /parley/tests$$
+
+# go test holds back what a test prints; the run shows its progress on this shell's own standard error.
+RUN = PARLEY_PROGRESS=/proc/$$$$/fd/2 $(GO) tool gotestsum --format pkgname --format-hide-empty-pkg --hide-summary=all \
+	--junitfile $(REPORT)/gotestsum.xml -- -count=1 -timeout $(TIMEOUT) ./tests/... -args -report $(REPORT) $(if $(KEEP),-keep)
+
+.PHONY: conformance prove test lint unit bench clean-all list doctor
+
+conformance: $(REPORT) ## judge a cluster that is made for it
+	$(RUN) $(ARGS)
+
+prove: $(REPORT) ## the same, and prove every row able to fail
+	$(RUN) -prove $(ARGS)
+
+test: lint unit $(REPORT) ## what CI runs
+	$(RUN) -prove $(ARGS)
+
+lint:
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run gofmt -w on these files'; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+unit: ## unit tests and the seeds of the fuzz tests
+	$(GO) tool gotestsum --format pkgname --format-hide-empty-pkg -- -count=1 -timeout 15m $$($(UNIT))
+
+bench: ## probes a second between two pods
+	$(GO) test -run '^$$' -bench . ./framework/probe
+
+list doctor:
+	@$(PARLEY) $@
+
+clean-all: ## remove all that any run left
+	$(PARLEY) clean --all
+
+$(REPORT):
+	@mkdir -p $@
