@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path"
 	"slices"
 	"strings"
 
@@ -125,11 +124,11 @@ func (c *Config) chosen(all []requirement.Requirement) (map[string]string, error
 	left := map[string]string{}
 	for _, r := range all {
 		switch {
-		case !matchesAny(patterns, r.ID):
+		case !patterns.Has(r.ID):
 			left[r.ID] = "not chosen by -select " + c.Select
 		case len(levels) > 0 && !slices.Contains(levels, string(r.Level)):
 			left[r.ID] = "not chosen by -level " + c.Level
-		case r.Slow && !c.Slow && !slices.Contains(patterns, r.ID):
+		case r.Slow && !c.Slow && !patterns.Names(r.ID):
 			left[r.ID] = "it takes minutes: run it with -slow"
 		default:
 			left[r.ID] = ""
@@ -138,30 +137,12 @@ func (c *Config) chosen(all []requirement.Requirement) (map[string]string, error
 	return left, nil
 }
 
-func (c *Config) patterns(name, value string, all []requirement.Requirement) ([]string, error) {
-	patterns := split(value)
-	for _, pattern := range patterns {
-		if _, err := path.Match(pattern, ""); err != nil {
-			return nil, fmt.Errorf("-%s %s: not a pattern: %w", name, pattern, err)
-		}
-		if !slices.ContainsFunc(all, func(r requirement.Requirement) bool { return matches(pattern, r.ID) }) {
-			return nil, fmt.Errorf("-%s %s names no requirement; `parley list` shows them all", name, pattern)
-		}
+func (c *Config) patterns(name, value string, all []requirement.Requirement) (requirement.Selection, error) {
+	selection, err := requirement.ParseSelection(value, all)
+	if err != nil {
+		return nil, fmt.Errorf("-%s: %w", name, err)
 	}
-	return patterns, nil
-}
-
-func matchesAny(patterns []string, id string) bool {
-	return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool { return matches(p, id) })
-}
-
-// matches a pattern against an ID; a pattern without a slash is a chapter.
-func matches(pattern, id string) bool {
-	if !strings.Contains(pattern, "/") {
-		id, _, _ = strings.Cut(id, "/")
-	}
-	ok, err := path.Match(pattern, id)
-	return err == nil && ok
+	return selection, nil
 }
 
 func split(list string) (all []string) {
