@@ -71,7 +71,7 @@ func Find(ctx context.Context, opts Options) (*Engine, []Attempt, error) {
 		remedy = "start or install it, or choose another"
 	}
 	if opts.Install && slices.Contains(names, "podman") {
-		if err := installable(); err != nil {
+		if err := Installable(); err != nil {
 			remedy += " (" + err.Error() + ")"
 		} else {
 			if err := install(ctx, opts.Log); err != nil {

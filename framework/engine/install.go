@@ -16,8 +16,8 @@ var packages = []string{"podman", "runc", "conmon", "netavark", "aardvark-dns", 
 // installTimeout bounds the download and set-up of the packages.
 const installTimeout = 10 * time.Minute
 
-// installable says in a few words why podman can't be installed from here; nil where it can.
-func installable() error {
+// Installable says in a few words why podman can't be installed from here; nil where it can.
+func Installable() error {
 	if _, err := os.Stat("/etc/debian_version"); err != nil {
 		return fmt.Errorf("it is installed by itself on Debian only")
 	}

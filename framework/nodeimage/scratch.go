@@ -41,10 +41,26 @@ func scratchIn(parent string) (string, error) {
 // Reap removes what builds left whose process has ended: only folders are left, since a build's mounts and
 // processes end with it.
 func Reap(ctx context.Context) error {
+	folders, err := Leftovers()
+	errs := []error{err}
+	for _, folder := range folders {
+		if ctx.Err() != nil {
+			return errors.Join(append(errs, ctx.Err())...)
+		}
+		if err := os.RemoveAll(folder); err != nil {
+			errs = append(errs, fmt.Errorf("removing what a build left: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Leftovers are the folders that Reap would remove.
+func Leftovers() ([]string, error) {
 	parents := []string{os.TempDir()}
 	if base, err := os.UserCacheDir(); err == nil {
 		parents = append(parents, filepath.Join(base, "parley", "nodeimage", "scratch"))
 	}
+	var folders []string
 	var errs []error
 	for _, parent := range parents {
 		list, err := os.ReadDir(parent)
@@ -52,17 +68,11 @@ func Reap(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("looking for what builds left: %w", err))
 		}
 		for _, e := range list {
-			if ctx.Err() != nil {
-				return errors.Join(append(errs, ctx.Err())...)
-			}
 			id, ok := run.Parse(e.Name())
-			if !ok || id.Alive() || !strings.HasPrefix(e.Name(), id.Name(scratchPart)+"-") {
-				continue
-			}
-			if err := os.RemoveAll(filepath.Join(parent, e.Name())); err != nil {
-				errs = append(errs, fmt.Errorf("removing what a build left: %w", err))
+			if ok && !id.Alive() && strings.HasPrefix(e.Name(), id.Name(scratchPart)+"-") {
+				folders = append(folders, filepath.Join(parent, e.Name()))
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return folders, errors.Join(errs...)
 }
