@@ -172,6 +172,7 @@ func (c *Cluster) prepare(ctx context.Context) error {
 	if err := os.Mkdir(c.dir, 0o700); err != nil {
 		return fmt.Errorf("making the run's folder: %w", err)
 	}
+	c.holdHost(ctx)
 	var err error
 	if c.net, err = createNetwork(ctx, c.spec.Engine, c.spec.Run); err != nil {
 		return err

@@ -19,6 +19,9 @@ import (
 // kindTimeout bounds kind's part: it took 30 seconds on two slow cores with the node image there.
 const kindTimeout = 10 * time.Minute
 
+// layTimeout bounds the nodes' network once all have joined: it is a second's work.
+const layTimeout = time.Minute
+
 // setEnvironment makes kind's library, which runs the engine's command itself, use the run's network and the
 // engine's private configuration.
 func setEnvironment(e *engine.Engine, networkName string) error {
@@ -71,6 +74,8 @@ func (c *Cluster) runKind(ctx context.Context, phase *phases) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, kindTimeout, fmt.Errorf("kind was not done within %s", kindTimeout))
 	defer cancel()
 	group, grouped := errgroup.WithContext(ctx)
+	laying, tooLong := context.WithCancelCause(grouped)
+	defer tooLong(nil)
 	group.Go(func() error {
 		err := c.createCancellable(grouped, kind.CreateWithV1Alpha4Config(cfg),
 			kind.CreateWithRetain(true), // the details of a failure are read from the nodes before they go
@@ -78,10 +83,12 @@ func (c *Cluster) runKind(ctx context.Context, phase *phases) error {
 		if err != nil {
 			return err
 		}
+		stop := time.AfterFunc(layTimeout, func() { tooLong(fmt.Errorf("not within %s of the last join", layTimeout)) })
+		context.AfterFunc(laying, func() { stop.Stop() })
 		return c.connect("")
 	})
 	if c.spec.Image.Offline {
-		group.Go(func() error { return c.layNetwork(grouped) })
+		group.Go(func() error { return c.layNetwork(laying) })
 	}
 	if err := group.Wait(); err != nil {
 		if e := context.Cause(ctx); e != nil {

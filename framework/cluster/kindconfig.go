@@ -70,6 +70,8 @@ func kindConfig(p plan) (*v1alpha4.Cluster, error) {
 	if p.Family != "" {
 		net.IPFamily = v1alpha4.ClusterIPFamily(p.Family)
 	}
+	// Published on the host's IPv4 loopback for every family: the kernel does not forward from ::1.
+	net.APIServerAddress = "127.0.0.1"
 	net.DisableDefaultCNI = p.Image.Offline
 	if err := patch(&cfg, p); err != nil {
 		return nil, err

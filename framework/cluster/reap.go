@@ -149,6 +149,7 @@ func Reap(ctx context.Context, e *engine.Engine, all bool, log func(string)) ([]
 		removed = append(removed, names...)
 		errs = append(errs, err)
 	}
+	errs = append(errs, releaseHost(ctx, self)) // of owners that left nothing else
 	return removed, errors.Join(errs...)
 }
 
@@ -189,7 +190,7 @@ func removeRun(ctx context.Context, e *engine.Engine, id run.ID, withEngine bool
 		}
 		return nil
 	})
-	return removed, err
+	return removed, errors.Join(err, releaseHost(ctx, id))
 }
 
 func remove(ctx context.Context, e *engine.Engine, kind string, names []string) error {
