@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
 
@@ -26,6 +27,10 @@ type Config struct {
 	Keep        bool
 	Prove       bool
 	ProveOnly   string
+	ProveWithin time.Duration
+	ProveSeed   string
+	Family      string
+	ProxyMode   string
 	Strict      bool
 	Slow        bool
 	Faults      bool
@@ -52,6 +57,10 @@ func (c *Config) register(fs *flag.FlagSet) {
 	fs.BoolVar(&c.Keep, "keep", false, "keep the cluster and say how to look in")
 	fs.BoolVar(&c.Prove, "prove", false, "prove that each requirement can fail, by its negative control")
 	fs.StringVar(&c.ProveOnly, "prove-only", "", "prove only these of the requirements that run, as in -select")
+	fs.DurationVar(&c.ProveWithin, "prove-within", 0, "begin no proof after this time; the order is drawn by -prove-seed, so that other rows are proved each time; 0 proves all")
+	fs.StringVar(&c.ProveSeed, "prove-seed", "", "what the order of the proofs is drawn by: a commit's hash")
+	fs.StringVar(&c.Family, "family", "", "address families of a cluster that is made: ipv4, ipv6 or dual")
+	fs.StringVar(&c.ProxyMode, "proxy-mode", "", "mode of kube-proxy in a cluster that is made: iptables, nftables or ipvs")
 	fs.BoolVar(&c.Strict, "strict", false, "let a failed SHOULD fail the run")
 	fs.BoolVar(&c.Slow, "slow", false, "run the requirements that take minutes too")
 	fs.BoolVar(&c.Faults, "faults", false, "allow faults to be injected into a cluster of yours")
@@ -98,13 +107,22 @@ func (c *Config) check(given map[string]bool) error {
 		return fmt.Errorf("%q is no flag: flags begin with a hyphen and stand after -args", flag.Arg(0))
 	case c.Workers < 1:
 		return fmt.Errorf("-workers %d: a cluster needs at least one worker", c.Workers)
-	case c.existing() && (given["node-image"] || given["workers"] || given["keep"]):
-		return fmt.Errorf("-node-image, -workers and -keep are for clusters that Parley makes; leave them out with -kubeconfig or -context")
+	case !slices.Contains([]string{"", "ipv4", "ipv6", "dual"}, c.Family):
+		return fmt.Errorf("-family %s: the families are ipv4, ipv6 and dual", c.Family)
+	case !slices.Contains([]string{"", "iptables", "nftables", "ipvs"}, c.ProxyMode):
+		return fmt.Errorf("-proxy-mode %s: the modes are iptables, nftables and ipvs", c.ProxyMode)
+	case c.ProveWithin < 0:
+		return fmt.Errorf("-prove-within %s: a time can't be negative", c.ProveWithin)
+	case c.existing() && slices.ContainsFunc(ofMadeClusters, func(name string) bool { return given[name] }):
+		return fmt.Errorf("-%s are for clusters that Parley makes; leave them out with -kubeconfig or -context", strings.Join(ofMadeClusters, ", -"))
 	case !c.existing() && (c.AgentImage != "" || c.PullSecrets != ""):
 		return fmt.Errorf("-agent-image and -pull-secrets are for a cluster of yours: name it with -kubeconfig or -context")
 	}
 	return nil
 }
+
+// ofMadeClusters are the flags that say what cluster to make.
+var ofMadeClusters = []string{"node-image", "workers", "keep", "family", "proxy-mode", "engine"}
 
 // existing says whether the user names a cluster.
 func (c *Config) existing() bool { return c.Kubeconfig != "" || c.Context != "" }

@@ -2,9 +2,12 @@ package suite
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,7 +46,7 @@ func (r *Run) judgeAll(t *testing.T) {
 	}
 	run := func(name string, which func(requirement.Requirement) bool, parallel bool, do func(*testing.T, requirement.Requirement)) {
 		var chosen []requirement.Requirement
-		for _, q := range r.all {
+		for _, q := range r.drawn() {
 			if r.left[q.ID] == "" && which(q) {
 				chosen = append(chosen, q)
 			}
@@ -83,12 +86,19 @@ func (r *Run) judgeAll(t *testing.T) {
 	if !r.config.Prove {
 		return
 	}
+	begun := time.Now()
 	prove := func(t *testing.T, q requirement.Requirement) {
 		r.mu.Lock()
 		result := results[q.ID]
 		r.mu.Unlock()
-		if result == nil {
+		switch limit := r.config.ProveWithin; {
+		case result == nil:
 			return // left out by e2e-framework's own flags
+		case limit > 0 && time.Since(begun) > limit:
+			result.Proof = &reports.Proof{State: reports.ProofNotRun, How: q.Control.Kind() + ": " + q.Control.Says,
+				Reason: "the time for proofs, " + limit.String() + ", was used up; another -prove-seed draws others"}
+			r.keep(*result)
+			t.Skip(result.Proof.Reason)
 		}
 		result.Proof = r.prove(r.ctx, q, result.Outcome)
 		r.keep(*result)
@@ -103,6 +113,20 @@ func (r *Run) judgeAll(t *testing.T) {
 	}
 	run("can fail", asked(false), true, prove)
 	run("can fail, one at a time", asked(true), false, prove)
+}
+
+// drawn is the list in the order that the seed draws, or as it stands without one.
+func (r *Run) drawn() []requirement.Requirement {
+	if r.config.ProveSeed == "" {
+		return r.all
+	}
+	all := slices.Clone(r.all)
+	place := func(q requirement.Requirement) string {
+		sum := sha256.Sum256([]byte(r.config.ProveSeed + q.ID))
+		return string(sum[:])
+	}
+	slices.SortFunc(all, func(a, b requirement.Requirement) int { return strings.Compare(place(a), place(b)) })
+	return all
 }
 
 // judge checks one requirement in each of its families.

@@ -61,6 +61,13 @@ func (l *lab) undo(what string, do func(context.Context) error) (forget func()) 
 	}
 }
 
+// undoUnlessKept undoes what was put on the cluster; on one that is kept for a look it stays.
+func (l *lab) undoUnlessKept(what string, do func(context.Context) error) {
+	if !l.run.config.Keep {
+		l.undo(what, do)
+	}
+}
+
 // tearDown undoes everything, the last first. What could not be undone is said, and the rest still done.
 func (l *lab) tearDown(ctx context.Context) {
 	for {
@@ -192,7 +199,7 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 	}
 	say("node image: %s, %s; %s", node.Ref, node.From, node.Why)
 	l.cluster, err = cluster.Create(ctx, cluster.Spec{
-		Run: l.run.id, Engine: l.engine, Workers: config.Workers,
+		Run: l.run.id, Engine: l.engine, Workers: config.Workers, Family: config.Family, ProxyMode: config.ProxyMode,
 		Image:    cluster.Image{Ref: node.Ref, From: node.From, Kubernetes: node.Kubernetes, Why: node.Why, Offline: node.Offline},
 		AgentRef: agent.Ref(), AgentTar: archive, LogDir: config.Report,
 		Phase: l.run.phase, Log: func(s string) { say("%s", s) },

@@ -22,7 +22,7 @@ func (l *lab) apply(ctx context.Context, roles map[world.Role]bool) error {
 			return fmt.Errorf("making the namespace %s: %w", ns.Name, err)
 		}
 		name := ns.Name
-		l.undo("removing the namespace "+name, func(ctx context.Context) error {
+		l.undoUnlessKept("removing the namespace "+name, func(ctx context.Context) error {
 			err := core.Namespaces().Delete(ctx, name, metav1.DeleteOptions{})
 			if apierrors.IsNotFound(err) {
 				return nil
