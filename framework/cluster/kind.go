@@ -74,6 +74,8 @@ func (c *Cluster) runKind(ctx context.Context, phase *phases) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, kindTimeout, fmt.Errorf("kind was not done within %s", kindTimeout))
 	defer cancel()
 	group, grouped := errgroup.WithContext(ctx)
+	boot := &bootstrap{cluster: c, up: make(chan struct{})}
+	log.began = func(name string) { boot.follow(grouped, name) }
 	laying, tooLong := context.WithCancelCause(grouped)
 	defer tooLong(nil)
 	group.Go(func() error {
@@ -83,12 +85,13 @@ func (c *Cluster) runKind(ctx context.Context, phase *phases) error {
 		if err != nil {
 			return err
 		}
+		boot.isUp()
 		stop := time.AfterFunc(layTimeout, func() { tooLong(fmt.Errorf("not within %s of the last join", layTimeout)) })
 		context.AfterFunc(laying, func() { stop.Stop() })
 		return c.connect("")
 	})
 	if c.spec.Image.Offline {
-		group.Go(func() error { return c.layNetwork(laying) })
+		group.Go(func() error { return c.layNetwork(laying, boot) })
 	}
 	if err := group.Wait(); err != nil {
 		if e := context.Cause(ctx); e != nil {

@@ -50,6 +50,8 @@ func (p *phases) last() string {
 // of a failure.
 type kindLogger struct {
 	phases *phases
+	// began is told each phase; kind goes on when it returns.
+	began func(name string)
 
 	mu    sync.Mutex
 	lines []string
@@ -97,6 +99,9 @@ func (i kindInfo) Info(text string) {
 	i.keep("", text)
 	if name, ok := phaseOf(text); ok {
 		i.phases.begin(name)
+		if i.began != nil {
+			i.began(name)
+		}
 	}
 }
 

@@ -9,13 +9,10 @@ import (
 	"slices"
 	"strings"
 	"text/template"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/parley-k8s/parley/framework/until"
 	"github.com/parley-k8s/parley/manifests"
 )
 
@@ -29,25 +26,13 @@ type nodeNet struct {
 // layNetwork gives the nodes a network where their image brings none: each node's pods on veths of their own
 // with addresses of the node's podCIDRs, routes to the other nodes' podCIDRs, and no NAT between them. It
 // begins as soon as the API server answers, follows the nodes as they join, and ends when the last has joined.
-func (c *Cluster) layNetwork(ctx context.Context) error {
-	follower := &Cluster{}
-	// The deadline is ctx's own. Each attempt costs several engine commands, on cores that boot nodes.
-	_, err := until.Settled(ctx, until.Policy{Within: kindTimeout, Every: time.Second}, func(context.Context) error {
-		raw, err := c.kind.KubeConfig(c.name, false)
-		if err != nil {
-			return err
-		}
-		config, err := clientcmd.RESTConfigFromKubeConfig([]byte(raw))
-		if err != nil {
-			return err
-		}
-		return follower.use(config)
-	})
+func (c *Cluster) layNetwork(ctx context.Context, boot *bootstrap) error {
+	client, err := boot.client(ctx)
 	if err != nil {
-		return fmt.Errorf("reading the control plane's kubeconfig: %w", err)
+		return err
 	}
 	laid := map[string]nodeNet{}
-	err = follow(ctx, listNodes(follower.client), func(seen map[string]*corev1.Node) error {
+	err = follow(ctx, listNodes(client), func(seen map[string]*corev1.Node) error {
 		known := map[string]nodeNet{}
 		for name, node := range seen {
 			if n, ok := netOf(node); ok {
