@@ -1,0 +1,219 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parley-k8s/parley/framework/cluster"
+	"github.com/parley-k8s/parley/framework/engine"
+	"github.com/parley-k8s/parley/framework/nodeimage"
+)
+
+// diagnosis is what `parley doctor -o json` prints. The form is read by others: fields are added, never changed.
+type diagnosis struct {
+	Possible bool   `json:"possible"` // a run could be made on this host
+	WhyNot   string `json:"whyNot"`   // "" where it could
+	Engine   chosen `json:"engine"`
+	// NodeImage is null where it can't be told: without an engine, or without a way to get one.
+	NodeImage       *nodeimage.Choice `json:"nodeImage"`
+	Runtimes        []option          `json:"runtimes"`
+	AddressFamilies []option          `json:"addressFamilies"`
+	ProxyModes      []option          `json:"proxyModes"`
+	KernelGaps      []cluster.Feature `json:"kernelGaps"`
+	Notes           []string          `json:"notes"`
+	Host            cluster.HostFacts `json:"host"`
+}
+
+// chosen is the engine that a run would use.
+type chosen struct {
+	Use      string           `json:"use"`      // name and version; "" where none answers
+	Install  string           `json:"install"`  // what would be installed; "" for nothing
+	Attempts []engine.Attempt `json:"attempts"` // what was tried, in order
+}
+
+// option is one value of an axis of a cluster.
+type option struct {
+	Name string `json:"name"`
+	Use  bool   `json:"use"` // a run uses it
+	// There says that this host has what it takes.
+	There bool   `json:"there"`
+	Why   string `json:"why"`
+}
+
+// seen is what a diagnosis is made of.
+type seen struct {
+	host        cluster.HostFacts
+	remote      bool              // the engine's containers run in another kernel
+	choice      *nodeimage.Choice // nil where there is none
+	choiceError error             // why not
+	mayInstall  error             // why podman can't be installed; nil where it can
+}
+
+func newDoctor() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this host has for a run, and what a run would use",
+		Long: "Say what this host has for a run, what a run would use, and why not where none could be made (exit code 2).\n" +
+			"Nothing on the host is changed.",
+		Args: between(0, 0, "no arguments"),
+	}
+	form := outputFlag(cmd, "text", "json")
+	node := cmd.Flags().String("node-image", variable("node-image"), "the node image to make clusters of; empty chooses one")
+	install := cmd.Flags().Bool("install", variable("install") != "false", "a run may install podman")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		form, err := form()
+		if err != nil {
+			return err
+		}
+		d := diagnose(look(cmd.Context(), *node, *install))
+		if err := cmd.Context().Err(); err != nil {
+			return err
+		}
+		if form == "json" {
+			err = writeJSON(cmd.OutOrStdout(), d)
+		} else {
+			err = writeDiagnosis(cmd.OutOrStdout(), d)
+		}
+		if err == nil && !d.Possible {
+			err = fmt.Errorf("no run can be made on this host: %s", d.WhyNot)
+		}
+		return err
+	}
+	return cmd
+}
+
+// look reads the host, without a change.
+func look(ctx context.Context, node string, install bool) seen {
+	s := seen{host: cluster.Host(ctx), mayInstall: engine.Installable()}
+	want := os.Getenv(engine.Variable)
+	switch {
+	case !install:
+		s.mayInstall = fmt.Errorf("it must not be installed (-install=false)")
+	case want != "" && want != "podman":
+		s.mayInstall = fmt.Errorf("%s is wanted", want)
+	}
+	e, _, err := engine.Find(ctx, engine.Options{})
+	if err != nil {
+		return s
+	}
+	defer func() { _ = e.Close() }() // only its temporary configuration
+	s.remote = e.Remote
+	choice, err := nodeimage.Plan(ctx, e, node)
+	if err != nil {
+		s.choiceError = err
+	} else {
+		s.choice = &choice
+	}
+	return s
+}
+
+// diagnose judges what was seen.
+func diagnose(s seen) diagnosis {
+	d := diagnosis{
+		Host: s.host, NodeImage: s.choice, KernelGaps: []cluster.Feature{}, Notes: []string{},
+		Engine: chosen{Use: s.host.Engine, Attempts: s.host.Attempts},
+	}
+	if d.Engine.Attempts == nil {
+		d.Engine.Attempts = []engine.Attempt{}
+	}
+	lacks := map[string]bool{}
+	for _, f := range s.host.Features {
+		if !f.There {
+			lacks[f.Name] = true
+			d.KernelGaps = append(d.KernelGaps, f)
+		}
+	}
+	d.Runtimes = []option{{Name: "containerd", Use: true, There: true, Why: "every node image has it, with runc"}}
+	ipv6 := lacking(lacks, "ipv6 sockets")
+	d.AddressFamilies = []option{
+		{Name: "ipv4", Use: true, There: true, Why: "what a cluster is made with"},
+		{Name: "ipv6", There: ipv6 == "", Why: ipv6},
+		{Name: "dual", There: ipv6 == "", Why: ipv6},
+	}
+	nft, ipvs := lacking(lacks, "nftables"), cmp.Or(lacking(lacks, "ipvs"), lacking(lacks, "dummy"))
+	d.ProxyModes = []option{
+		{Name: "iptables", Use: true, There: true, Why: "what a cluster is made with"},
+		{Name: "nftables", There: nft == "", Why: nft},
+		{Name: "ipvs", There: ipvs == "", Why: ipvs},
+	}
+	d.WhyNot = whyNot(s, lacks)
+	d.Possible = d.WhyNot == ""
+	if s.host.Engine == "" && s.mayInstall == nil {
+		d.Engine.Install = "podman, from Debian's packages"
+		d.Notes = append(d.Notes, "the node image is chosen when podman is there: kind's own where a registry gives it, else one that is built offline")
+	}
+	d.Notes = append(d.Notes, notes(s)...)
+	return d
+}
+
+// lacking says what the kernel lacks; "" where it has it.
+func lacking(lacks map[string]bool, feature string) string {
+	if lacks[feature] {
+		return "the kernel shows no " + feature
+	}
+	return ""
+}
+
+// required are the features without which no cluster of nodes in containers runs.
+var required = []string{"overlay file system", "bridge", "veth"}
+
+// whyNot says why no run could be made; "" where one could.
+func whyNot(s seen, lacks map[string]bool) string {
+	h := s.host
+	switch {
+	case h.Engine == "" && s.mayInstall != nil:
+		return h.EngineError
+	case s.choiceError != nil:
+		return s.choiceError.Error()
+	case s.choice != nil && s.choice.Offline && h.EgressGuard != "":
+		return fmt.Sprintf("the offline node image needs the egress guard, which can't be set (%s): run as root with a rootful engine on this machine", h.EgressGuard)
+	}
+	// Without root most features can't be tried, and a remote engine has another kernel: nothing is held
+	// against them there.
+	if h.Root && !s.remote {
+		if i := slices.IndexFunc(required, func(name string) bool { return lacks[name] }); i >= 0 {
+			return "the kernel lacks what every cluster needs: " + required[i]
+		}
+	}
+	return ""
+}
+
+// What a run of one control plane and two workers should find, in bytes.
+const (
+	gib         = 1 << 30
+	memoryFree  = 3 * gib
+	diskToRun   = 4 * gib
+	diskToBuild = 10 * gib // Go's caches, the binaries and the image
+)
+
+// notes are what a person should know and what forbids nothing.
+func notes(s seen) []string {
+	h := s.host
+	var all []string
+	add := func(when bool, format string, args ...any) {
+		if when {
+			all = append(all, fmt.Sprintf(format, args...))
+		}
+	}
+	add(!h.Root && len(h.Features) > 0, "without root the kernel's features that need namespaces can't be tried, and count as gaps here")
+	add(h.Engine == "" && s.mayInstall != nil, "a run does not install podman here: %v", s.mayInstall)
+	add(s.remote, "the engine's containers run in another kernel than the one that was looked at")
+	add(h.EgressGuard != "" && !(s.choice != nil && s.choice.Offline),
+		"no egress guard could be set (%s): packets to addresses outside a cluster may leave this machine", h.EgressGuard)
+	add(h.CPUs < 2, "a run wants two cores, and this host has %d", h.CPUs)
+	add(h.MemoryFreeBytes > 0 && h.MemoryFreeBytes < memoryFree, "a run wants %s of free memory, and %s are free", size(memoryFree), size(h.MemoryFreeBytes))
+	disk := uint64(diskToRun)
+	if s.choice != nil && s.choice.From == nodeimage.FromBuild {
+		disk = diskToBuild
+	}
+	add(h.DiskFreeBytes > 0 && h.DiskFreeBytes < disk, "a run wants %s of free disk for the engine, and %s are free", size(disk), size(h.DiskFreeBytes))
+	return all
+}
+
+// size is a number of bytes for a person.
+func size(bytes uint64) string { return fmt.Sprintf("%.1f GiB", float64(bytes)/gib) }

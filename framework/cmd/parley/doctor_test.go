@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/parley-k8s/parley/framework/cluster"
+	"github.com/parley-k8s/parley/framework/engine"
+	"github.com/parley-k8s/parley/framework/nodeimage"
+	"github.com/parley-k8s/parley/reports"
+)
+
+func TestDiagnose(t *testing.T) {
+	noEngine := cluster.HostFacts{Root: true, EngineError: "no container engine answers", Attempts: []engine.Attempt{{Engine: "docker", Result: "not installed"}}}
+	podman := cluster.HostFacts{Root: true, Engine: "podman 4.3.1"}
+	with := func(h cluster.HostFacts, change func(*cluster.HostFacts)) cluster.HostFacts {
+		change(&h)
+		return h
+	}
+	lacks := func(names ...string) func(*cluster.HostFacts) {
+		return func(h *cluster.HostFacts) {
+			for _, n := range names {
+				h.Features = append(h.Features, cluster.Feature{Name: n, Error: "no such thing", For: "something"})
+			}
+		}
+	}
+	offline := &nodeimage.Choice{Ref: "localhost/parley/node:1", From: nodeimage.FromBuild, Offline: true}
+	pulled := &nodeimage.Choice{Ref: "kindest/node:v1", From: nodeimage.FromRegistry}
+	unguarded := func(h *cluster.HostFacts) { h.EgressGuard = "not permitted" }
+	for _, c := range []struct {
+		name   string
+		seen   seen
+		whyNot string // "" where a run is possible
+		notes  int
+	}{
+		{name: "no engine and none to be had", seen: seen{host: noEngine, mayInstall: errors.New("it is installed by itself on Debian only")}, whyNot: "no container engine answers", notes: 1},
+		{name: "podman would be installed", seen: seen{host: noEngine}, notes: 1},
+		{name: "offline build", seen: seen{host: podman, choice: offline}},
+		{name: "no node image", seen: seen{host: podman, choiceError: errors.New("needs root")}, whyNot: "needs root"},
+		{name: "offline without a guard", seen: seen{host: with(podman, unguarded), choice: offline}, whyNot: "egress guard"},
+		{name: "registry without a guard", seen: seen{host: with(podman, unguarded), choice: pulled}, notes: 1},
+		{name: "gaps that forbid nothing", seen: seen{host: with(podman, lacks("ipvs", "netem")), choice: offline}},
+		{name: "gaps that do", seen: seen{host: with(podman, lacks("veth")), choice: offline}, whyNot: "veth"},
+		{name: "another kernel's gaps", seen: seen{host: with(podman, lacks("veth")), choice: pulled, remote: true}, notes: 1},
+		{name: "gaps not tried", seen: seen{host: with(podman, func(h *cluster.HostFacts) { lacks("veth")(h); h.Root = false }), choice: pulled}, notes: 1},
+		{name: "small", seen: seen{host: with(podman, func(h *cluster.HostFacts) { h.CPUs, h.MemoryFreeBytes, h.DiskFreeBytes = 1, gib, 5*gib }), choice: offline}, notes: 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.seen.host.CPUs == 0 {
+				c.seen.host.CPUs = 2
+			}
+			d := diagnose(c.seen)
+			require.Equal(t, c.whyNot == "", d.Possible, d.WhyNot)
+			require.Contains(t, d.WhyNot, c.whyNot)
+			require.Len(t, d.Notes, c.notes, "%v", d.Notes)
+			require.Equal(t, c.seen.host.Engine == "" && c.seen.mayInstall == nil, d.Engine.Install != "")
+			require.Equal(t, len(c.seen.host.Features), len(d.KernelGaps))
+			var text bytes.Buffer
+			require.NoError(t, writeDiagnosis(&text, d))
+			require.NotContains(t, text.String(), "%!")
+		})
+	}
+}
+
+func TestDiagnoseAxes(t *testing.T) {
+	d := diagnose(seen{host: cluster.HostFacts{Features: []cluster.Feature{{Name: "ipv6 sockets"}, {Name: "dummy"}, {Name: "nftables", There: true}}}})
+	there := map[string]bool{}
+	for _, axis := range [][]option{d.Runtimes, d.AddressFamilies, d.ProxyModes} {
+		used := 0
+		for _, o := range axis {
+			there[o.Name] = o.There
+			if o.Use {
+				used++
+			}
+		}
+		require.Equal(t, 1, used, "a run uses one value of each axis")
+	}
+	require.Equal(t, map[string]bool{"containerd": true, "ipv4": true, "ipv6": false, "dual": false, "iptables": true, "nftables": true, "ipvs": false}, there)
+}
+
+func TestDoctorOfThisHost(t *testing.T) {
+	// An image that is named: no registry is asked for one.
+	code, out, errOut := parley(t, "doctor", "-o", "json", "--node-image", "localhost/parley/node:named")
+	var d diagnosis
+	require.NoError(t, json.Unmarshal([]byte(out), &d), errOut)
+	require.NotNil(t, d.KernelGaps)
+	require.NotNil(t, d.Notes)
+	if d.Possible {
+		require.Equal(t, reports.ExitPassed, code)
+		require.Empty(t, errOut)
+	} else {
+		require.Equal(t, reports.ExitUnjudged, code)
+		require.Contains(t, errOut, sentence(errors.New(d.WhyNot)))
+	}
+	require.NotEmpty(t, d.Engine.Attempts)
+}
+
+func TestDoctorWithoutAnEngine(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	code, out, errOut := parley(t, "doctor", "--install=false")
+	require.Equal(t, reports.ExitUnjudged, code)
+	require.Contains(t, out, "none answers")
+	require.Contains(t, errOut, "docker (not installed), podman (not installed), nerdctl (not installed)")
+}

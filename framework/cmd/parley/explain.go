@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+func newExplain(all []requirement.Requirement) *cobra.Command {
+	return &cobra.Command{
+		Use:               "explain ID",
+		Short:             "Explain a requirement: what must hold, who says so, why, and how the check is proved",
+		Args:              between(1, 1, "the ID of one requirement"),
+		ValidArgsFunction: complete(all),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			i := slices.IndexFunc(all, func(r requirement.Requirement) bool { return r.ID == args[0] })
+			if i < 0 {
+				return fmt.Errorf("no requirement has the ID %q%s; `parley list` shows them all", args[0], meant(args[0], all))
+			}
+			return explain(cmd.OutOrStdout(), all[i])
+		},
+	}
+}
+
+// meant are IDs that have the text as a part.
+func meant(text string, all []requirement.Requirement) string {
+	var near []string
+	for _, r := range all {
+		if text != "" && strings.Contains(r.ID, text) {
+			near = append(near, r.ID)
+		}
+	}
+	if len(near) == 0 || len(near) > 5 {
+		return ""
+	}
+	return fmt.Sprintf(" (did you mean %s?)", strings.Join(near, " or "))
+}
+
+// meaning says what a level does to a run.
+var meaning = map[requirement.Level]string{
+	requirement.Must:     "a failure fails the run",
+	requirement.Should:   "a failure is a warning, and fails the run with -strict",
+	requirement.Optional: "judged only where the cluster shows the feature",
+}
+
+// explain writes a requirement for a person.
+func explain(out io.Writer, r requirement.Requirement) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n%s\n\n", r.ID, wrap(r.Title, ""))
+	part := func(head, text string) {
+		if text != "" {
+			fmt.Fprintf(&b, "%-10s%s\n", head, strings.TrimLeft(wrap(text, strings.Repeat(" ", 10)), " "))
+		}
+	}
+	part("Level", fmt.Sprintf("%s: %s", r.Level, meaning[r.Level]))
+	part("Clause", r.Clause.Says)
+	part("", r.Clause.URL)
+	part("Why", r.Why)
+	part("Roles", strings.Join(words(r.Roles), ", "))
+	part("If there", strings.Join(words(r.Wants), ", "))
+	var services []string
+	for _, s := range r.Services {
+		services = append(services, string(s))
+	}
+	part("Services", strings.Join(services, ", "))
+	part("Needs", strings.Join(words(r.Needs), ", "))
+	if r.PodSecurity != "" {
+		part("Pods", "at the Pod Security level "+r.PodSecurity)
+	}
+	var runs []string
+	if r.PerFamily {
+		runs = append(runs, "once for each address family of the cluster")
+	}
+	if r.Slow {
+		runs = append(runs, "with -slow or by its ID only, since it takes minutes")
+	}
+	part("Runs", strings.Join(runs, "; "))
+	part("Control", r.Control.Kind()+": "+r.Control.Says)
+	if f := r.Control.Fault; f != nil {
+		var points []string
+		for _, p := range f.Points {
+			points = append(points, p.Where)
+		}
+		part("", "injected in: "+strings.Join(points, ", else "))
+	}
+	part("", "must turn it red for: "+strings.Join(words(r.Control.Red), " or "))
+	if r.Control.Alone {
+		part("", "nothing else runs beside it")
+	}
+	part("Run it", "go test ./tests/... -args -prove -select "+r.ID)
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// wrap breaks text into lines of at most 96 columns, each with the indent; longer words stay whole.
+func wrap(text, indent string) string {
+	const width = 96
+	var lines []string
+	line := indent
+	for _, word := range strings.Fields(text) {
+		if line != indent && len([]rune(line))+1+len([]rune(word)) > width {
+			lines, line = append(lines, line), indent
+		}
+		if line != indent {
+			line += " "
+		}
+		line += word
+	}
+	return strings.Join(append(lines, line), "\n")
+}

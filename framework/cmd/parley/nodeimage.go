@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parley-k8s/parley/framework/engine"
+	"github.com/parley-k8s/parley/framework/nodeimage"
+)
+
+func newNodeImage() *cobra.Command {
+	return group("node-image", "The image that a cluster's nodes are made of", newNodeImageBuild(), newNodeImagePlan())
+}
+
+// named is the image that the user wants: the argument, else what -node-image of a run is given by its variable.
+func named(args []string) string {
+	if len(args) > 0 {
+		return args[0]
+	}
+	return variable("node-image")
+}
+
+func newNodeImageBuild() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "build [REFERENCE]",
+		Short: "Have the node image of a run ready, before the run",
+		Long: "Have the node image ready that a run would use. Where kind's own is there or a registry gives it, nothing has to\n" +
+			"be built; else it is built offline, in 10 to 15 minutes on two cores, and kept. The reference is the last line of\n" +
+			"standard output, the progress goes to standard error.",
+		Args: between(0, 1, "at most one reference"),
+	}
+	offline := cmd.Flags().Bool("offline", false, "build the offline image even where a registry gives kind's")
+	install := cmd.Flags().Bool("install", variable("install") != "false", "install podman from Debian's packages where no engine is there and it may")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *offline && len(args) > 0 {
+			return fmt.Errorf("--offline builds an image of its own and takes no reference")
+		}
+		ctx, errOut := cmd.Context(), cmd.ErrOrStderr()
+		say := func(text string) { fmt.Fprintln(errOut, text) }
+		e, _, err := engine.Find(ctx, engine.Options{Install: *install, Log: say})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = e.Close() }() // only its temporary configuration
+		if err := nodeimage.Reap(ctx); err != nil {
+			say("what a dead build left could not all be removed: " + sentence(err))
+		}
+		ref, err := makeReady(ctx, e, named(args), *offline, &progress{out: errOut})
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), ref)
+		return err
+	}
+	return cmd
+}
+
+func makeReady(ctx context.Context, e *engine.Engine, named string, offline bool, p *progress) (ref string, err error) {
+	if offline {
+		ref, _, err = nodeimage.Build(ctx, e, p.step)
+		return ref, err
+	}
+	choice, err := nodeimage.Choose(ctx, e, named, p.step)
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprintf(p.out, "node image: %s, %s; %s\n", choice.Ref, choice.From, choice.Why)
+	return choice.Ref, nil
+}
+
+// progress shows how a build goes, in plain lines.
+type progress struct {
+	out  io.Writer
+	last time.Time // when something was shown
+}
+
+// quiet is how long nothing is shown while one component goes on.
+const quiet = 15 * time.Second
+
+func (p *progress) step(s nodeimage.Step) {
+	count := ""
+	if s.Of > 0 {
+		count = fmt.Sprintf("%d of %d, ", s.N, s.Of)
+	}
+	took := s.Took.Round(time.Second)
+	var text string
+	switch {
+	case s.Done && s.Cached:
+		text = s.Component + ": cached"
+	case s.Done:
+		text = fmt.Sprintf("%s: done (%s)", s.Component, took)
+	case took == 0:
+		text = s.Component + " ..."
+	case time.Since(p.last) < quiet:
+		return
+	case s.Detail == "":
+		text = fmt.Sprintf("%s ... (%s)", s.Component, took)
+	default:
+		text = fmt.Sprintf("%s ... %s (%s)", s.Component, s.Detail, took)
+	}
+	p.last = time.Now()
+	fmt.Fprintf(p.out, "node image: %s%s\n", count, text)
+}
+
+func newNodeImagePlan() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "plan [REFERENCE]",
+		Short: "Say which node image a run would use, and why; nothing is built",
+		Args:  between(0, 1, "at most one reference"),
+	}
+	form := outputFlag(cmd, "text", "json")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		form, err := form()
+		if err != nil {
+			return err
+		}
+		e, _, err := engine.Find(cmd.Context(), engine.Options{})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = e.Close() }() // only its temporary configuration
+		choice, err := nodeimage.Plan(cmd.Context(), e, named(args))
+		if err != nil {
+			return err
+		}
+		if form == "json" {
+			return writeJSON(cmd.OutOrStdout(), choice)
+		}
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), tellChoice(choice))
+		return err
+	}
+	return cmd
+}
+
+// tellChoice is a node image in one line.
+func tellChoice(c nodeimage.Choice) string {
+	text := c.Ref + ", " + c.From
+	if c.From == nodeimage.FromBuild {
+		text = c.Ref + ", to be built offline (10 to 15 minutes on two cores)"
+	}
+	if c.Kubernetes != "" {
+		text += ", Kubernetes " + c.Kubernetes
+	}
+	return text + "; " + c.Why
+}
