@@ -2,22 +2,18 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net"
 	"path"
 	"strings"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/cri"
 	"github.com/parley-k8s/parley/framework/fault"
-	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -48,7 +44,7 @@ func criSocket() requirement.Requirement {
 			Says: "another socket in its place, in one agent's own mount namespace",
 			Fault: &requirement.Fault{Points: []requirement.Point{
 				fault.SocketInPlaceOf(func(ctx context.Context, env *requirement.Env, end *requirement.End) (string, error) {
-					return endpointOf(ctx, env, end.Node)
+					return cri.Endpoint(ctx, env, end.Node)
 				}),
 			}},
 			Red: []requirement.Reason{requirement.WrongServer},
@@ -57,7 +53,7 @@ func criSocket() requirement.Requirement {
 }
 
 func runtimeAnswers(ctx context.Context, env *requirement.Env, end *requirement.End) error {
-	endpoint, err := endpointOf(ctx, env, end.Node)
+	endpoint, err := cri.Endpoint(ctx, env, end.Node)
 	if err != nil {
 		return err
 	}
@@ -83,31 +79,26 @@ func runtimeAnswers(ctx context.Context, env *requirement.Env, end *requirement.
 
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	conn, err := grpc.NewClient("passthrough:///cri",
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			return probe.Tunnel(ctx, env.Cast.Dialer(end, "/agent", "relay", path.Join(world.HostPath, endpoint)))
-		}))
+	client, err := cri.Connect(ctx, env, end)
 	if err != nil {
-		return fmt.Errorf("preparing a CRI client: %w", err)
+		return err
 	}
-	defer conn.Close()
-	client := cri.NewRuntimeServiceClient(conn)
-	version, err := client.Version(ctx, &cri.VersionRequest{})
+	defer client.Close()
+	version, err := client.Version(ctx, &runtime.VersionRequest{})
 	if err != nil {
 		return fail(requirement.WrongServer, "an answer to CRI Version", err.Error())
 	}
 	if name, _, _ := strings.Cut(reported, "://"); version.RuntimeName != name {
 		return fail(requirement.WrongServer, fmt.Sprintf("the runtime that the Node reports (%s)", reported), version.RuntimeName+" "+version.RuntimeVersion)
 	}
-	status, err := client.Status(ctx, &cri.StatusRequest{})
+	status, err := client.Status(ctx, &runtime.StatusRequest{})
 	if err != nil {
 		return fail(requirement.WrongServer, "an answer to CRI Status", err.Error())
 	}
 	for _, condition := range status.GetStatus().GetConditions() {
 		switch {
 		case condition.GetStatus():
-		case condition.GetType() == cri.RuntimeReady || condition.GetType() == cri.NetworkReady:
+		case condition.GetType() == runtime.RuntimeReady || condition.GetType() == runtime.NetworkReady:
 			return fail(requirement.WrongServer, "the condition "+condition.GetType()+" to be true", condition.GetReason()+": "+condition.GetMessage())
 		default: // a runtime's own, such as containerd's deprecation warnings
 			env.Note("%s: %s is false: %s", end.Node, condition.GetType(), condition.GetMessage())
@@ -115,25 +106,4 @@ func runtimeAnswers(ctx context.Context, env *requirement.Env, end *requirement.
 	}
 	env.Note("%s: %s %s, CRI %s", end.Node, version.RuntimeName, version.RuntimeVersion, version.RuntimeApiVersion)
 	return nil
-}
-
-// endpointOf is the path of the socket that the node's kubelet uses, as its own configz says.
-func endpointOf(ctx context.Context, env *requirement.Env, node string) (string, error) {
-	raw, err := env.Kube.CoreV1().RESTClient().Get().Resource("nodes").Name(node).SubResource("proxy").Suffix("configz").DoRaw(ctx)
-	if err != nil {
-		return "", fmt.Errorf("reading the kubelet's configz on %s: %w", node, err)
-	}
-	var config struct {
-		Kubelet struct {
-			Endpoint string `json:"containerRuntimeEndpoint"`
-		} `json:"kubeletconfig"`
-	}
-	if err := json.Unmarshal(raw, &config); err != nil {
-		return "", fmt.Errorf("reading the kubelet's configz on %s: %w", node, err)
-	}
-	endpoint, found := strings.CutPrefix(config.Kubelet.Endpoint, "unix://")
-	if !found {
-		return "", &requirement.Unsupported{Probed: fmt.Sprintf("the kubelet on %s names the endpoint %q, which is no unix socket", node, config.Kubelet.Endpoint)}
-	}
-	return endpoint, nil
 }

@@ -1,0 +1,40 @@
+package cri
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+// Endpoint is the path, on the node, of the unix socket that the node's kubelet reaches its runtime on, as the
+// kubelet's own configz says (KubeletConfiguration v1beta1, containerRuntimeEndpoint). A kubelet that names
+// something else is *requirement.Unsupported.
+func Endpoint(ctx context.Context, env *requirement.Env, node string) (string, error) {
+	raw, err := env.Kube.CoreV1().RESTClient().Get().Resource("nodes").Name(node).SubResource("proxy").Suffix("configz").DoRaw(ctx)
+	if err != nil {
+		return "", fmt.Errorf("reading the kubelet's configz on %s: %w", node, err)
+	}
+	return endpointIn(raw, node)
+}
+
+func endpointIn(configz []byte, node string) (string, error) {
+	var config struct {
+		Kubelet struct {
+			Endpoint string `json:"containerRuntimeEndpoint"`
+		} `json:"kubeletconfig"`
+	}
+	if err := json.Unmarshal(configz, &config); err != nil {
+		return "", fmt.Errorf("reading the kubelet's configz on %s: %w", node, err)
+	}
+	// The kubelet takes a bare path for a unix socket as well.
+	endpoint, _ := strings.CutPrefix(config.Kubelet.Endpoint, "unix://")
+	if !path.IsAbs(endpoint) {
+		return "", &requirement.Unsupported{Probed: fmt.Sprintf("the kubelet on %s names the endpoint %q, which is no unix socket",
+			node, config.Kubelet.Endpoint)}
+	}
+	return path.Clean(endpoint), nil
+}
