@@ -7,11 +7,13 @@ import (
 	"net/url"
 	"sync"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/klog/v2"
 	"k8s.io/streaming/pkg/httpstream"
 )
 
@@ -35,8 +37,9 @@ func (d execDialer) Dial(ctx context.Context) (io.ReadWriteCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing exec in %s/%s: %w", d.namespace, d.pod, err)
 	}
-	// The stream's life is its own: ctx is for the dialing, which goes on in the background.
-	streamCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	// The stream's life is its own: ctx is for the dialing, which goes on in the background. What client-go would
+	// log of a stream that ends is in the error that ends it.
+	streamCtx, cancel := context.WithCancel(klog.NewContext(context.WithoutCancel(ctx), logr.Discard()))
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	s := &execStream{in: inW, out: outR, cancel: cancel}
