@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -28,8 +29,9 @@ type Engine struct {
 	dir string   // the private configuration's folder; "" where there is none
 }
 
-// killGrace is how long a cancelled command's children may hold its output open.
-const killGrace = 2 * time.Second
+// killGrace is how long a cancelled command may take to end, and its children may hold its output open, before it
+// is killed.
+const killGrace = 5 * time.Second
 
 // Environ is what the engine's commands need in their environment besides the process's own, as
 // "key=value": nothing on an ordinary host. kind's library runs the engine's command itself, with this
@@ -40,6 +42,8 @@ func (e *Engine) Environ() []string { return append([]string(nil), e.env...) }
 func (e *Engine) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, e.Path, args...)
 	cmd.Env = append(os.Environ(), e.env...)
+	// Asked to end first: an engine that is killed amid its bookkeeping leaves half of it behind.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = killGrace
 	return cmd
 }
