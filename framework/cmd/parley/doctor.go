@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -52,6 +53,8 @@ type seen struct {
 	choice      *nodeimage.Choice // nil where there is none
 	choiceError error             // why not
 	mayInstall  error             // why podman can't be installed; nil where it can
+
+	family, proxyMode string // asked for; "" is the default
 }
 
 func newDoctor() *cobra.Command {
@@ -59,18 +62,22 @@ func newDoctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "Say what this host has for a run, and what a run would use",
 		Long: "Say what this host has for a run, what a run would use, and why not where none could be made (exit code 2).\n" +
-			"Nothing on the host is changed.",
+			"The flags, and their environment variables, are those of a run. Nothing on the host is changed.",
 		Args: between(0, 0, "no arguments"),
 	}
 	form := outputFlag(cmd, "text", "json")
 	node := cmd.Flags().String("node-image", variable("node-image"), "the node image to make clusters of; empty chooses one")
-	install := cmd.Flags().Bool("install", variable("install") != "false", "a run may install podman")
+	install := cmd.Flags().Bool("install", mayInstall(), "a run may install podman")
+	family := cmd.Flags().String("family", variable("family"), "address families of a cluster: ipv4, ipv6 or dual")
+	proxyMode := cmd.Flags().String("proxy-mode", variable("proxy-mode"), "mode of kube-proxy: iptables, nftables or ipvs")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		form, err := form()
 		if err != nil {
 			return err
 		}
-		d := diagnose(look(cmd.Context(), *node, *install))
+		s := look(cmd.Context(), *node, *install)
+		s.family, s.proxyMode = *family, *proxyMode
+		d := diagnose(s)
 		if err := cmd.Context().Err(); err != nil {
 			return err
 		}
@@ -130,18 +137,10 @@ func diagnose(s seen) diagnosis {
 	}
 	d.Runtimes = []option{{Name: "containerd", Use: true, There: true, Why: "every node image has it, with runc"}}
 	ipv6 := lacking(lacks, "ipv6 sockets")
-	d.AddressFamilies = []option{
-		{Name: "ipv4", Use: true, There: true, Why: "what a cluster is made with"},
-		{Name: "ipv6", There: ipv6 == "", Why: ipv6},
-		{Name: "dual", There: ipv6 == "", Why: ipv6},
-	}
-	nft, ipvs := lacking(lacks, "nftables"), cmp.Or(lacking(lacks, "ipvs"), lacking(lacks, "dummy"))
-	d.ProxyModes = []option{
-		{Name: "iptables", Use: true, There: true, Why: "what a cluster is made with"},
-		{Name: "nftables", There: nft == "", Why: nft},
-		{Name: "ipvs", There: ipvs == "", Why: ipvs},
-	}
-	d.WhyNot = whyNot(s, lacks)
+	d.AddressFamilies = axis("family", s.family, option{Name: "ipv4"}, option{Name: "ipv6", Why: ipv6}, option{Name: "dual", Why: ipv6})
+	d.ProxyModes = axis("proxy-mode", s.proxyMode, option{Name: "iptables"}, option{Name: "nftables", Why: lacking(lacks, "nftables")},
+		option{Name: "ipvs", Why: cmp.Or(lacking(lacks, "ipvs"), lacking(lacks, "dummy"))})
+	d.WhyNot = cmp.Or(whyNot(s, lacks), unfit(s, "-family", s.family, d.AddressFamilies), unfit(s, "-proxy-mode", s.proxyMode, d.ProxyModes))
 	d.Possible = d.WhyNot == ""
 	if s.host.Engine == "" && s.mayInstall == nil {
 		d.Engine.Install = "podman, from Debian's packages"
@@ -149,6 +148,42 @@ func diagnose(s seen) diagnosis {
 	}
 	d.Notes = append(d.Notes, notes(s)...)
 	return d
+}
+
+// axis completes the values of an axis, each with why it is not there. The first is what a run uses where it is
+// asked for no other by its flag.
+func axis(flag, asked string, options ...option) []option {
+	for i := range options {
+		o := &options[i]
+		o.There = o.Why == ""
+		o.Use = o.Name == cmp.Or(asked, options[0].Name)
+		switch {
+		case !o.There:
+		case o.Use && asked != "":
+			o.Why = "asked for by -" + flag
+		case o.Use:
+			o.Why = "what a cluster is made with unless -" + flag + " says otherwise"
+		default:
+			o.Why = "for a run with -" + flag + " " + o.Name
+		}
+	}
+	return options
+}
+
+// unfit says why a run can't have the value that it is asked for; "" where it can.
+func unfit(s seen, flag, asked string, options []option) string {
+	i := slices.IndexFunc(options, func(o option) bool { return o.Use })
+	switch {
+	case i < 0:
+		var names []string
+		for _, o := range options {
+			names = append(names, o.Name)
+		}
+		return fmt.Sprintf("%s %s: choose one of %s", flag, asked, strings.Join(names, ", "))
+	case !options[i].There && s.host.Root && !s.remote:
+		return fmt.Sprintf("%s %s: %s", flag, asked, options[i].Why)
+	}
+	return ""
 }
 
 // lacking says what the kernel lacks; "" where it has it.

@@ -47,6 +47,9 @@ func TestDiagnose(t *testing.T) {
 		{name: "gaps that do", seen: seen{host: with(podman, lacks("veth")), choice: offline}, whyNot: "veth"},
 		{name: "another kernel's gaps", seen: seen{host: with(podman, lacks("veth")), choice: pulled, remote: true}, notes: 1},
 		{name: "gaps not tried", seen: seen{host: with(podman, func(h *cluster.HostFacts) { lacks("veth")(h); h.Root = false }), choice: pulled}, notes: 1},
+		{name: "dual-stack", seen: seen{host: podman, choice: offline, family: "dual"}},
+		{name: "no such family", seen: seen{host: podman, choice: offline, family: "ipv5"}, whyNot: "-family ipv5: choose one of ipv4, ipv6, dual"},
+		{name: "a proxy mode that the kernel lacks", seen: seen{host: with(podman, lacks("ipvs")), choice: offline, proxyMode: "ipvs"}, whyNot: "-proxy-mode ipvs: the kernel shows no ipvs"},
 		{name: "small", seen: seen{host: with(podman, func(h *cluster.HostFacts) { h.CPUs, h.MemoryFreeBytes, h.DiskFreeBytes = 1, gib, 5*gib }), choice: offline}, notes: 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -68,7 +68,7 @@ func writeDiagnosis(out io.Writer, d diagnosis) error {
 func tellOptions(all []option) []string {
 	var lines []string
 	for _, o := range all {
-		state := "not used by default"
+		state := "possible"
 		switch {
 		case o.Use:
 			state = "used"

@@ -34,7 +34,7 @@ func newNodeImageBuild() *cobra.Command {
 		Args: between(0, 1, "at most one reference"),
 	}
 	offline := cmd.Flags().Bool("offline", false, "build the offline image even where a registry gives kind's")
-	install := cmd.Flags().Bool("install", variable("install") != "false", "install podman from Debian's packages where no engine is there and it may")
+	install := cmd.Flags().Bool("install", mayInstall(), "install podman from Debian's packages where no engine is there and it may")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *offline && len(args) > 0 {
 			return fmt.Errorf("--offline builds an image of its own and takes no reference")

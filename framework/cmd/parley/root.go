@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -85,4 +86,10 @@ func writeJSON(w io.Writer, value any) error {
 // variable is the value that an environment variable gives a flag of `go test`, for those that both have.
 func variable(flag string) string {
 	return os.Getenv("PARLEY_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_")))
+}
+
+// mayInstall is what -install of a run is by its variable; true where it says nothing that can be read.
+func mayInstall() bool {
+	may, err := strconv.ParseBool(variable("install"))
+	return err != nil || may
 }
