@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -26,6 +27,7 @@ type diagnosis struct {
 	AddressFamilies []option          `json:"addressFamilies"`
 	ProxyModes      []option          `json:"proxyModes"`
 	KernelGaps      []cluster.Feature `json:"kernelGaps"`
+	Untried         []string          `json:"untried"` // features that this user may not try
 	Notes           []string          `json:"notes"`
 	Host            cluster.HostFacts `json:"host"`
 }
@@ -122,7 +124,7 @@ func look(ctx context.Context, node string, install bool) seen {
 // diagnose judges what was seen.
 func diagnose(s seen) diagnosis {
 	d := diagnosis{
-		Host: s.host, NodeImage: s.choice, KernelGaps: []cluster.Feature{}, Notes: []string{},
+		Host: s.host, NodeImage: s.choice, KernelGaps: []cluster.Feature{}, Untried: []string{}, Notes: []string{},
 		Engine: chosen{Use: s.host.Engine, Attempts: s.host.Attempts},
 	}
 	if d.Engine.Attempts == nil {
@@ -130,7 +132,11 @@ func diagnose(s seen) diagnosis {
 	}
 	lacks := map[string]bool{}
 	for _, f := range s.host.Features {
-		if !f.There {
+		switch {
+		case f.There:
+		case untried(s.host, f):
+			d.Untried = append(d.Untried, f.Name)
+		default:
 			lacks[f.Name] = true
 			d.KernelGaps = append(d.KernelGaps, f)
 		}
@@ -180,7 +186,7 @@ func unfit(s seen, flag, asked string, options []option) string {
 			names = append(names, o.Name)
 		}
 		return fmt.Sprintf("%s %s: choose one of %s", flag, asked, strings.Join(names, ", "))
-	case !options[i].There && s.host.Root && !s.remote:
+	case !options[i].There && !s.remote:
 		return fmt.Sprintf("%s %s: %s", flag, asked, options[i].Why)
 	}
 	return ""
@@ -192,6 +198,11 @@ func lacking(lacks map[string]bool, feature string) string {
 		return "the kernel shows no " + feature
 	}
 	return ""
+}
+
+// untried says whether a feature failed since this process may not try it.
+func untried(h cluster.HostFacts, f cluster.Feature) bool {
+	return !h.Root && strings.HasSuffix(f.Error, syscall.EPERM.Error())
 }
 
 // required are the features without which no cluster of nodes in containers runs.
@@ -208,9 +219,7 @@ func whyNot(s seen, lacks map[string]bool) string {
 	case s.choice != nil && s.choice.Offline && h.EgressGuard != "":
 		return fmt.Sprintf("the offline node image needs the egress guard, which can't be set (%s): run as root with a rootful engine on this machine", h.EgressGuard)
 	}
-	// Without root most features can't be tried, and a remote engine has another kernel: nothing is held
-	// against them there.
-	if h.Root && !s.remote {
+	if !s.remote { // its containers run in another kernel
 		if i := slices.IndexFunc(required, func(name string) bool { return lacks[name] }); i >= 0 {
 			return "the kernel lacks what every cluster needs: " + required[i]
 		}
@@ -235,7 +244,6 @@ func notes(s seen) []string {
 			all = append(all, fmt.Sprintf(format, args...))
 		}
 	}
-	add(!h.Root && len(h.Features) > 0, "without root the kernel's features that need namespaces can't be tried, and count as gaps here")
 	add(h.Engine == "" && s.mayInstall != nil, "a run does not install podman here: %v", s.mayInstall)
 	add(s.remote, "the engine's containers run in another kernel than the one that was looked at")
 	add(h.EgressGuard != "" && !(s.choice != nil && s.choice.Offline),

@@ -46,7 +46,9 @@ func TestDiagnose(t *testing.T) {
 		{name: "gaps that forbid nothing", seen: seen{host: with(podman, lacks("ipvs", "netem")), choice: offline}},
 		{name: "gaps that do", seen: seen{host: with(podman, lacks("veth")), choice: offline}, whyNot: "veth"},
 		{name: "another kernel's gaps", seen: seen{host: with(podman, lacks("veth")), choice: pulled, remote: true}, notes: 1},
-		{name: "gaps not tried", seen: seen{host: with(podman, func(h *cluster.HostFacts) { lacks("veth")(h); h.Root = false }), choice: pulled}, notes: 1},
+		{name: "gaps not tried", seen: seen{host: with(podman, func(h *cluster.HostFacts) {
+			h.Root, h.Features = false, []cluster.Feature{{Name: "veth", Error: "making namespaces: operation not permitted"}}
+		}), choice: pulled}},
 		{name: "dual-stack", seen: seen{host: podman, choice: offline, family: "dual"}},
 		{name: "no such family", seen: seen{host: podman, choice: offline, family: "ipv5"}, whyNot: "-family ipv5: choose one of ipv4, ipv6, dual"},
 		{name: "a proxy mode that the kernel lacks", seen: seen{host: with(podman, lacks("ipvs")), choice: offline, proxyMode: "ipvs"}, whyNot: "-proxy-mode ipvs: the kernel shows no ipvs"},
@@ -61,7 +63,7 @@ func TestDiagnose(t *testing.T) {
 			require.Contains(t, d.WhyNot, c.whyNot)
 			require.Len(t, d.Notes, c.notes, "%v", d.Notes)
 			require.Equal(t, c.seen.host.Engine == "" && c.seen.mayInstall == nil, d.Engine.Install != "")
-			require.Equal(t, len(c.seen.host.Features), len(d.KernelGaps))
+			require.Equal(t, len(c.seen.host.Features), len(d.KernelGaps)+len(d.Untried))
 			var text bytes.Buffer
 			require.NoError(t, writeDiagnosis(&text, d))
 			require.NotContains(t, text.String(), "%!")

@@ -50,6 +50,9 @@ func writeDiagnosis(out io.Writer, d diagnosis) error {
 		gaps = []string{"none found"}
 	}
 	rows("kernel gaps", gaps...)
+	if len(d.Untried) > 0 {
+		rows("not tried", strings.Join(d.Untried, ", ")+": run this as root")
+	}
 	rows("notes", d.Notes...)
 	h := d.Host
 	kernel := strings.TrimSpace(h.OS + " " + h.Kernel + " " + h.Architecture)
