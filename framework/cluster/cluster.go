@@ -101,15 +101,26 @@ func (c *Cluster) Delete(ctx context.Context) error {
 	return err
 }
 
-// keepMarker is the file in a run's folder that tells Reap to leave the run's cluster.
+// keepMarker is the name of the file in a run's folder, and of the run's volume, that tell Reap to leave the run's
+// cluster.
 const keepMarker = "keep"
 
-// Keep marks the cluster to outlive its owner: only Reap with all set removes it.
+// keepTimeout bounds the making of the marker.
+const keepTimeout = 30 * time.Second
+
+// Keep marks the cluster to outlive its owner: only Reap with all set removes it. It has a deadline of its own, since
+// it is for the end of a run, whose context may have ended.
 func (c *Cluster) Keep() error {
 	if !c.Owned() {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), keepTimeout)
+	defer cancel()
 	if err := os.WriteFile(filepath.Join(c.dir, keepMarker), nil, 0o600); err != nil {
+		return fmt.Errorf("marking the cluster as kept: %w", err)
+	}
+	id := c.spec.Run
+	if _, err := c.spec.Engine.Output(ctx, "volume", "create", "--label", run.Label+"="+string(id), id.Name(keepMarker)); err != nil {
 		return fmt.Errorf("marking the cluster as kept: %w", err)
 	}
 	return nil

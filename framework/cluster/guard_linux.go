@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/netip"
@@ -144,6 +145,26 @@ func guardTables() ([]string, error) {
 		names[i] = t.Name
 	}
 	return names, nil
+}
+
+// guardHolds says whether the bridge that a guard is over is still there.
+func guardHolds(table string) bool {
+	conn, err := nftables.New()
+	if err != nil {
+		return false
+	}
+	t := &nftables.Table{Name: table, Family: nftables.TableFamilyINet}
+	rules, err := conn.GetRules(t, &nftables.Chain{Name: egressChain, Table: t})
+	if err != nil || len(rules) == 0 {
+		return false
+	}
+	for _, e := range rules[0].Exprs { // the bridge is the first thing that each rule compares with
+		if c, ok := e.(*expr.Cmp); ok {
+			_, err := net.InterfaceByName(string(bytes.TrimRight(c.Data, "\x00")))
+			return err == nil
+		}
+	}
+	return false
 }
 
 func removeGuard(table string) error {

@@ -8,3 +8,5 @@ func setGuard(string, string, []netip.Prefix) error { return errGuardElsewhere }
 func guardHits(string) (uint64, error)              { return 0, errGuardElsewhere }
 func guardTables() ([]string, error)                { return nil, nil }
 func removeGuard(string) error                      { return nil }
+
+func guardHolds(string) bool { return false }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/parley-k8s/parley/framework/engine"
 	"github.com/parley-k8s/parley/framework/run"
 )
 
@@ -24,8 +25,8 @@ type hostwide struct {
 	back func(original string) error
 }
 
-// hostwideDir outlives runs and not the host's start, as the settings themselves do.
-const hostwideDir = "/run/parley"
+// hostwideDir outlives runs and not the host's start, as the settings themselves do. Tests have their own.
+var hostwideDir = "/run/parley"
 
 const (
 	inotifyInstances = "/proc/sys/fs/inotify/max_user_instances"
@@ -90,8 +91,9 @@ func (h hostwide) hold(ctx context.Context, id run.ID) error {
 	})
 }
 
-// release takes the run from the count, and those that died without doing so; the last puts the original back.
-func (h hostwide) release(ctx context.Context, id run.ID) error {
+// release takes the run from the count, and those that died without doing so and of which nothing runs; the last puts
+// the original back.
+func (h hostwide) release(ctx context.Context, id run.ID, running map[run.ID]bool) error {
 	if _, err := os.Stat(h.dir); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -105,7 +107,7 @@ func (h hostwide) release(ctx context.Context, id run.ID) error {
 			holder, ok := run.Parse(e.Name())
 			switch {
 			case !ok:
-			case holder == id || !holder.Alive() && !kept(holder):
+			case holder == id || !holder.Alive() && !kept(holder) && !running[holder]:
 				if err := os.Remove(filepath.Join(h.dir, e.Name())); err != nil {
 					return err
 				}
@@ -145,10 +147,20 @@ func (c *Cluster) holdHost(ctx context.Context) {
 	}
 }
 
-func releaseHost(ctx context.Context, id run.ID) error {
+func releaseHost(ctx context.Context, e *engine.Engine, id run.ID) error {
+	running, err := list(ctx, e, container)
+	if err != nil {
+		return fmt.Errorf("listing what rests on the host's settings: %w", err)
+	}
+	owners := map[run.ID]bool{}
+	for name := range running {
+		if owner, ok := run.Parse(name); ok {
+			owners[owner] = true
+		}
+	}
 	var problems []error
 	for _, h := range hostwideSettings(hostwideDir) {
-		if err := h.release(ctx, id); err != nil {
+		if err := h.release(ctx, id, owners); err != nil {
 			problems = append(problems, fmt.Errorf("putting the host's %s back: %w", filepath.Base(h.dir), err))
 		}
 	}

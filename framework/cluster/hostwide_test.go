@@ -32,16 +32,18 @@ func TestHostwideSettingsAreCounted(t *testing.T) {
 	other := run.ID("1-" + string(self)[len(self)-6:]) // process 1 lives, but began at another time: a dead owner
 	require.False(t, other.Alive())
 
-	require.NoError(t, h.release(ctx, self), "nothing was ever held")
+	require.NoError(t, h.release(ctx, self, nil), "nothing was ever held")
 	require.NoError(t, h.hold(ctx, other))
 	require.Equal(t, "1024", read())
 	require.NoError(t, h.hold(ctx, self))
-	require.NoError(t, h.release(ctx, other))
+	require.NoError(t, h.release(ctx, other, nil))
 	require.Equal(t, "1024", read(), "one run still rests on it")
 	require.NoError(t, h.hold(ctx, other))
-	require.NoError(t, h.release(ctx, self))
+	require.NoError(t, h.release(ctx, self, map[run.ID]bool{other: true}))
+	require.Equal(t, "1024", read(), "the other holder is dead, its containers run")
+	require.NoError(t, h.release(ctx, self, nil))
 	require.Equal(t, "128", read(), "the other holder is dead")
-	require.NoError(t, h.release(ctx, self), "twice is no error")
+	require.NoError(t, h.release(ctx, self, nil), "twice is no error")
 }
 
 func TestHostwideLeavesAHostAloneThatHasEnough(t *testing.T) {
@@ -49,5 +51,5 @@ func TestHostwideLeavesAHostAloneThatHasEnough(t *testing.T) {
 	h := hostwide{dir: filepath.Join(t.TempDir(), "counted"), need: func() (string, error) { return "", nil },
 		back: func(string) error { t.Fatal("nothing was changed"); return nil }}
 	require.NoError(t, h.hold(ctx, "1-aaaaaa"))
-	require.NoError(t, h.release(ctx, "1-aaaaaa"))
+	require.NoError(t, h.release(ctx, "1-aaaaaa", nil))
 }

@@ -76,22 +76,22 @@ func TestNetOf(t *testing.T) {
 
 func TestReadNetwork(t *testing.T) {
 	podman := `[{"name":"parley-1-2","network_interface":"podman3","subnets":[{"subnet":"fd12::/64","gateway":"fd12::1"},{"subnet":"10.89.2.0/24"}]}]`
-	n, err := readNetwork("1-2", []byte(podman))
+	n, err := readNetwork("1-tounov", []byte(podman))
 	require.NoError(t, err)
 	require.Equal(t, "podman3", n.Bridge)
 	require.Len(t, n.Subnets, 2)
 
 	docker := `[{"Name":"parley-1-2","Id":"ABCDEF0123456789","IPAM":{"Config":[{"Subnet":"172.18.0.0/16"}]},"Options":{}}]`
-	n, err = readNetwork("1-2", []byte(docker))
+	n, err = readNetwork("1-tounov", []byte(docker))
 	require.NoError(t, err)
 	require.Equal(t, "br-abcdef012345", n.Bridge)
 
 	named := `[{"Name":"parley-1-2","Id":"abcdef0123456789","Options":{"com.docker.network.bridge.name":"pl-1-2"}}]`
-	n, err = readNetwork("1-2", []byte(named))
+	n, err = readNetwork("1-tounov", []byte(named))
 	require.NoError(t, err)
 	require.Equal(t, "pl-1-2", n.Bridge)
 
-	_, err = readNetwork("1-2", []byte(`[]`))
+	_, err = readNetwork("1-tounov", []byte(`[]`))
 	require.Error(t, err)
 }
 

@@ -48,10 +48,12 @@ const (
 var kinds = []string{container, volume, netKind, table, folder}
 
 // Leftovers lists what runs made and is still there, of living owners and of dead ones, in the order of
-// removal. e may be nil: then only tables and folders are looked for.
+// removal. e may be nil: then only tables and folders are looked for. A guard over a bridge that is still there,
+// of a run of which this engine has nothing, is another engine's and not listed.
 func Leftovers(ctx context.Context, e *engine.Engine) ([]Thing, error) {
 	var things []Thing
 	var errs []error
+	here, marked := map[run.ID]bool{}, map[run.ID]bool{}
 	for _, kind := range kinds {
 		names, err := list(ctx, e, kind)
 		if err != nil {
@@ -59,11 +61,16 @@ func Leftovers(ctx context.Context, e *engine.Engine) ([]Thing, error) {
 		}
 		for name, owner := range names {
 			id, ok := run.Parse(owner)
-			if !ok {
+			if !ok || kind == table && !here[id] && guardHolds(name) {
 				continue
 			}
-			things = append(things, Thing{Kind: kind, Name: name, Run: id, Alive: id.Alive(), Kept: kept(id)})
+			here[id] = here[id] || kind == container || kind == netKind
+			marked[id] = marked[id] || kind == volume && name == id.Name(keepMarker) || kept(id)
+			things = append(things, Thing{Kind: kind, Name: name, Run: id, Alive: id.Alive()})
 		}
+	}
+	for i := range things {
+		things[i].Kept = marked[things[i].Run]
 	}
 	slices.SortStableFunc(things, func(a, b Thing) int {
 		if d := slices.Index(kinds, a.Kind) - slices.Index(kinds, b.Kind); d != 0 {
@@ -107,20 +114,24 @@ func list(ctx context.Context, e *engine.Engine, kind string) (map[string]string
 		return same(e.Lines(ctx, "network", "ls", "--format", "{{.Name}}"))
 	}
 	// kind labels podman's volumes with their node's name; docker's are anonymous and go with the container.
-	if e.Name != "podman" {
-		return nil, nil
+	form := "{{.Name}}"
+	if e.Name == "podman" {
+		form = "{{.Name}} {{range $k, $v := .Labels}}{{$k}} {{end}}"
 	}
-	lines, err := e.Lines(ctx, "volume", "ls", "--format", "{{.Name}} {{range $k, $v := .Labels}}{{$k}} {{end}}")
+	lines, err := e.Lines(ctx, "volume", "ls", "--format", form)
 	for _, l := range lines {
 		fields := strings.Fields(l)
-		for _, label := range fields[1:] {
-			names[fields[0]] = label
+		for _, told := range fields {
+			if _, ok := run.Parse(told); ok {
+				names[fields[0]] = told
+			}
 		}
 	}
 	return names, err
 }
 
-// kept says whether a run's cluster was marked to outlive its owner.
+// kept says whether a run's cluster was marked to outlive its owner, as far as its folder tells. Its volume tells
+// too: another process may have another folder for temporary files.
 func kept(id run.ID) bool {
 	_, err := os.Stat(filepath.Join(os.TempDir(), id.Name(), keepMarker))
 	return err == nil
@@ -149,7 +160,7 @@ func Reap(ctx context.Context, e *engine.Engine, all bool, log func(string)) ([]
 		removed = append(removed, names...)
 		errs = append(errs, err)
 	}
-	errs = append(errs, releaseHost(ctx, self)) // of owners that left nothing else
+	errs = append(errs, releaseHost(ctx, e, self)) // of owners that left nothing else
 	return removed, errors.Join(errs...)
 }
 
@@ -190,7 +201,7 @@ func removeRun(ctx context.Context, e *engine.Engine, id run.ID, withEngine bool
 		}
 		return nil
 	})
-	return removed, errors.Join(err, releaseHost(ctx, id))
+	return removed, errors.Join(err, releaseHost(ctx, e, id))
 }
 
 func remove(ctx context.Context, e *engine.Engine, kind string, names []string) error {
@@ -206,6 +217,10 @@ func remove(ctx context.Context, e *engine.Engine, kind string, names []string) 
 		return err
 	case table:
 		for _, n := range names {
+			if guardHolds(n) {
+				errs = append(errs, fmt.Errorf("the bridge that it guards is still there"))
+				continue
+			}
 			errs = append(errs, removeGuard(n))
 		}
 	case folder:
