@@ -95,8 +95,11 @@ type Cast interface {
 	Plan() world.Plan
 	// Dialer opens a stream to a command in the end's container.
 	Dialer(end *End, command ...string) probe.Dialer
-	// Start makes a pod and waits until it is ready, with an end for each of its containers.
-	Start(ctx context.Context, pod *corev1.Pod) (*Started, error)
+	// Start makes a pod and waits until it is ready, or until enough says so where that is not nil, with an end for
+	// each of its containers, sidecars (init containers that always restart) too.
+	Start(ctx context.Context, pod *corev1.Pod, enough func(*corev1.Pod) bool) (*Started, error)
+	// Join opens an end in any container of a running pod, an ephemeral one for example, which the caller closes.
+	Join(pod *corev1.Pod, container string) (*End, error)
 }
 
 // Started is a pod that a check made.
@@ -160,7 +163,12 @@ func (e *Env) NewPod(node string, containers ...corev1.Container) *corev1.Pod {
 
 // Start makes the pod, waits until it is ready and removes it after the check.
 func (e *Env) Start(ctx context.Context, pod *corev1.Pod) (*Started, error) {
-	started, err := e.Cast.Start(ctx, pod)
+	return e.StartUntil(ctx, pod, nil)
+}
+
+// StartUntil is Start for a pod that is not to be waited for until it is ready, but until enough says so.
+func (e *Env) StartUntil(ctx context.Context, pod *corev1.Pod, enough func(*corev1.Pod) bool) (*Started, error) {
+	started, err := e.Cast.Start(ctx, pod, enough)
 	if err != nil {
 		return nil, err
 	}

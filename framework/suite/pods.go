@@ -52,8 +52,11 @@ func (c *cast) create(ctx context.Context, pod *corev1.Pod) (made *corev1.Pod, r
 	return nil, "", fmt.Errorf("making the pod %s/%s: %w", pod.Namespace, pod.Name+pod.GenerateName, answer)
 }
 
-// Start makes a pod of a check's own and waits until it is ready.
-func (c *cast) Start(ctx context.Context, pod *corev1.Pod) (*requirement.Started, error) {
+// Start makes a pod of a check's own and waits until it is ready, or until enough says so.
+func (c *cast) Start(ctx context.Context, pod *corev1.Pod, enough func(*corev1.Pod) bool) (*requirement.Started, error) {
+	if enough == nil {
+		enough = isReady
+	}
 	made, refused, err := c.create(ctx, pod)
 	if err != nil {
 		return nil, err
@@ -62,13 +65,18 @@ func (c *cast) Start(ctx context.Context, pod *corev1.Pod) (*requirement.Started
 		return nil, &requirement.Unsupported{Probed: refused}
 	}
 	remove := func(ctx context.Context) error { return c.remove(ctx, made) }
-	running, err := c.await(ctx, made)
+	running, err := c.awaitUntil(ctx, enough, made)
 	if err != nil {
 		return nil, errors.Join(err, lifting(ctx, remove))
 	}
 	planned := world.Pod{Object: made}
 	for _, container := range made.Spec.Containers {
 		planned.Plays = append(planned.Plays, world.Part{Role: world.Role(made.Name), Container: container.Name})
+	}
+	for _, container := range made.Spec.InitContainers {
+		if p := container.RestartPolicy; p != nil && *p == corev1.ContainerRestartPolicyAlways {
+			planned.Plays = append(planned.Plays, world.Part{Role: world.Role(made.Name), Container: container.Name})
+		}
 	}
 	ends, err := c.open(planned, running[key(made)])
 	if err != nil {
@@ -86,6 +94,15 @@ func (c *cast) Start(ctx context.Context, pod *corev1.Pod) (*requirement.Started
 		started.Ends[end.Container] = end
 	}
 	return started, nil
+}
+
+// Join opens an end in a container of a running pod.
+func (c *cast) Join(pod *corev1.Pod, container string) (*requirement.End, error) {
+	ends, err := c.open(world.Pod{Object: pod, Plays: []world.Part{{Role: world.Role(pod.Name), Container: container}}}, pod)
+	if err != nil {
+		return nil, err
+	}
+	return ends[0], nil
 }
 
 // remove deletes a pod and waits until it is gone.
@@ -110,6 +127,10 @@ func key(pod *corev1.Pod) string { return pod.Namespace + "/" + pod.Name }
 // await watches until every expected pod is ready with an IP, and says which is not and why when
 // the time is up.
 func (c *cast) await(ctx context.Context, expected ...*corev1.Pod) (map[string]*corev1.Pod, error) {
+	return c.awaitUntil(ctx, isReady, expected...)
+}
+
+func (c *cast) awaitUntil(ctx context.Context, enough func(*corev1.Pod) bool, expected ...*corev1.Pod) (map[string]*corev1.Pod, error) {
 	kube := c.kube
 	ready, last := map[string]*corev1.Pod{}, map[string]*corev1.Pod{}
 	want := map[string]bool{}
@@ -138,7 +159,7 @@ func (c *cast) await(ctx context.Context, expected ...*corev1.Pod) (map[string]*
 			return false, nil
 		}
 		last[key(pod)] = pod
-		if isReady(pod) && len(pod.Status.PodIPs) > 0 {
+		if enough(pod) && len(pod.Status.PodIPs) > 0 {
 			ready[key(pod)] = pod
 		} else {
 			delete(ready, key(pod))
