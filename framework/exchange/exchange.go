@@ -26,6 +26,13 @@ type Talk struct {
 	// NoNAT also demands that each end names the other's own address.
 	NoNAT bool
 	Mode  uint32 // of a unix socket
+	// Behave is how the server at Bind behaves, as in wire.Listen.
+	Behave string
+	// Within bounds one attempt that takes longer than env.Attempt allows; 0 is env.Attempt.
+	Within    time.Duration
+	Digest    bool // as in wire.Connect, the three
+	DF        bool
+	HalfClose bool
 }
 
 // Works says whether the conversation works, within the patience in force, and what was seen last.
@@ -35,7 +42,7 @@ func Works(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange,
 		talk.Dial = talk.Bind
 	}
 	if talk.Bind != "" {
-		server, err := talk.To.Listen(ctx, wire.Listen{Network: talk.Network, Address: talk.Bind, Mode: talk.Mode})
+		server, err := talk.To.Listen(ctx, wire.Listen{Network: talk.Network, Address: talk.Bind, Mode: talk.Mode, Behave: talk.behave()})
 		if err != nil {
 			return wire.Exchange{}, fmt.Errorf("opening a %s server at %s in %s: %w", talk.Network, talk.Bind, talk.To, err)
 		}
@@ -75,9 +82,13 @@ func Refused(ctx context.Context, env *requirement.Env, talk Talk) error {
 
 // Once makes a single attempt and judges nothing.
 func Once(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, error) {
+	within := talk.Within
+	if within == 0 {
+		within = env.Attempt
+	}
 	got, err := talk.From.Connect(ctx, wire.Connect{
 		Network: talk.Network, Address: talk.Dial, Source: talk.Source, Bytes: talk.Bytes,
-		Timeout: int(env.Attempt / time.Millisecond),
+		Timeout: int(within / time.Millisecond), Digest: talk.Digest, DF: talk.DF, HalfClose: talk.HalfClose,
 	})
 	if err != nil {
 		return wire.Exchange{}, fmt.Errorf("asking %s to dial %s: %w", talk.From, talk.Dial, err)
@@ -130,6 +141,13 @@ func (t Talk) judge(seen wire.Exchange) error {
 			"the server reached at %s", seen.Witness.Local)
 	}
 	return nil
+}
+
+func (t Talk) behave() string {
+	if t.Behave == "" && t.Digest {
+		return "digest"
+	}
+	return t.Behave
 }
 
 func (t Talk) expects(who string) bool {

@@ -124,6 +124,7 @@ type Env struct {
 	Cast    Cast
 	Base    int      // first of PortsEach ports
 	Variant *Variant // in force, or nil
+	middle  middle
 
 	mu    sync.Mutex
 	notes []string

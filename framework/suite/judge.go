@@ -30,6 +30,8 @@ const (
 	attempt = 2500 * time.Millisecond
 	// checkBound bounds a whole check.
 	checkBound = 2 * time.Minute
+	// slowBound bounds the check of a requirement that takes minutes.
+	slowBound = 10 * time.Minute
 	// atOnce is how many requirements are judged side by side.
 	atOnce = 16
 	// firstPort is the first of the requirements' own ports: below every usual ephemeral range (32768)
@@ -181,7 +183,11 @@ func (r *Run) verdictOf(ctx context.Context, e *requirement.Env, q requirement.R
 
 // guarded runs the check within its bound; a panic in it is its own error and nobody else's.
 func guarded(ctx context.Context, e *requirement.Env, q requirement.Requirement) (err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, checkBound, fmt.Errorf("the check was not done within %s", checkBound))
+	bound := checkBound
+	if q.Slow {
+		bound = slowBound
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("the check was not done within %s", bound))
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {

@@ -68,6 +68,16 @@ func Settled(ctx context.Context, p Policy, observe func(context.Context) error)
 	}
 }
 
+// Idle lets time pass, for what is judged by having been left alone. It ends early with the context.
+func Idle(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	if !wait(ctx, timer.C) {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
 func wait(ctx context.Context, c <-chan time.Time) bool {
 	select {
 	case <-ctx.Done():
