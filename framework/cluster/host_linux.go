@@ -102,11 +102,7 @@ func (a attempt) feature(err error) Feature {
 
 // inThrowawayNamespace calls do in namespaces of its own, on a thread that ends with them.
 func inThrowawayNamespace(do func() []error) (results []error, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		// Never unlocked: the thread is in other namespaces, and ends with this goroutine.
-		runtime.LockOSThread()
+	onThrowawayThread(func() {
 		if e := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWIPC); e != nil {
 			err = fmt.Errorf("making namespaces to try it in: %w", e)
 			return
@@ -116,9 +112,27 @@ func inThrowawayNamespace(do func() []error) (results []error, err error) {
 			return
 		}
 		results = do()
+	})
+	return results, err
+}
+
+// onThrowawayThread calls do on a thread that is not used again.
+func onThrowawayThread(do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// The main thread, which is what /proc/self shows, can't end before the process: held here,
+			// it makes another one do it.
+			defer runtime.UnlockOSThread()
+			onThrowawayThread(do)
+			return
+		}
+		// Never unlocked: a thread in other namespaces ends with its goroutine.
+		do()
 	}()
 	<-done
-	return results, err
 }
 
 func openSocket(domain, kind, protocol int) error {

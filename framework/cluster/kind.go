@@ -171,8 +171,9 @@ func (c *Cluster) journals(ctx context.Context) string {
 	var b strings.Builder
 	for _, node := range nodes {
 		out, err := c.spec.Engine.Output(ctx, "exec", node, "journalctl", "--no-pager", "-n", "300", "-u", "kubelet", "-u", "containerd")
-		if err != nil {
-			out = err.Error()
+		if err != nil { // it does not run: what it said until it ended
+			out, _ = c.spec.Engine.Output(ctx, "logs", "--tail", "100", node)
+			out = err.Error() + "\n" + out
 		}
 		fmt.Fprintf(&b, "\n== %s\n%s", node, out)
 	}
