@@ -1,14 +1,20 @@
 package container
 
-import "github.com/parley-k8s/parley/framework/requirement"
+import (
+	"slices"
+
+	"github.com/parley-k8s/parley/framework/requirement"
+)
 
 // Requirements lists the chapter, family by family.
 func Requirements() []requirement.Requirement {
-	return []requirement.Requirement{
+	return slices.Concat([]requirement.Requirement{
 		loopbackTCP(), loopbackUDP(),
 		networkNamespaceShared(), portConflict(),
-		sysvMessageQueue(), posixSharedMemory(), ipcIsolated(),
+		sysvMessageQueue(), sysvQueueLimit(), sysvSemaphore(), sysvSharedMemory(),
+		posixMessageQueue(), posixSemaphore(), posixSharedMemory(),
+		ipcNamespaceShared(), ipcIsolated(), hostIPC(),
 		unixStream(),
 		volumeWriteRead(),
-	}
+	}, ipcReach())
 }

@@ -1,0 +1,132 @@
+package container
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+func ipcNamespaceShared() requirement.Requirement {
+	return requirement.Requirement{
+		ID:     "container/ipc-namespace-shared",
+		Title:  "Containers of one pod are in one IPC namespace, which is neither the node's nor another pod's.",
+		Level:  requirement.Must,
+		Clause: podsShareIPC,
+		Why: "All that containers of a pod share of System V and POSIX queues follows from the one namespace, which the sandbox holds " +
+			"while containers come and go.",
+		Roles: []world.Role{world.SiblingA, world.SiblingB, world.Near},
+		Wants: []world.Role{world.Node},
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			a, b := env.Role(world.SiblingA), env.Role(world.SiblingB)
+			if err := sameNamespace(ctx, "ipc", a, b); err != nil {
+				return err
+			}
+			strangers := env.Cast.Ends(world.Near)
+			if node := env.OnNode(world.Node, a.Node); node != nil {
+				strangers = append(strangers, node)
+			} else {
+				env.Note("not compared with the node's own namespace: no agent is admitted there")
+			}
+			return otherNamespace(ctx, "ipc", a, strangers...)
+		},
+		Control: twoPods(),
+	}
+}
+
+func hostIPC() requirement.Requirement {
+	return requirement.Requirement{
+		ID:          "container/host-ipc",
+		Title:       "hostIPC pods are in the node's own IPC namespace, and so in each other's.",
+		Level:       requirement.Must,
+		Clause:      hostIPCField,
+		Why:         "It is what a pod asks for who must meet programs of the node, or of another pod, by System V keys and queue names.",
+		PodSecurity: "privileged",
+		Roles:       []world.Role{world.HostIPC, world.OtherHostIPC},
+		Wants:       []world.Role{world.Node},
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			pod := env.Role(world.HostIPC)
+			if err := sameNamespace(ctx, "ipc", pod, env.Role(world.OtherHostIPC)); err != nil {
+				return err
+			}
+			return ofTheNode(ctx, env, "ipc", pod)
+		},
+		Control: noHostIPC(),
+	}
+}
+
+// inode is the end's own namespace of the kind.
+func inode(ctx context.Context, end *requirement.End, kind string) (uint64, error) {
+	id, err := end.Identity(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("reading the namespaces of %s: %w", end, err)
+	}
+	if id.Namespaces[kind] == 0 {
+		return 0, fmt.Errorf("%s cannot read its own %s namespace in /proc", end, kind)
+	}
+	return id.Namespaces[kind], nil
+}
+
+func sameNamespace(ctx context.Context, kind string, a, b *requirement.End) error {
+	ofA, err := inode(ctx, a, kind)
+	if err != nil {
+		return err
+	}
+	ofB, err := inode(ctx, b, kind)
+	if err != nil {
+		return err
+	}
+	if ofA != ofB {
+		return &requirement.Failure{Reason: requirement.NotShared, From: a, To: b, Target: kind + " namespace", Protocol: kind,
+			Expected: "one " + kind + " namespace for both", Observed: fmt.Sprintf("the inodes %d and %d", ofA, ofB),
+			Again: "lsns -t " + kind + " on node " + a.Node}
+	}
+	return nil
+}
+
+func otherNamespace(ctx context.Context, kind string, a *requirement.End, strangers ...*requirement.End) error {
+	own, err := inode(ctx, a, kind)
+	if err != nil {
+		return err
+	}
+	for _, other := range strangers {
+		of, err := inode(ctx, other, kind)
+		if err != nil {
+			return err
+		}
+		if of == own {
+			return &requirement.Failure{Reason: requirement.Leaked, From: a, To: other, Target: kind + " namespace", Protocol: kind,
+				Expected: "another " + kind + " namespace", Observed: fmt.Sprintf("inode %d in both", own),
+				Again: "lsns -t " + kind + " on node " + a.Node}
+		}
+	}
+	return nil
+}
+
+// ofTheNode judges that the end is in the namespace of the node's first process, as the node's agent sees it.
+func ofTheNode(ctx context.Context, env *requirement.Env, kind string, end *requirement.End) error {
+	node := env.OnNode(world.Node, end.Node)
+	if node == nil {
+		env.Note("not compared with the node's own %s namespace: no agent is admitted there", kind)
+		return nil
+	}
+	own, err := inode(ctx, end, kind)
+	if err != nil {
+		return err
+	}
+	first, err := node.File(ctx, wire.File{Do: "stat", Path: "/proc/1/ns/" + kind})
+	if err != nil {
+		return fmt.Errorf("reading the first process's namespaces on %s: %w", end.Node, err)
+	}
+	if !first.Ok() {
+		return fmt.Errorf("%s cannot read the %s namespace of the node's first process: %s", node, kind, first.Errno)
+	}
+	if first.Inode != own {
+		return &requirement.Failure{Reason: requirement.NotShared, From: end, To: node, Target: kind + " namespace", Protocol: kind,
+			Expected: "the " + kind + " namespace of the node's first process", Observed: fmt.Sprintf("inode %d, not %d", own, first.Inode),
+			Again: "lsns -t " + kind + " on node " + end.Node}
+	}
+	return nil
+}
