@@ -2,14 +2,18 @@ package cluster
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -147,24 +151,59 @@ func guardTables() ([]string, error) {
 	return names, nil
 }
 
-// guardHolds says whether the bridge that a guard is over is still there.
-func guardHolds(table string) bool {
+// guarded is the bridge that a guard is over, and whether it is still there.
+func guarded(table string) (bridge string, there bool) {
 	conn, err := nftables.New()
 	if err != nil {
-		return false
+		return "", false
 	}
 	t := &nftables.Table{Name: table, Family: nftables.TableFamilyINet}
 	rules, err := conn.GetRules(t, &nftables.Chain{Name: egressChain, Table: t})
 	if err != nil || len(rules) == 0 {
-		return false
+		return "", false
 	}
 	for _, e := range rules[0].Exprs { // the bridge is the first thing that each rule compares with
 		if c, ok := e.(*expr.Cmp); ok {
-			_, err := net.InterfaceByName(string(bytes.TrimRight(c.Data, "\x00")))
-			return err == nil
+			bridge = string(bytes.TrimRight(c.Data, "\x00"))
+			_, err := net.InterfaceByName(bridge)
+			return bridge, err == nil
 		}
 	}
-	return false
+	return "", false
+}
+
+// removeBridge removes a bridge that its engine has forgotten, with what is plugged into it: the veths, and the
+// network namespaces that the engine had made for their other ends.
+func removeBridge(name string) error {
+	bridge, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("looking for bridge %s: %w", name, err)
+	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		return fmt.Errorf("listing what is plugged into bridge %s: %w", name, err)
+	}
+	far := map[int]bool{}
+	var errs []error
+	for _, l := range links {
+		if l.Attrs().MasterIndex == bridge.Attrs().Index {
+			far[l.Attrs().NetNsID] = true
+			errs = append(errs, netlink.LinkDel(l))
+		}
+	}
+	errs = append(errs, netlink.LinkDel(bridge))
+	paths, err := filepath.Glob("/run/netns/netns-*") // netavark's, by its naming
+	errs = append(errs, err)
+	for _, path := range paths {
+		if f, err := os.Open(path); err == nil {
+			id, err := netlink.GetNetNsIdByFd(int(f.Fd()))
+			_ = f.Close() // only asked about
+			if err == nil && id >= 0 && far[id] {
+				errs = append(errs, unix.Unmount(path, unix.MNT_DETACH), os.Remove(path))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func removeGuard(table string) error {

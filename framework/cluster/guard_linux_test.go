@@ -26,12 +26,16 @@ func TestGuard(t *testing.T) {
 		if hits != 0 {
 			errs = append(errs, os.ErrInvalid)
 		}
-		if guardHolds("parley-1-2") {
+		if bridge, there := guarded("parley-1-2"); there || bridge != "podman9" {
 			errs = append(errs, os.ErrExist)
 		}
 		errs = append(errs, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "podman9"}}))
-		if !guardHolds("parley-1-2") {
+		if _, there := guarded("parley-1-2"); !there {
 			errs = append(errs, os.ErrNotExist)
+		}
+		errs = append(errs, removeBridge("podman9"))
+		if _, there := guarded("parley-1-2"); there {
+			errs = append(errs, os.ErrExist)
 		}
 		errs = append(errs, removeGuard("parley-1-2"))
 		tables, err = guardTables()

@@ -9,4 +9,6 @@ func guardHits(string) (uint64, error)              { return 0, errGuardElsewher
 func guardTables() ([]string, error)                { return nil, nil }
 func removeGuard(string) error                      { return nil }
 
-func guardHolds(string) bool { return false }
+func guarded(string) (string, bool) { return "", false }
+
+func removeBridge(string) error { return nil }

@@ -22,12 +22,19 @@ const kindTimeout = 10 * time.Minute
 // layTimeout bounds the nodes' network once all have joined: it is a second's work.
 const layTimeout = time.Minute
 
-// setEnvironment makes kind's library, which runs the engine's command itself, use the run's network and the
-// engine's private configuration.
+// setEnvironment makes kind's library, which runs the engine's command itself, use the run's network, the
+// engine's private configuration, and the command that Ctrl-C does not reach.
 func setEnvironment(e *engine.Engine, networkName string) error {
 	vars := append(e.Environ(), "KIND_EXPERIMENTAL_"+strings.ToUpper(e.Name)+"_NETWORK="+networkName)
 	if e.Name == "nerdctl" { // its provider reads docker's
 		vars = append(vars, "KIND_EXPERIMENTAL_DOCKER_NETWORK="+networkName)
+	}
+	shim, err := e.Shim()
+	if err != nil {
+		return err
+	}
+	if path := os.Getenv("PATH"); shim != "" && !strings.HasPrefix(path, shim) {
+		vars = append(vars, "PATH="+shim+string(os.PathListSeparator)+path)
 	}
 	for _, v := range vars {
 		key, value, _ := strings.Cut(v, "=")

@@ -25,10 +25,10 @@ func createNetwork(ctx context.Context, e *engine.Engine, id run.ID) (network, e
 	if e.Name == "docker" {
 		args = append(args, "--opt", "com.docker.network.bridge.name="+bridgeName(id))
 	}
-	_, err := e.Output(ctx, append(args, "--ipv6", "--subnet", uniqueLocal(id).String(), id.Name())...)
+	_, err := e.Change(ctx, append(args, "--ipv6", "--subnet", uniqueLocal(id).String(), id.Name())...)
 	if err != nil && ctx.Err() == nil {
 		// No IPv6 in this kernel, or switched off: the lab does with IPv4.
-		if _, again := e.Output(ctx, append(args, id.Name())...); again == nil {
+		if _, again := e.Change(ctx, append(args, id.Name())...); again == nil {
 			err = nil
 		}
 	}
@@ -59,22 +59,10 @@ func uniqueLocal(id run.ID) netip.Prefix {
 
 // readNetwork reads `network inspect`, which docker (and nerdctl) and podman answer in different forms.
 func readNetwork(id run.ID, inspect []byte) (network, error) {
-	var seen []struct {
-		// podman
-		NetworkInterface string `json:"network_interface"`
-		Subnets          []struct {
-			Subnet netip.Prefix `json:"subnet"`
-		} `json:"subnets"`
-		// docker
-		ID      string `json:"Id"`
-		Options map[string]string
-		IPAM    struct {
-			Config []struct{ Subnet netip.Prefix }
-		}
-	}
 	n := network{Name: id.Name()}
-	if err := json.Unmarshal(inspect, &seen); err != nil {
-		return n, fmt.Errorf("reading the run's container network: %w", err)
+	seen, err := inspected(inspect)
+	if err != nil {
+		return n, err
 	}
 	if len(seen) != 1 {
 		return n, fmt.Errorf("reading the run's container network: %d answers for one name", len(seen))
@@ -86,13 +74,68 @@ func readNetwork(id run.ID, inspect []byte) (network, error) {
 	for _, c := range s.IPAM.Config {
 		n.Subnets = append(n.Subnets, c.Subnet)
 	}
+	n.Bridge = s.bridge()
+	return n, nil
+}
+
+// inspection is one answer of `network inspect`.
+type inspection struct {
+	// podman
+	NetworkInterface string `json:"network_interface"`
+	Subnets          []struct {
+		Subnet netip.Prefix `json:"subnet"`
+	} `json:"subnets"`
+	// docker
+	ID      string `json:"Id"`
+	Options map[string]string
+	IPAM    struct {
+		Config []struct{ Subnet netip.Prefix }
+	}
+}
+
+func inspected(out []byte) (seen []inspection, err error) {
+	if err := json.Unmarshal(out, &seen); err != nil {
+		return nil, fmt.Errorf("reading container networks: %w", err)
+	}
+	return seen, nil
+}
+
+// bridge is the network's bridge on the host; "" where not told.
+func (s inspection) bridge() string {
 	switch {
 	case s.NetworkInterface != "":
-		n.Bridge = s.NetworkInterface
+		return s.NetworkInterface
 	case s.Options["com.docker.network.bridge.name"] != "":
-		n.Bridge = s.Options["com.docker.network.bridge.name"]
+		return s.Options["com.docker.network.bridge.name"]
 	case len(s.ID) >= 12:
-		n.Bridge = "br-" + strings.ToLower(s.ID[:12])
+		return "br-" + strings.ToLower(s.ID[:12])
 	}
-	return n, nil
+	return ""
+}
+
+// orphaned says whether a guard's bridge is one that podman made and has forgotten: its commands were killed amid
+// their work. The bridge is looked for first: one that another run makes meanwhile is in that run's network by then.
+func orphaned(ctx context.Context, e *engine.Engine, guard string) (bridge string, yes bool) {
+	bridge, there := guarded(guard)
+	if !there || e == nil || e.Name != "podman" || e.Rootless || e.Remote || !strings.HasPrefix(bridge, "podman") {
+		return bridge, false
+	}
+	names, err := e.Lines(ctx, "network", "ls", "--format", "{{.Name}}")
+	if err != nil || len(names) == 0 {
+		return bridge, false
+	}
+	out, err := e.Output(ctx, append([]string{"network", "inspect"}, names...)...)
+	if err != nil {
+		return bridge, false
+	}
+	seen, err := inspected([]byte(out))
+	if err != nil {
+		return bridge, false
+	}
+	for _, s := range seen {
+		if s.bridge() == bridge {
+			return bridge, false
+		}
+	}
+	return bridge, true
 }

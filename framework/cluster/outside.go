@@ -49,12 +49,12 @@ func (c *Cluster) startOutside(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, outsideTimeout, fmt.Errorf("not done within %s", outsideTimeout))
 	defer cancel()
 	if c.spec.AgentTar != "" {
-		if _, err := e.Output(ctx, "load", "-i", c.spec.AgentTar); err != nil {
+		if _, err := e.Change(ctx, "load", "-i", c.spec.AgentTar); err != nil {
 			return fmt.Errorf("loading the agent's image into %s: %w", e.Name, err)
 		}
 	}
 	name := id.Name("outside")
-	_, err := e.Output(ctx, "run", "--detach", "--name", name, "--hostname", "outside",
+	_, err := e.Change(ctx, "run", "--detach", "--name", name, "--hostname", "outside",
 		"--network", c.net.Name, "--label", run.Label+"="+string(id),
 		// The agent runs without root; port 53 is open to it all the same.
 		"--sysctl", "net.ipv4.ip_unprivileged_port_start=0",

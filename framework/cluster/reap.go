@@ -61,7 +61,7 @@ func Leftovers(ctx context.Context, e *engine.Engine) ([]Thing, error) {
 		}
 		for name, owner := range names {
 			id, ok := run.Parse(owner)
-			if !ok || kind == table && !here[id] && guardHolds(name) {
+			if !ok || kind == table && !here[id] && elsewhere(ctx, e, name) {
 				continue
 			}
 			here[id] = here[id] || kind == container || kind == netKind
@@ -79,6 +79,29 @@ func Leftovers(ctx context.Context, e *engine.Engine) ([]Thing, error) {
 		return strings.Compare(a.Name, b.Name)
 	})
 	return things, errors.Join(errs...)
+}
+
+// elsewhere says whether a guard's bridge is there and another engine's.
+func elsewhere(ctx context.Context, e *engine.Engine, guard string) bool {
+	if _, there := guarded(guard); !there {
+		return false
+	}
+	_, forgotten := orphaned(ctx, e, guard)
+	return !forgotten
+}
+
+// liftGuard removes a guard when the bridge under it is gone, or forgotten by its engine and removed first.
+func liftGuard(ctx context.Context, e *engine.Engine, guard string) error {
+	bridge, forgotten := orphaned(ctx, e, guard)
+	if forgotten {
+		if err := removeBridge(bridge); err != nil {
+			return err
+		}
+	}
+	if _, there := guarded(guard); there {
+		return fmt.Errorf("the bridge %s that it guards is still there", bridge)
+	}
+	return removeGuard(guard)
 }
 
 // list gives the names of all things of a kind, each with the name that tells its run.
@@ -217,11 +240,7 @@ func remove(ctx context.Context, e *engine.Engine, kind string, names []string) 
 		return err
 	case table:
 		for _, n := range names {
-			if guardHolds(n) {
-				errs = append(errs, fmt.Errorf("the bridge that it guards is still there"))
-				continue
-			}
-			errs = append(errs, removeGuard(n))
+			errs = append(errs, liftGuard(ctx, e, n))
 		}
 	case folder:
 		for _, n := range names {

@@ -46,7 +46,8 @@ esac
 `
 	path := filepath.Join(t.TempDir(), "podman")
 	require.NoError(t, os.WriteFile(path, []byte(script), 0o700))
-	return &engine.Engine{Name: "podman", Path: path}, state
+	// Rootless: the host's own bridges are none of its business.
+	return &engine.Engine{Name: "podman", Path: path, Rootless: true}, state
 }
 
 func TestReapRemovesWhatDeadOwnersLeft(t *testing.T) {

@@ -67,25 +67,24 @@ func atMost(value, limit uint64) uint64 {
 	return value
 }
 
-// configure writes the private configuration where the host needs one.
+// configure makes podman's private folder, with a configuration where the host needs one.
 func (e *Engine) configure() error {
-	conf := ContainersConf(Limits())
-	if conf == "" || os.Getenv("CONTAINERS_CONF") != "" { // the user's own choice stays
-		return nil
-	}
 	id, err := run.New()
 	if err != nil {
 		return err
 	}
 	// Named by the run, so that the next one finds it when this one is killed.
-	dir, err := os.MkdirTemp("", id.Name("engine")+"-")
+	e.dir, err = os.MkdirTemp("", id.Name("engine")+"-")
 	if err != nil {
 		return fmt.Errorf("making a folder for podman's private configuration: %w", err)
 	}
-	e.dir = dir
-	path := filepath.Join(dir, "containers.conf")
+	conf := ContainersConf(Limits())
+	if conf == "" || os.Getenv("CONTAINERS_CONF") != "" { // the user's own choice stays
+		return nil
+	}
+	path := filepath.Join(e.dir, "containers.conf")
 	if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {
-		_ = os.RemoveAll(dir)
+		_ = e.Close()
 		return fmt.Errorf("writing podman's private configuration: %w", err)
 	}
 	e.env = []string{"CONTAINERS_CONF=" + path}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -38,6 +39,25 @@ const killGrace = 5 * time.Second
 // process's environment, so whoever uses it sets these for the process.
 func (e *Engine) Environ() []string { return append([]string(nil), e.env...) }
 
+// Shim is a folder that holds a command of the engine's name, for those who find it by the search path and can't
+// say how to run it: it runs the engine apart from this process's group, where Ctrl-C in a terminal does not reach
+// it. "" where none is needed: only podman, which has no daemon, leaves half-done work behind.
+func (e *Engine) Shim() (string, error) {
+	setsid, err := exec.LookPath("setsid")
+	if e.Name != "podman" || e.dir == "" || err != nil {
+		return "", nil
+	}
+	dir := filepath.Join(e.dir, "bin")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("making the folder of podman's shim: %w", err)
+	}
+	script := fmt.Sprintf("#!/bin/sh\nexec %s %s \"$@\"\n", setsid, e.Path)
+	if err := os.WriteFile(filepath.Join(dir, e.Name), []byte(script), 0o700); err != nil {
+		return "", fmt.Errorf("writing podman's shim: %w", err)
+	}
+	return dir, nil
+}
+
 // Command is the engine's command with the private configuration's environment, ended when ctx is.
 func (e *Engine) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, e.Path, args...)
@@ -45,6 +65,7 @@ func (e *Engine) Command(ctx context.Context, args ...string) *exec.Cmd {
 	// Asked to end first: an engine that is killed amid its bookkeeping leaves half of it behind.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = killGrace
+	apart(cmd)
 	return cmd
 }
 
@@ -58,6 +79,24 @@ func (e *Engine) Output(ctx context.Context, args ...string) (string, error) {
 		return out.String(), commandError(ctx, e.Name, args, errOut.String(), err)
 	}
 	return out.String(), nil
+}
+
+// changeTimeout bounds a command that changes something once its ctx has ended.
+const changeTimeout = time.Minute
+
+// Change is Output for a command that changes the engine's state: it is begun only while ctx lasts, but is not
+// interrupted amid its work when ctx ends.
+func (e *Engine) Change(ctx context.Context, args ...string) (string, error) {
+	if ctx.Err() != nil {
+		return "", commandError(ctx, e.Name, args, "", ctx.Err())
+	}
+	whole, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), changeTimeout, fmt.Errorf("not done within %s", changeTimeout))
+	defer cancel()
+	out, err := e.Output(whole, args...)
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return out, err
 }
 
 // Lines is Output split into its lines, without empty ones.
