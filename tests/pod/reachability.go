@@ -2,6 +2,7 @@ package pod
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -28,10 +29,27 @@ var placements = []placement{
 	{"cross-node", "on another node", world.Far, []requirement.Feature{requirement.TwoNodes}},
 }
 
+// protocol is a transport that pods talk over.
+type protocol struct {
+	name  string
+	level requirement.Level
+	from  requirement.Clause
+}
+
+var protocols = []protocol{
+	{"tcp", requirement.Must, networkModel},
+	{"udp", requirement.Must, networkModel},
+	{"sctp", requirement.Optional, requirement.Clause{
+		URL: "https://kubernetes.io/docs/concepts/services-networking/service/#protocol-sctp",
+		Says: "When the network plugin supports SCTP, it can be used for most Services; pods then reach each other over it " +
+			"as over TCP and UDP.",
+	}},
+}
+
 // reachability generates protocol x placement from one table: a row of it differs in nothing else.
 func reachability() []requirement.Requirement {
 	var all []requirement.Requirement
-	for _, protocol := range []string{"tcp", "udp"} {
+	for _, protocol := range protocols {
 		for _, at := range placements {
 			all = append(all, reaches(protocol, at))
 		}
@@ -42,29 +60,47 @@ func reachability() []requirement.Requirement {
 	return all
 }
 
-func reaches(protocol string, at placement) requirement.Requirement {
+func reaches(over protocol, at placement) requirement.Requirement {
+	name := strings.ToUpper(over.name)
 	return requirement.Requirement{
-		ID:     "pod/" + protocol + "-" + at.suffix,
-		Title:  "Two pods " + at.says + " reach each other by pod IP over " + strings.ToUpper(protocol) + ", each direction.",
-		Level:  requirement.Must,
-		Clause: networkModel,
+		ID:     "pod/" + over.name + "-" + at.suffix,
+		Title:  "Two pods " + at.says + " reach each other by pod IP over " + name + ", each direction.",
+		Level:  over.level,
+		Clause: over.from,
 		Why: "The network model itself. On one node it is the plugin's bridge or routes that break it, across nodes its tunnel, " +
 			"its routes, a cloud's source check or a host firewall.",
 		Needs:     at.needs,
 		Roles:     []world.Role{world.SiblingA, at.peer},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			return eachDirection(ctx, env, at.peer, false, protocol)
+			if err := speaks(ctx, env, over.name, env.Role(world.SiblingA), env.Role(at.peer)); err != nil {
+				return err
+			}
+			return eachDirection(ctx, env, at.peer, false, over.name)
 		},
 		Control: requirement.Control{
-			Says: strings.ToUpper(protocol) + " dropped between the two",
+			Says: name + " dropped between the two",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.InPodOf(at.peer, fault.DropOwnPorts("input", protocol)),
-				fault.OnNodeOf(at.peer, fault.DropOwnPorts("forward", protocol)),
+				fault.InPodOf(at.peer, fault.DropOwnPorts("input", over.name)),
+				fault.OnNodeOf(at.peer, fault.DropOwnPorts("forward", over.name)),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
 	}
+}
+
+// speaks says of an optional protocol that the kernel of one of the ends lacks it.
+func speaks(ctx context.Context, env *requirement.Env, protocol string, ends ...*requirement.End) error {
+	for _, end := range ends {
+		id, err := end.Identity(ctx)
+		if err != nil {
+			return fmt.Errorf("asking %s what its kernel has: %w", end, err)
+		}
+		if gap, lacks := id.Gaps[protocol]; lacks {
+			return &requirement.Unsupported{Probed: fmt.Sprintf("opening a socket of %s on %s: %s", strings.ToUpper(protocol), end.Where(), gap)}
+		}
+	}
+	return nil
 }
 
 func noNAT(at placement) requirement.Requirement {

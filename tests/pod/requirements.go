@@ -4,7 +4,9 @@ import "github.com/parley-k8s/parley/framework/requirement"
 
 // Requirements lists the chapter, family by family.
 func Requirements() []requirement.Requirement {
-	all := []requirement.Requirement{ipUnique()}
+	all := []requirement.Requirement{ipUnique(), ipAsSeenInside()}
 	all = append(all, reachability()...)
-	return append(all, ownIP(), closedPortRefuses())
+	all = append(all, echoes()...)
+	all = append(all, ownIP(), closedPortRefuses())
+	return append(all, nodeToLocalPods(), nodeToRemotePods(), podToNode(), hostNetwork())
 }
