@@ -25,6 +25,9 @@ const (
 	WrongPeer   Reason = "wrong peer"         // somebody answered who should not
 	Answered    Reason = "answered"           // an answer came where none was due
 	WrongServer Reason = "wrong server"       // what listens there does not speak the protocol
+	Denied      Reason = "denied"             // EACCES, EPERM or EROFS where access was due
+	Unbounded   Reason = "not bounded"        // a limit that does not hold
+	WrongName   Reason = "wrong name"         // a hostname other than the pod's
 )
 
 // Failure is a requirement that does not hold: a sentence with both ends in it.
@@ -80,6 +83,8 @@ func ReasonOf(e wire.Errno) Reason {
 		return NameLost
 	case wire.NotThere:
 		return NotShared
+	case wire.Denied, wire.ReadOnly:
+		return Denied
 	}
 	return Broken
 }
