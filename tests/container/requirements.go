@@ -9,12 +9,14 @@ import (
 // Requirements lists the chapter, family by family.
 func Requirements() []requirement.Requirement {
 	return slices.Concat([]requirement.Requirement{
-		loopbackTCP(), loopbackUDP(),
+		loopbackTCP(), loopbackUDP(), loopbackSCTP(), loopbackIPv6(), loopbackIsolated(),
+		localhostName(), hostnameResolves(),
 		networkNamespaceShared(), portConflict(),
 		sysvMessageQueue(), sysvQueueLimit(), sysvSemaphore(), sysvSharedMemory(),
 		posixMessageQueue(), posixSemaphore(), posixSharedMemory(),
-		ipcNamespaceShared(), ipcIsolated(), hostIPC(),
-		unixStream(),
+		ipcNamespaceShared(), ipcIsolated(), hostIPC(), devShm(), devShmLimit(),
+		unixStream(), unixDescriptorPassing(), unixPeerCredentials(), unixPeerPID(),
+		unixPermissions(), unixGroup(), unixHostPath(), abstractSocket(), hostNetworkAbstractSocket(),
 		volumeWriteRead(),
-	}, ipcReach())
+	}, ipcReach(), unixSockets())
 }

@@ -1,0 +1,188 @@
+package container
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+var hostsFile = requirement.Clause{
+	URL:  "https://kubernetes.io/docs/tasks/network/customize-hosts-file-for-pods/",
+	Says: "Unless told otherwise, the hosts file that the kubelet manages in every container has localhost for both families, and the pod's own hostname.",
+}
+
+func localhostName() requirement.Requirement {
+	return requirement.Requirement{
+		ID:     "container/localhost-name",
+		Title:  "In every container the name localhost stands for loopback, from /etc/hosts and without asking DNS.",
+		Level:  requirement.Must,
+		Clause: hostsFile,
+		Why: "Programs reach their siblings by that name. Asked of DNS it costs a query for each search domain, fails while DNS does, " +
+			"and whoever answers it can draw the traffic to himself (RFC 6761, section 6.3).",
+		Roles: []world.Role{world.SiblingA, world.SiblingB},
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			for _, end := range []*requirement.End{env.Role(world.SiblingA), env.Role(world.SiblingB)} {
+				addrs, err := fromHosts(ctx, end, "localhost", "ip")
+				if err != nil {
+					return err
+				}
+				for _, a := range addrs {
+					if ip, err := netip.ParseAddr(a); err != nil || !ip.IsLoopback() {
+						return wrongHosts(end, "localhost", "loopback addresses", fmt.Sprint(addrs))
+					}
+				}
+				if !slices.Contains(addrs, "::1") {
+					env.Note("%s: localhost has no IPv6 address: %v", end.Container, addrs)
+				}
+			}
+			return nil
+		},
+		Control: anotherHostsFile(),
+	}
+}
+
+func hostnameResolves() requirement.Requirement {
+	return requirement.Requirement{
+		ID:     "container/hostname-resolves",
+		Title:  "In every container the pod's own hostname stands for its pod IP, from /etc/hosts and without asking DNS.",
+		Level:  requirement.Should,
+		Clause: hostsFile,
+		Why: "Java, Erlang and cluster software look up their own hostname to learn the address that they tell others. " +
+			"DNS has no record of it.",
+		Roles:     []world.Role{world.SiblingA, world.SiblingB},
+		PerFamily: true,
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			for _, end := range []*requirement.End{env.Role(world.SiblingA), env.Role(world.SiblingB)} {
+				own, err := env.IP(end)
+				if err != nil {
+					return err
+				}
+				family := "ip4"
+				if own.Is6() {
+					family = "ip6"
+				}
+				addrs, err := fromHosts(ctx, end, end.Hostname(), family)
+				if err != nil {
+					return err
+				}
+				if !slices.Equal(addrs, []string{own.String()}) {
+					return wrongHosts(end, end.Hostname(), "the pod IP "+own.String(), fmt.Sprint(addrs))
+				}
+			}
+			return nil
+		},
+		Control: anotherHostsFile(),
+	}
+}
+
+func anotherHostsFile() requirement.Control {
+	return requirement.Control{
+		Says:    "another /etc/hosts mounted",
+		Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.OtherHosts}},
+		Red:     []requirement.Reason{requirement.WrongRecord, requirement.NameLost},
+	}
+}
+
+// fromHosts resolves a name, which must be found in /etc/hosts.
+func fromHosts(ctx context.Context, end *requirement.End, name, family string) ([]string, error) {
+	got, err := end.Resolve(ctx, wire.Resolve{Name: name, Family: family, Timeout: 2500})
+	if err != nil {
+		return nil, fmt.Errorf("asking %s to resolve %s: %w", end, name, err)
+	}
+	if !got.Ok() || got.From != "hosts" {
+		f := wrongHosts(end, name, "it to be found in /etc/hosts", fmt.Sprintf("%s, and DNS asked %d times %v", got.Errno, len(got.Tried), got.Tried))
+		f.Reason = requirement.NameLost
+		return nil, f
+	}
+	return got.Addresses, nil
+}
+
+func wrongHosts(end *requirement.End, name, expected, observed string) *requirement.Failure {
+	return &requirement.Failure{Reason: requirement.WrongRecord, From: end, Target: name, Protocol: "hosts", Expected: expected, Observed: observed,
+		Again: fmt.Sprintf("kubectl debug -n %s %s --target %s, then cat /proc/1/root/etc/hosts", end.Namespace, end.Pod, end.Container)}
+}
+
+func loopbackIsolated() requirement.Requirement {
+	const toAny = "bound to every address"
+	return requirement.Requirement{
+		ID: "container/loopback-isolated",
+		Title: "A server bound to loopback, which its sibling reaches, is reached by no other pod, not from the node, and by nobody through " +
+			"the pod IP, over TCP and UDP.",
+		Level:  requirement.Must,
+		Clause: podsShareNetwork,
+		Why: "Sidecars bind their unprotected admin ports to loopback and trust that only their own pod gets there. A node that routes " +
+			"127.0.0.0/8, or one loopback for several pods, opens them (CVE-2020-8558 was such a case).",
+		Roles:     []world.Role{world.SiblingA, world.SiblingB, world.Near},
+		Wants:     []world.Role{world.Node},
+		PerFamily: true,
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			at := env.Loopback()
+			if env.Fixture(toAny) {
+				at = env.Any()
+			}
+			return checkLoopbackIsolated(ctx, env, at)
+		},
+		Control: requirement.Control{
+			Says:    "the server bound to every address",
+			Variant: &requirement.Variant{Fixture: toAny},
+			Red:     []requirement.Reason{requirement.Answered},
+		},
+	}
+}
+
+func checkLoopbackIsolated(ctx context.Context, env *requirement.Env, at netip.Addr) error {
+	owner, sibling, other := env.Role(world.SiblingA), env.Role(world.SiblingB), env.Role(world.Near)
+	own, err := env.IP(owner)
+	if err != nil {
+		return err
+	}
+	type stranger struct {
+		end  *requirement.End
+		dial netip.Addr
+	}
+	strangers := []stranger{{sibling, own}, {other, own}, {other, env.Loopback()}}
+	if node := env.OnNode(world.Node, owner.Node); node != nil {
+		strangers = append(strangers, stranger{node, own}, stranger{node, env.Loopback()})
+	} else {
+		env.Note("not tried from the node itself: no agent is admitted there")
+	}
+	for i, network := range []string{"tcp", "udp"} {
+		port := env.Port(i)
+		server, err := bind(ctx, owner, network, requirement.At(at, port))
+		if err != nil {
+			return err
+		}
+		if !server.Ok() {
+			return fmt.Errorf("%s cannot bind %s port %d on %s: %s", owner, network, port, at, server.Errno)
+		}
+		defer exchange.Release(ctx, owner, server.Handle)
+		_, err = exchange.Works(ctx, env, exchange.Talk{From: sibling, To: owner, Network: network, Dial: requirement.At(env.Loopback(), port)})
+		if err != nil {
+			return err
+		}
+		var all errgroup.Group
+		for _, s := range strangers {
+			all.Go(func() error {
+				talk := exchange.Talk{From: s.end, To: owner, Network: network, Dial: requirement.At(s.dial, port)}
+				seen, err := exchange.Once(ctx, env, talk)
+				if err != nil || !seen.Ok() {
+					return err
+				}
+				return &requirement.Failure{Reason: requirement.Answered, From: s.end, To: owner, Target: talk.Dial, Protocol: network,
+					Expected: "no answer from a server bound to " + env.Loopback().String(), Observed: "an answer by " + seen.Witness.Who}
+			})
+		}
+		if err := all.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
