@@ -28,6 +28,7 @@ const (
 	Denied      Reason = "denied"             // EACCES, EPERM or EROFS where access was due
 	Unbounded   Reason = "not bounded"        // a limit that does not hold
 	WrongName   Reason = "wrong name"         // a hostname other than the pod's
+	NotInForce  Reason = "not in force"       // a setting of the pod that its containers do not have
 )
 
 // Failure is a requirement that does not hold: a sentence with both ends in it.
