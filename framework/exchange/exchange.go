@@ -33,6 +33,8 @@ type Talk struct {
 	Digest    bool // as in wire.Connect, the three
 	DF        bool
 	HalfClose bool
+	Reuse     string // the handle of a connection that Hold opened, for Again
+	hold      bool
 }
 
 // Works says whether the conversation works, within the patience in force, and what was seen last.
@@ -89,6 +91,7 @@ func Once(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, 
 	got, err := talk.From.Connect(ctx, wire.Connect{
 		Network: talk.Network, Address: talk.Dial, Source: talk.Source, Bytes: talk.Bytes,
 		Timeout: int(within / time.Millisecond), Digest: talk.Digest, DF: talk.DF, HalfClose: talk.HalfClose,
+		Hold: talk.hold, Reuse: talk.Reuse,
 	})
 	if err != nil {
 		return wire.Exchange{}, fmt.Errorf("asking %s to dial %s: %w", talk.From, talk.Dial, err)
@@ -97,6 +100,22 @@ func Once(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, 
 		return wire.Exchange{}, fmt.Errorf("%s dialled %s once and reports %d attempts", talk.From, talk.Dial, len(got.Seen))
 	}
 	return got.Seen[0], nil
+}
+
+// Hold makes a single attempt and keeps its connection, which the Handle of what was seen names, for Again. The caller
+// releases it.
+func Hold(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, error) {
+	talk.hold = true
+	return Again(ctx, env, talk)
+}
+
+// Again makes a single attempt and judges it: on the held connection that talk.Reuse names, where it is set.
+func Again(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, error) {
+	seen, err := Once(ctx, env, talk)
+	if err != nil {
+		return seen, err
+	}
+	return seen, talk.judge(seen)
 }
 
 // Release closes a server also when the check's own context has ended; an agent that is gone took its
@@ -121,6 +140,8 @@ func (t Talk) judge(seen wire.Exchange) error {
 	}
 	answer := fmt.Sprintf("an answer from %s over %s", t.Dial, t.Network)
 	switch {
+	case seen.Step == "compare":
+		return fail(requirement.Broken, "the bytes that were sent to arrive unchanged", "%s", seen.Text)
 	case !seen.Ok():
 		return fail(requirement.ReasonOf(seen.Errno), answer, "%s at %s", seen.Errno, step(seen.Step))
 	case seen.Witness == nil || !seen.Same:

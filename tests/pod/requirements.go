@@ -8,5 +8,6 @@ func Requirements() []requirement.Requirement {
 	all = append(all, reachability()...)
 	all = append(all, echoes()...)
 	all = append(all, ownIP(), closedPortRefuses())
-	return append(all, nodeToLocalPods(), nodeToRemotePods(), podToNode(), hostNetwork())
+	all = append(all, nodeToLocalPods(), nodeToRemotePods(), podToNode(), hostNetwork())
+	return append(all, largeTransfer(), mtu(), udpFragments(), manyConnections(), halfClose(), idleConnection(), idleServiceConnection())
 }
