@@ -14,9 +14,10 @@ func Requirements() []requirement.Requirement {
 		networkNamespaceShared(), portConflict(),
 		sysvMessageQueue(), sysvQueueLimit(), sysvSemaphore(), sysvSharedMemory(),
 		posixMessageQueue(), posixSemaphore(), posixSharedMemory(),
-		ipcNamespaceShared(), ipcIsolated(), hostIPC(), devShm(), devShmLimit(),
+		ipcNamespaceShared(), ipcIsolated(), hostIPC(), ipcSysctl(), devShm(), devShmLimit(),
+		processNamespacePrivate(), processNamespaceShared(), processSignal(), processRoot(), hostPID(),
 		unixStream(), unixDescriptorPassing(), unixPeerCredentials(), unixPeerPID(),
 		unixPermissions(), unixGroup(), unixHostPath(), abstractSocket(), hostNetworkAbstractSocket(),
 		volumeWriteRead(),
-	}, ipcReach(), unixSockets())
+	}, ipcReach(), unixSockets(), hostnames())
 }
