@@ -1,0 +1,32 @@
+package probe
+
+import (
+	"context"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+)
+
+// Map maps a file into memory, or touches that memory.
+func (a *Agent) Map(ctx context.Context, m wire.Map) (wire.MapSeen, error) {
+	return do[wire.MapSeen](ctx, a, wire.OpMap, m)
+}
+
+// Lock takes an advisory lock on a file.
+func (a *Agent) Lock(ctx context.Context, l wire.Lock) (wire.LockSeen, error) {
+	return do[wire.LockSeen](ctx, a, wire.OpLock, l)
+}
+
+// Watch watches a path by inotify.
+func (a *Agent) Watch(ctx context.Context, w wire.Watch) (wire.WatchSeen, error) {
+	return do[wire.WatchSeen](ctx, a, wire.OpWatch, w)
+}
+
+// Replace replaces a file again and again, or reads it so.
+func (a *Agent) Replace(ctx context.Context, r wire.Replace) (wire.ReplaceSeen, error) {
+	return do[wire.ReplaceSeen](ctx, a, wire.OpReplace, r)
+}
+
+// FIFO makes or uses a named pipe.
+func (a *Agent) FIFO(ctx context.Context, f wire.FIFO) (wire.FIFOSeen, error) {
+	return do[wire.FIFOSeen](ctx, a, wire.OpFIFO, f)
+}
