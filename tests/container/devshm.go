@@ -74,7 +74,11 @@ func devShmLimit() requirement.Requirement {
 			if err != nil || put.Class == wire.Full {
 				return err
 			}
-			return shmFailure(requirement.Unbounded, end, fmt.Sprintf("ENOSPC for %d bytes where the limit is %d", 2*world.ShmLimit, world.ShmLimit), put.String())
+			observed := put.String()
+			if put.Ok() {
+				observed = "all of them written"
+			}
+			return shmFailure(requirement.Unbounded, end, fmt.Sprintf("ENOSPC for %d bytes where the limit is %d", 2*world.ShmLimit, world.ShmLimit), observed)
 		},
 		Control: requirement.Control{
 			Says:    "no sizeLimit",

@@ -153,7 +153,7 @@ func (n naming) check(ctx context.Context, env *requirement.Env) error {
 			}
 		}
 		if id.Hostname != want {
-			return wrongName(end, "the hostname "+want, id.Hostname)
+			return wrongName(end, fmt.Sprintf("the hostname %q", want), fmt.Sprintf("%q", id.Hostname))
 		}
 	}
 	return nil

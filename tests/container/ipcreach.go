@@ -141,11 +141,19 @@ func checkIsolated(ctx context.Context, env *requirement.Env, kinds ...mechanism
 			}
 			if seen.Class != wire.NotThere {
 				return &requirement.Failure{Reason: requirement.Leaked, From: owner, To: stranger, Target: one.says, Protocol: m.says,
-					Expected: "no trace of the " + m.says, Observed: seen.String() + " on opening it", Again: "ipcs -a; ls /dev/shm"}
+					Expected: "no trace of the " + m.says, Observed: opened(seen), Again: "ipcs -a; ls /dev/shm"}
 			}
 		}
 	}
 	return nil
+}
+
+// opened says how opening an object ended.
+func opened(e wire.Errno) string {
+	if e.Ok() {
+		return "it opened"
+	}
+	return e.String()
 }
 
 // made makes an object in the owner, who must find it, and says how to remove it.
@@ -225,7 +233,7 @@ func checkOnHost(ctx context.Context, env *requirement.Env, m mechanism) error {
 			}
 			if !seen.Ok() {
 				return &requirement.Failure{Reason: requirement.NotShared, From: way.from, To: way.to, Target: one.says, Protocol: m.says,
-					Expected: "the " + m.says + " to be there", Observed: seen.String() + " on opening it", Again: "ipcs -a; ls /dev/shm"}
+					Expected: "the " + m.says + " to be there", Observed: opened(seen), Again: "ipcs -a; ls /dev/shm"}
 			}
 		}
 	}

@@ -98,7 +98,11 @@ func fromHosts(ctx context.Context, end *requirement.End, name, family string) (
 		return nil, fmt.Errorf("asking %s to resolve %s: %w", end, name, err)
 	}
 	if !got.Ok() || got.From != "hosts" {
-		f := wrongHosts(end, name, "it to be found in /etc/hosts", fmt.Sprintf("%s, and DNS asked %d times %v", got.Errno, len(got.Tried), got.Tried))
+		observed := got.Errno.String()
+		if len(got.Tried) > 0 {
+			observed = fmt.Sprintf("DNS asked %d times instead (%s): %s", len(got.Tried), got.Tried[0], observed)
+		}
+		f := wrongHosts(end, name, "it to be found in /etc/hosts", observed)
 		f.Reason = requirement.NameLost
 		return nil, f
 	}

@@ -156,12 +156,12 @@ func refusesOthers(ctx context.Context, env *requirement.Env, network string, mo
 	if err != nil || seen.Class == wire.Denied {
 		return err
 	}
-	reason := requirement.ReasonOf(seen.Errno)
+	reason, observed := requirement.ReasonOf(seen.Errno), seen.Errno.String()
 	if seen.Ok() {
-		reason = requirement.Answered
+		reason, observed = requirement.Answered, "an answer by "+seen.Witness.Who
 	}
 	return &requirement.Failure{Reason: reason, From: other, To: owner, Target: at, Protocol: network,
-		Expected: "EACCES on connecting to a socket of mode 0600", Observed: seen.Errno.String(), Again: "ls -ln " + world.SharedPath}
+		Expected: "EACCES on connecting to a socket of mode 0600", Observed: observed, Again: "ls -ln " + world.SharedPath}
 }
 
 func unixGroup() requirement.Requirement {
