@@ -74,7 +74,7 @@ func hasNodesNetwork(ctx context.Context, env *requirement.Env, host *requiremen
 		}
 	}
 	fail := func(what, expected, observed string) error {
-		return &requirement.Failure{Reason: requirement.NotShared, From: host, Target: what, Protocol: "pod status", Expected: expected,
+		return &requirement.Failure{Reason: requirement.NotShared, To: host, Target: what, Protocol: "pod status", Expected: expected,
 			Observed: observed, Again: "kubectl get pod -n " + host.Namespace + " " + host.Pod + " -o yaml; kubectl get node " + host.Node + " -o wide"}
 	}
 	for _, ip := range pod.Status.PodIPs {

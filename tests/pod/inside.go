@@ -77,7 +77,7 @@ func seenInside(ctx context.Context, end *requirement.End, pod *corev1.Pod) erro
 	for _, ip := range pod.Status.PodIPs {
 		addr, err := netip.ParseAddr(ip.IP)
 		if err != nil || !slices.Contains(inside, addr) {
-			return &requirement.Failure{Reason: requirement.NotShared, From: end, Target: ip.IP, Protocol: "status.podIPs",
+			return &requirement.Failure{Reason: requirement.NotShared, To: end, Target: ip.IP, Protocol: "status.podIPs",
 				Expected: ip.IP + " on an interface inside the pod", Observed: fmt.Sprintf("%v there", inside),
 				Again: "kubectl get pod -n " + end.Namespace + " " + end.Pod + " -o wide; kubectl debug it and run: ip address"}
 		}

@@ -142,3 +142,12 @@ func addrOf(text string) netip.Addr {
 	}
 	return ap.Addr().Unmap().WithZone("")
 }
+
+// portOf is the port in "ip:port" as agents write it.
+func portOf(text string) int {
+	ap, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return 0
+	}
+	return int(ap.Port())
+}

@@ -9,5 +9,7 @@ func Requirements() []requirement.Requirement {
 	all = append(all, echoes()...)
 	all = append(all, ownIP(), closedPortRefuses())
 	all = append(all, nodeToLocalPods(), nodeToRemotePods(), podToNode(), hostNetwork())
-	return append(all, largeTransfer(), mtu(), udpFragments(), manyConnections(), halfClose(), idleConnection(), idleServiceConnection())
+	all = append(all, largeTransfer(), mtu(), udpFragments(), manyConnections(), halfClose(), idleConnection(), idleServiceConnection())
+	all = append(all, hostPorts()...)
+	return append(all, newIPAfterRecreate(), safeSysctls(), dualStack())
 }

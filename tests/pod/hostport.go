@@ -1,0 +1,202 @@
+package pod
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+// Variants of the pods with a hostPort.
+const (
+	noHostPort  = "no-host-port"
+	anyHostIP   = "any-host-ip"
+	otherPorts  = "other-ports"
+	hostPortPod = "web"
+)
+
+var hostPortField = requirement.Clause{
+	URL:  "https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#ports",
+	Says: "hostPort is the number of the port to expose on the host, hostIP the host's IP to bind it to.",
+}
+
+var hostPortsCoexist = requirement.Clause{
+	URL: "https://github.com/kubernetes/kubernetes/blob/v1.36.3/test/e2e/network/hostport.go#L63",
+	Says: "Conformance: pods with one hostPort and different hostIPs or protocols run on one node, and each is reached at its own " +
+		"combination, on 127.0.0.1 and on the node's IP.",
+}
+
+func hostPorts() (all []requirement.Requirement) {
+	for _, protocol := range []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP} {
+		all = append(all, hostPort(protocol))
+	}
+	return append(all, hostPortIP(), hostPortCoexist(), hostPortConflict())
+}
+
+func hostPort(protocol corev1.Protocol) requirement.Requirement {
+	network := strings.ToLower(string(protocol))
+	return requirement.Requirement{
+		ID:     "pod/host-port-" + network,
+		Title:  "A pod's hostPort of protocol " + string(protocol) + " on its node's InternalIP reaches the pod, from pods, nodes and the outside.",
+		Level:  requirement.Must,
+		Clause: hostPortField,
+		Why: "Ingress controllers and node agents are published so. It takes a plugin (portmap) or a proxy that implements it: without, " +
+			"the pod is scheduled and runs, and nobody reaches the port.",
+		PodSecurity: "privileged",
+		Roles:       []world.Role{world.SiblingA},
+		Wants:       []world.Role{world.Far, world.Node, world.Outside},
+		PerFamily:   true,
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			local := env.Role(world.SiblingA)
+			at, err := nodeIP(ctx, env, local.Node)
+			if err != nil {
+				return err
+			}
+			server, err := startHostPort(ctx, env, local.Node, corev1.ContainerPort{Protocol: protocol, HostPort: int32(env.Port(0))})
+			if err != nil {
+				return err
+			}
+			talk := exchange.Talk{To: server, Network: network, Dial: requirement.At(at, env.Port(0))}
+			judged := 0
+			for _, talk.From = range hostPortClients(env) {
+				if _, err := exchange.Works(ctx, env, talk); err != nil {
+					return err
+				}
+				judged++
+			}
+			talk.From = local
+			if judged == 0 {
+				_, err := exchange.Works(ctx, env, talk)
+				return err
+			}
+			// The way back to a pod of the same node needs a second translation, which nothing promises.
+			if seen, err := exchange.Again(ctx, env, talk); err != nil {
+				env.Note("%s: from a pod on the same node it is not reached: %s", env.Family, seen.Errno)
+			}
+			return nil
+		},
+		Control: requirement.Control{
+			Says:    "the same pod without a hostPort",
+			Variant: &requirement.Variant{Fixture: noHostPort},
+			Red:     []requirement.Reason{requirement.Refused, requirement.NoAnswer, requirement.Unreachable},
+		},
+	}
+}
+
+// hostPortClients are those who must reach a hostPort: a pod on another node, every node, and the outside where the
+// suite made the cluster and knows that it is beside it.
+func hostPortClients(env *requirement.Env) []*requirement.End {
+	clients := distinct(env.Roles(world.Far), env.Roles(world.Node))
+	for _, outside := range env.Roles(world.Outside) {
+		if _, ok := outside.IP(env.Family); ok {
+			clients = append(clients, outside)
+		}
+	}
+	return clients
+}
+
+// startHostPort starts a pod on the node with the one port published, or not under the variant.
+func startHostPort(ctx context.Context, env *requirement.Env, node string, port corev1.ContainerPort) (*requirement.End, error) {
+	pod := hostPortOn(env, node, port)
+	started, err := env.Start(ctx, pod)
+	if err != nil {
+		return nil, err
+	}
+	return started.Ends[hostPortPod], nil
+}
+
+func hostPortOn(env *requirement.Env, node string, port corev1.ContainerPort) *corev1.Pod {
+	container := world.Container(hostPortPod, fmt.Sprintf("tcp=:%d", world.TargetPort), fmt.Sprintf("udp=:%d", world.TargetPort))
+	port.ContainerPort = world.TargetPort
+	if env.Fixture(noHostPort) {
+		port.HostPort, port.HostIP = 0, ""
+	}
+	container.Ports = []corev1.ContainerPort{port}
+	pod := env.NewPod(node, container)
+	pod.Namespace = env.Cast.Plan().Privileged() // the baseline level forbids host ports
+	return pod
+}
+
+// nodeIP is the node's InternalIP of the family in force.
+func nodeIP(ctx context.Context, env *requirement.Env, name string) (netip.Addr, error) {
+	node, err := env.Kube.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("reading Node %s: %w", name, err)
+	}
+	for _, a := range node.Status.Addresses {
+		ip, err := netip.ParseAddr(a.Address)
+		if err == nil && a.Type == corev1.NodeInternalIP && ip.Is4() == (env.Family == corev1.IPv4Protocol) {
+			return ip, nil
+		}
+	}
+	return netip.Addr{}, &requirement.Unsupported{Probed: fmt.Sprintf("Node %s has no InternalIP of %s", name, env.Family)}
+}
+
+func hostPortIP() requirement.Requirement {
+	return requirement.Requirement{
+		ID:          "pod/host-port-ip",
+		Title:       "A hostPort with hostIP 127.0.0.1 is reached there on its node, and not on the node's InternalIP.",
+		Level:       requirement.Must,
+		Clause:      hostPortsCoexist,
+		Why:         "People bind admin ports to the node's loopback and rely on it. A plugin that ignores hostIP publishes them to everyone.",
+		PodSecurity: "privileged",
+		Roles:       []world.Role{world.SiblingA},
+		Wants:       []world.Role{world.Far, world.Node, world.Outside},
+		Check:       checkHostPortIP,
+		Control: requirement.Control{
+			Says:    "the same hostPort without a hostIP",
+			Variant: &requirement.Variant{Fixture: anyHostIP},
+			Red:     []requirement.Reason{requirement.Answered},
+		},
+	}
+}
+
+func checkHostPortIP(ctx context.Context, env *requirement.Env) error {
+	local := env.Role(world.SiblingA)
+	at, err := nodeIP(ctx, env, local.Node)
+	if err != nil {
+		return err
+	}
+	port := corev1.ContainerPort{Protocol: corev1.ProtocolTCP, HostPort: int32(env.Port(0)), HostIP: env.Loopback().String()}
+	if env.Fixture(anyHostIP) {
+		port.HostIP = ""
+	}
+	server, err := startHostPort(ctx, env, local.Node, port)
+	if err != nil {
+		return err
+	}
+	if node := env.OnNode(world.Node, local.Node); node != nil {
+		if _, err := exchange.Works(ctx, env, exchange.Talk{From: node, To: server, Network: "tcp",
+			Dial: requirement.At(env.Loopback(), env.Port(0))}); err != nil {
+			return err
+		}
+	} else {
+		env.Note("not judged that the port answers on the node's loopback: no agent is admitted there")
+	}
+	for _, client := range append(hostPortClients(env), local) {
+		if err := silent(ctx, env, exchange.Talk{From: client, To: server, Network: "tcp", Dial: requirement.At(at, env.Port(0))}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// silent says whether nobody answers what From dials.
+func silent(ctx context.Context, env *requirement.Env, talk exchange.Talk) error {
+	return env.Until(ctx, func(ctx context.Context) error {
+		seen, err := exchange.Once(ctx, env, talk)
+		if err != nil || !seen.Ok() {
+			return err
+		}
+		return &requirement.Failure{Reason: requirement.Answered, From: talk.From, To: talk.To, Target: talk.Dial, Protocol: talk.Network,
+			Expected: "no answer at " + talk.Dial, Observed: "an answer by " + seen.Witness.Who,
+			Again: fmt.Sprintf("kubectl exec -n %s %s -c %s -- /agent dial %s %s", talk.From.Namespace, talk.From.Pod, talk.From.Container, talk.Network, talk.Dial)}
+	})
+}
