@@ -12,32 +12,34 @@ import (
 type Reason string
 
 const (
-	NoAnswer    Reason = "no answer"          // silence until the deadline
-	Refused     Reason = "refused"            // ECONNREFUSED where an answer was due
-	Unreachable Reason = "unreachable"        // no route, or an ICMP error
-	Broken      Reason = "broken"             // reset, or what came back was not what went
-	Translated  Reason = "address translated" // the two ends do not name the same addresses
-	NotShared   Reason = "not shared"         // what one wrote the other does not find
-	Leaked      Reason = "not isolated"       // what one wrote a stranger finds
-	NotDistinct Reason = "not distinct"       // two of something that must differ
-	WrongRecord Reason = "wrong record"       // DNS answered something else
-	NameLost    Reason = "name not found"     // DNS did not answer with the name
-	WrongPeer   Reason = "wrong peer"         // somebody answered who should not
-	Answered    Reason = "answered"           // an answer came where none was due
-	WrongServer Reason = "wrong server"       // what listens there does not speak the protocol
-	Denied      Reason = "denied"             // EACCES, EPERM or EROFS where access was due
-	Unbounded   Reason = "not bounded"        // a limit that does not hold
-	WrongName   Reason = "wrong name"         // a hostname other than the pod's
-	Untrusted   Reason = "untrusted"          // a certificate that the CA due did not sign
-	Stale       Reason = "stale"              // something that is renewed was not
-	NotAsked    Reason = "not asked"          // who should have been asked was not
-	Orphaned    Reason = "orphaned"           // what belongs to nothing any more
-	Malformed   Reason = "malformed"          // a file or an answer that its reader can't take
-	Misplaced   Reason = "misplaced"          // somewhere else than documented
-	Apart       Reason = "apart"              // two clocks that do not agree
-	NotInForce  Reason = "not in force"       // a setting of the pod that its containers do not have
-	Lost        Reason = "lost"               // something that was there and had to stay
-	NoEffect    Reason = "no effect"          // what the kubelet was to do did not happen, or not to whom it was to
+	NoAnswer     Reason = "no answer"          // silence until the deadline
+	Refused      Reason = "refused"            // ECONNREFUSED where an answer was due
+	Unreachable  Reason = "unreachable"        // no route, or an ICMP error
+	Broken       Reason = "broken"             // reset, or what came back was not what went
+	Translated   Reason = "address translated" // the two ends do not name the same addresses
+	NotShared    Reason = "not shared"         // what one wrote the other does not find
+	Leaked       Reason = "not isolated"       // what one wrote a stranger finds
+	NotDistinct  Reason = "not distinct"       // two of something that must differ
+	WrongRecord  Reason = "wrong record"       // DNS answered something else
+	NameLost     Reason = "name not found"     // DNS did not answer with the name
+	WrongPeer    Reason = "wrong peer"         // somebody answered who should not
+	Answered     Reason = "answered"           // an answer came where none was due
+	WrongSetting Reason = "wrong setting"      // a setting that was asked for is not in force, or is where it should not be
+	Missing      Reason = "missing"            // something that the API promises is not there
+	WrongServer  Reason = "wrong server"       // what listens there does not speak the protocol
+	Denied       Reason = "denied"             // EACCES, EPERM or EROFS where access was due
+	Unbounded    Reason = "not bounded"        // a limit that does not hold
+	WrongName    Reason = "wrong name"         // a hostname other than the pod's
+	Untrusted    Reason = "untrusted"          // a certificate that the CA due did not sign
+	Stale        Reason = "stale"              // something that is renewed was not
+	NotAsked     Reason = "not asked"          // who should have been asked was not
+	Orphaned     Reason = "orphaned"           // what belongs to nothing any more
+	Malformed    Reason = "malformed"          // a file or an answer that its reader can't take
+	Misplaced    Reason = "misplaced"          // somewhere else than documented
+	Apart        Reason = "apart"              // two clocks that do not agree
+	NotInForce   Reason = "not in force"       // a setting of the pod that its containers do not have
+	Lost         Reason = "lost"               // something that was there and had to stay
+	NoEffect     Reason = "no effect"          // what the kubelet was to do did not happen, or not to whom it was to
 )
 
 // Failure is a requirement that does not hold: a sentence with both ends in it.
