@@ -97,6 +97,10 @@ func isolated(m mechanism) requirement.Requirement {
 		r.Why = "It is a file in /dev/shm: apart from the IPC namespace, that mount must be no other pod's and not the node's."
 	}
 	r.Check = func(ctx context.Context, env *requirement.Env) error { return checkIsolated(ctx, env, m) }
+	// The other pod is looked at first: this proves that half, and the row about all of them that of the node.
+	r.Control.Says = "two hostIPC pods"
+	r.Control.Variant = &requirement.Variant{Roles: map[world.Role]world.Role{
+		world.SiblingA: world.HostIPC, world.Near: world.OtherHostIPC}}
 	return r
 }
 

@@ -83,6 +83,40 @@ func hostnameResolves() requirement.Requirement {
 	}
 }
 
+func hostAliases() requirement.Requirement {
+	return requirement.Requirement{
+		ID:    "container/host-aliases",
+		Title: "In every container the names of the pod's hostAliases stand for their addresses, of both families, from /etc/hosts.",
+		Level: requirement.Must,
+		Clause: requirement.Clause{
+			URL:  podSpec,
+			Says: "hostAliases: hosts and IPs that are put into the pod's hosts file. A conformance test asks for it.",
+		},
+		Why:   "It names what DNS does not know, or not so: a database beside the cluster, a service on its way from one place to another.",
+		Roles: []world.Role{world.NamedA, world.NamedB},
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			for _, end := range []*requirement.End{env.Role(world.NamedA), env.Role(world.NamedB)} {
+				for family, ip := range map[string]string{"ip4": world.AliasIPv4, "ip6": world.AliasIPv6} {
+					addrs, err := fromHosts(ctx, end, world.Alias, family)
+					if err != nil {
+						return err
+					}
+					if !slices.Equal(addrs, []string{ip}) {
+						return wrongHosts(end, world.Alias, ip, fmt.Sprint(addrs))
+					}
+				}
+			}
+			return nil
+		},
+		Control: requirement.Control{
+			Says: "no hostAliases",
+			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{
+				world.NamedA: world.SiblingA, world.NamedB: world.SiblingB}},
+			Red: []requirement.Reason{requirement.NameLost},
+		},
+	}
+}
+
 func anotherHostsFile() requirement.Control {
 	return requirement.Control{
 		Says:    "another /etc/hosts mounted",

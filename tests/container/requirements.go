@@ -10,7 +10,7 @@ import (
 func Requirements() []requirement.Requirement {
 	return slices.Concat([]requirement.Requirement{
 		loopbackTCP(), loopbackUDP(), loopbackSCTP(), loopbackIPv6(), loopbackIsolated(),
-		localhostName(), hostnameResolves(),
+		localhostName(), hostnameResolves(), hostAliases(),
 		networkNamespaceShared(), portConflict(),
 		sysvMessageQueue(), sysvQueueLimit(), sysvMessageType(), sysvSemaphore(), sysvSharedMemory(),
 		posixMessageQueue(), posixSemaphore(), posixSharedMemory(),
