@@ -4,6 +4,8 @@ REPORT   ?= $(CURDIR)/reports/out
 TIMEOUT  ?= 60m
 ARGS     ?=
 KEEP     ?=
+# How long `make test` goes on beginning proofs.
+PROVE_WITHIN ?= 5m
 PARLEY   := $(GO) run ./framework/cmd/parley
 # Everything but the conformance run itself, which needs a cluster.
 UNIT     := $(GO) list ./... | grep -v /parley/tests$$
@@ -20,8 +22,10 @@ conformance: $(REPORT) ## judge a cluster that is made for it
 prove: $(REPORT) ## the same, and prove every row able to fail
 	$(RUN) -prove $(ARGS)
 
+# Every row is judged; as many rows are proved as PROVE_WITHIN allows, in an order that the commit draws, so that
+# each commit proves others first. The output and the report name those that were not.
 test: lint unit $(REPORT) ## what CI runs
-	$(RUN) -prove $(ARGS)
+	$(RUN) -prove -prove-within $(PROVE_WITHIN) -prove-seed "$$(git rev-parse HEAD)" $(ARGS)
 
 lint:
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run gofmt -w on these files'; exit 1; }
