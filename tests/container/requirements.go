@@ -19,5 +19,5 @@ func Requirements() []requirement.Requirement {
 		unixStream(), unixDescriptorPassing(), unixPeerCredentials(), unixPeerPID(),
 		unixPermissions(), unixGroup(), unixHostPath(), abstractSocket(), hostNetworkAbstractSocket(),
 		volumeWriteRead(),
-	}, ipcReach(), unixSockets(), hostnames())
+	}, ipcReach(), unixSockets(), hostnames(), volumes(), lifecycles())
 }
