@@ -23,10 +23,17 @@ func Exec(cfg *rest.Config, namespace, pod, container string, command ...string)
 	return execDialer{cfg: cfg, namespace: namespace, pod: pod, container: container, command: command}
 }
 
+// Attach returns a Dialer whose stream reads what the container's main process writes from then on, by the same way.
+// What is written to it goes nowhere.
+func Attach(cfg *rest.Config, namespace, pod, container string) Dialer {
+	return execDialer{cfg: cfg, namespace: namespace, pod: pod, container: container, attach: true}
+}
+
 type execDialer struct {
 	cfg                       *rest.Config
 	namespace, pod, container string
 	command                   []string
+	attach                    bool // to the main process, whose output alone is read
 }
 
 func (d execDialer) Dial(ctx context.Context) (io.ReadWriteCloser, error) {
@@ -35,7 +42,7 @@ func (d execDialer) Dial(ctx context.Context) (io.ReadWriteCloser, error) {
 	}
 	executor, err := d.executor()
 	if err != nil {
-		return nil, fmt.Errorf("preparing exec in %s/%s: %w", d.namespace, d.pod, err)
+		return nil, fmt.Errorf("preparing %s in %s/%s: %w", d.verb(), d.namespace, d.pod, err)
 	}
 	// The stream's life is its own: ctx is for the dialing, which goes on in the background. What client-go would
 	// log of a stream that ends is in the error that ends it.
@@ -46,7 +53,11 @@ func (d execDialer) Dial(ctx context.Context) (io.ReadWriteCloser, error) {
 	stderr := &tail{limit: stderrKept}
 	go func() {
 		defer cancel()
-		err := executor.StreamWithContext(streamCtx, remotecommand.StreamOptions{Stdin: inR, Stdout: outW, Stderr: stderr})
+		options := remotecommand.StreamOptions{Stdin: inR, Stdout: outW, Stderr: stderr}
+		if d.attach {
+			options = remotecommand.StreamOptions{Stdout: outW}
+		}
+		err := executor.StreamWithContext(streamCtx, options)
 		if text := stderr.String(); text != "" {
 			if err == nil {
 				err = textError(text)
@@ -55,7 +66,7 @@ func (d execDialer) Dial(ctx context.Context) (io.ReadWriteCloser, error) {
 			}
 		}
 		if err != nil {
-			err = fmt.Errorf("exec in %s/%s, container %s: %w", d.namespace, d.pod, d.container, err)
+			err = fmt.Errorf("%s in %s/%s, container %s: %w", d.verb(), d.namespace, d.pod, d.container, err)
 		}
 		_ = outW.CloseWithError(err) // a nil error is io.EOF
 		_ = inR.CloseWithError(err)
@@ -81,7 +92,7 @@ func (d execDialer) executor() (remotecommand.Executor, error) {
 	})
 }
 
-// url is the exec subresource with the command in its query.
+// url is the subresource with the options in its query.
 func (d execDialer) url() (*url.URL, error) {
 	cfg := rest.CopyConfig(d.cfg)
 	cfg.APIPath = "/api"
@@ -91,10 +102,13 @@ func (d execDialer) url() (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.Get().Namespace(d.namespace).Resource("pods").Name(d.pod).SubResource("exec").
-		VersionedParams(&corev1.PodExecOptions{
-			Container: d.container, Command: d.command, Stdin: true, Stdout: true, Stderr: true,
-		}, scheme.ParameterCodec).URL(), nil
+	request := client.Get().Namespace(d.namespace).Resource("pods").Name(d.pod).SubResource(d.verb())
+	if d.attach {
+		return request.VersionedParams(&corev1.PodAttachOptions{Container: d.container, Stdout: true}, scheme.ParameterCodec).URL(), nil
+	}
+	return request.VersionedParams(&corev1.PodExecOptions{
+		Container: d.container, Command: d.command, Stdin: true, Stdout: true, Stderr: true,
+	}, scheme.ParameterCodec).URL(), nil
 }
 
 // execStream is the stdin and stdout of a command in a container.
@@ -115,4 +129,12 @@ func (s *execStream) Close() error {
 		s.cancel()
 	})
 	return nil
+}
+
+// verb is the pod's subresource.
+func (d execDialer) verb() string {
+	if d.attach {
+		return "attach"
+	}
+	return "exec"
 }

@@ -20,7 +20,7 @@ const kubeletPort = 10250
 
 // execAttempt bounds one exec. A healthy one takes a quarter of a second; the API server's own bound
 // for reaching a kubelet is far longer than anybody wants to wait for a verdict.
-const execAttempt = 8 * time.Second
+const execAttempt = 4 * time.Second
 
 func apiToKubeletExec() requirement.Requirement {
 	return requirement.Requirement{

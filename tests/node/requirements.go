@@ -4,5 +4,9 @@ import "github.com/parley-k8s/parley/framework/requirement"
 
 // Requirements lists the chapter, family by family.
 func Requirements() []requirement.Requirement {
-	return []requirement.Requirement{criSocket(), apiToKubeletExec()}
+	return []requirement.Requirement{
+		criSocket(),
+		addresses(), nodeToNode(), requiredPorts(), serviceProxy(), clocks(),
+		kubeletToAPI(), apiToKubeletExec(), apiToKubeletLogs(), apiToKubeletAttach(),
+	}
 }

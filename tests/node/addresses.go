@@ -1,0 +1,196 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/fault"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+func addresses() requirement.Requirement {
+	return requirement.Requirement{
+		ID:    "node/addresses",
+		Title: "Every ready node has an InternalIP, and no two nodes have the same.",
+		Level: requirement.Must,
+		Clause: requirement.Clause{
+			URL: "https://kubernetes.io/docs/reference/node/node-status/#addresses",
+			Says: "A node reports its addresses; the InternalIP is the one that it is routed by within the cluster, so it " +
+				"stands for that node alone.",
+		},
+		Why: "The API server dials kubelets, CNIs build tunnels and routes, and hostNetwork pods are found by this address. " +
+			"Machines cloned with their network configuration, or a kubelet that chose the wrong interface, make two nodes one.",
+		Roles: []world.Role{world.Everywhere},
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			return env.Until(ctx, func(ctx context.Context) error { return distinctAddresses(ctx, env) })
+		},
+		Control: requirement.Control{
+			Says:    "another Node object with the address of one",
+			Variant: &requirement.Variant{Make: forgeTwin},
+			Red:     []requirement.Reason{requirement.NotDistinct},
+			Alone:   true, // whoever lists nodes meets it
+		},
+	}
+}
+
+func distinctAddresses(ctx context.Context, env *requirement.Env) error {
+	nodes, err := env.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("listing the nodes: %w", err)
+	}
+	owner := map[string]string{}
+	for _, node := range nodes.Items {
+		if !isReady(&node) {
+			env.Note("%s is not ready and was not looked at", node.Name)
+			continue
+		}
+		fail := func(reason requirement.Reason, expected, observed string) error {
+			return &requirement.Failure{Reason: reason, Target: "Node " + node.Name, Expected: expected, Observed: observed,
+				Again: "kubectl get nodes -o wide"}
+		}
+		internal := internalIPs(&node)
+		if len(internal) == 0 {
+			return fail(requirement.Missing, "an InternalIP in status.addresses", fmt.Sprintf("%v", node.Status.Addresses))
+		}
+		for _, ip := range internal {
+			if other := owner[ip]; other != "" {
+				return fail(requirement.NotDistinct, "an InternalIP that no other node has", ip+", which "+other+" has too")
+			}
+			owner[ip] = node.Name
+		}
+	}
+	return nil
+}
+
+func internalIPs(node *corev1.Node) (ips []string) {
+	for _, a := range node.Status.Addresses {
+		if a.Type == corev1.NodeInternalIP {
+			ips = append(ips, a.Address)
+		}
+	}
+	return ips
+}
+
+func isReady(node *corev1.Node) bool {
+	return slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// forgeTwin makes a Node that no kubelet stands behind, with the addresses of a real one.
+func forgeTwin(ctx context.Context, env *requirement.Env) (func(context.Context) error, error) {
+	real, err := env.Kube.CoreV1().Nodes().Get(ctx, env.Role(world.Everywhere).Node, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("reading the Node to forge: %w", err)
+	}
+	return forgeNode(ctx, env, corev1.NodeStatus{Addresses: real.Status.Addresses})
+}
+
+// forgeNode makes a ready Node with that status which takes no pods: it is cordoned and tainted, and lacks the label
+// of an operating system, by which DaemonSets of the control plane choose theirs.
+func forgeNode(ctx context.Context, env *requirement.Env, status corev1.NodeStatus) (undo func(context.Context) error, err error) {
+	plan := env.Cast.Plan()
+	nodes := env.Kube.CoreV1().Nodes()
+	made, err := nodes.Create(ctx, &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: forgedName(plan), Labels: plan.Labels},
+		Spec: corev1.NodeSpec{Unschedulable: true, Taints: []corev1.Taint{
+			{Key: "parley.dev/forged", Effect: corev1.TaintEffectNoSchedule}, {Key: "parley.dev/forged", Effect: corev1.TaintEffectNoExecute}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("forging a Node: %w", err)
+	}
+	undo = func(ctx context.Context) error {
+		if err := nodes.Delete(ctx, made.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("removing the forged Node: %w", err)
+		}
+		return nil
+	}
+	made.Status = status
+	made.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "Forged",
+		LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now()}}
+	if _, err = nodes.UpdateStatus(ctx, made, metav1.UpdateOptions{}); err != nil {
+		return nil, lift(ctx, undo, fmt.Errorf("forging the status of a Node: %w", err))
+	}
+	return undo, nil
+}
+
+// forgedName is a name that no Node has.
+func forgedName(plan world.Plan) string {
+	var id [4]byte
+	_, _ = rand.Read(id[:]) // never fails, by its contract
+	return plan.Prefix + "-forged-" + hex.EncodeToString(id[:])
+}
+
+func forged(plan world.Plan, node string) bool {
+	return strings.HasPrefix(node, plan.Prefix+"-forged-")
+}
+
+func nodeToNode() requirement.Requirement {
+	return requirement.Requirement{
+		ID:    "node/node-to-node",
+		Title: "Nodes reach each other on their InternalIPs, over TCP and UDP, in each direction.",
+		Level: requirement.Must,
+		Clause: requirement.Clause{
+			URL:  "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/install-kubeadm/#before-you-begin",
+			Says: "All machines of the cluster have full network connectivity to each other, over a public or a private network.",
+		},
+		Why: "Tunnels between pods, kubelets, etcd and hostNetwork pods all rest on it. A firewall that opens only the ports of " +
+			"a list lets the cluster come up and breaks it at the first port that is not on it.",
+		Needs:       []requirement.Feature{requirement.TwoNodes, requirement.NodeAgent},
+		PodSecurity: "privileged",
+		Roles:       []world.Role{world.Node},
+		PerFamily:   true,
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			nodes := env.Roles(world.Node)
+			if len(nodes) < 2 {
+				return &requirement.Unsupported{Probed: fmt.Sprintf("the cluster has %d node that an agent runs on", len(nodes))}
+			}
+			for _, pair := range pairs(nodes) {
+				ip, err := env.IP(pair[1])
+				if err != nil {
+					return err
+				}
+				for i, protocol := range []string{"tcp", "udp"} {
+					if _, err := exchange.Works(ctx, env, exchange.Talk{From: pair[0], To: pair[1], Network: protocol,
+						Bind: requirement.At(ip, env.Port(i)), NoNAT: true}); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		},
+		Control: requirement.Control{
+			Says: "the traffic dropped as it arrives on one node",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnOneNode(fault.DropOwnPorts("input", "tcp")),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+	}
+}
+
+// allPairs is up to how many nodes every ordered pair is looked at: their number grows with the square.
+const allPairs = 8
+
+// pairs are all ordered pairs, or of many nodes each with the next, in both directions.
+func pairs(nodes []*requirement.End) (all [][2]*requirement.End) {
+	for i, a := range nodes {
+		for j, b := range nodes {
+			next := (i+1)%len(nodes) == j || (j+1)%len(nodes) == i
+			if i != j && (next || len(nodes) <= allPairs) {
+				all = append(all, [2]*requirement.End{a, b})
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,201 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/fault"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+// component is one line of the documented tables of ports.
+type component struct {
+	name  string
+	label string // of its pods in kube-system, "" for the kubelet
+	ports []int
+	// everywhere: all nodes have to reach it, not its own node alone.
+	everywhere bool
+}
+
+// The documented defaults; the API server's and the kubelets' own ports are read from the API, which has what is used.
+func documentedPorts(api int) []component {
+	return []component{
+		{name: "API server", label: "component=kube-apiserver", ports: []int{api}, everywhere: true},
+		{name: "etcd", label: "component=etcd", ports: []int{2379, 2380}},
+		{name: "scheduler", label: "component=kube-scheduler", ports: []int{10259}},
+		{name: "controller manager", label: "component=kube-controller-manager", ports: []int{10257}},
+		{name: "kube-proxy", label: "k8s-app=kube-proxy", ports: []int{proxyHealthPort}},
+	}
+}
+
+func requiredPorts() requirement.Requirement {
+	return requirement.Requirement{
+		ID: "node/required-ports",
+		Title: "The documented ports of the control plane and of nodes answer on the nodes that run their component, those that other nodes " +
+			"use from there too, and on no node that does not run it.",
+		Level: requirement.Should,
+		Clause: requirement.Clause{
+			URL: "https://kubernetes.io/docs/reference/networking/ports-and-protocols/",
+			Says: "Control plane: 6443 for all, 2379 and 2380 for the API server and etcd, 10250 for the control plane, 10259 and 10257 " +
+				"for the node itself. Nodes: 10250 for the control plane, 10256 for the node and load balancers. All may be changed.",
+		},
+		Why: "These are the ports that a firewall between nodes has to let through. A closed one shows late, in a log that nobody reads: " +
+			"a control plane node that can't join, a leader that is never elected, kubectl logs that hang.",
+		Needs:       []requirement.Feature{requirement.NodeAgent},
+		PodSecurity: "privileged",
+		Roles:       []world.Role{world.Node},
+		Check:       portsAnswer,
+		Control: requirement.Control{
+			Says: "what comes from the check's own ports to the kubelet of one node dropped",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnOneNode(func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
+					return []wire.Rule{{Hook: "input", Priority: fault.BeforeAll, Proto: "tcp", ToPort: kubeletPort,
+						FromPort: env.Base, FromPortEnd: env.Base + requirement.PortsEach - 1, Do: "drop"}}, nil
+				}),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+	}
+}
+
+func portsAnswer(ctx context.Context, env *requirement.Env) error {
+	ends := env.Roles(world.Node)
+	for _, end := range ends {
+		node, err := env.Kube.CoreV1().Nodes().Get(ctx, end.Node, metav1.GetOptions{})
+		if err != nil {
+			return fmt.Errorf("reading Node %s: %w", end.Node, err)
+		}
+		port := int(node.Status.DaemonEndpoints.KubeletEndpoint.Port)
+		for _, from := range ends { // any of them may come to run an API server
+			if err := answers(ctx, env, from, end, "kubelet", port); err != nil {
+				return err
+			}
+		}
+	}
+	api, err := apiServerPort(ctx, env)
+	if err != nil {
+		return err
+	}
+	for _, c := range documentedPorts(api) {
+		if err := componentAnswers(ctx, env, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// componentAnswers judges one component on all nodes. One that runs in no pod is not looked at: it may be managed by
+// somebody else, or run in another form.
+func componentAnswers(ctx context.Context, env *requirement.Env, c component) error {
+	pods, err := env.Kube.CoreV1().Pods(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{LabelSelector: c.label})
+	if err != nil {
+		return fmt.Errorf("listing the pods of the %s: %w", c.name, err)
+	}
+	running := map[string]bool{}
+	for _, pod := range pods.Items {
+		if pod.Status.Phase == corev1.PodRunning {
+			running[pod.Spec.NodeName] = true
+		}
+	}
+	if len(running) == 0 {
+		env.Note("the %s runs in no pod of kube-system labelled %s, and was not looked at", c.name, c.label)
+		return nil
+	}
+	ends := env.Roles(world.Node)
+	for _, end := range ends {
+		for _, port := range c.ports {
+			if !running[end.Node] {
+				if err := closed(ctx, env, end, c.name, port); err != nil {
+					return err
+				}
+				continue
+			}
+			froms := []*requirement.End{end}
+			if c.everywhere {
+				froms = ends
+			}
+			for _, from := range froms {
+				if err := answers(ctx, env, from, end, c.name, port); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// answers says whether the port takes connections: at the node's address, or for the node itself on loopback too.
+func answers(ctx context.Context, env *requirement.Env, from, to *requirement.End, what string, port int) error {
+	return env.Until(ctx, func(ctx context.Context) error {
+		seen, err := knock(ctx, env, from, to.IPs[0], port)
+		if err != nil || seen.Ok() {
+			return err
+		}
+		if from == to {
+			own, err := knock(ctx, env, from, env.Loopback(), port)
+			if err != nil || own.Ok() {
+				return err
+			}
+		}
+		return portFailure(from, to, requirement.ReasonOf(seen.Errno), port, "the "+what+" to take a connection", seen.Errno.String())
+	})
+}
+
+// closed says whether nothing takes connections on a node that does not run the component.
+func closed(ctx context.Context, env *requirement.Env, end *requirement.End, what string, port int) error {
+	return env.Until(ctx, func(ctx context.Context) error {
+		for _, ip := range []netip.Addr{end.IPs[0], env.Loopback()} {
+			seen, err := knock(ctx, env, end, ip, port)
+			if err != nil {
+				return err
+			}
+			if seen.Ok() {
+				return portFailure(end, end, requirement.Answered, port, "nothing on the port of the "+what+", which does not run on this node",
+					"a connection to "+seen.Remote)
+			}
+		}
+		return nil
+	})
+}
+
+func portFailure(from, to *requirement.End, reason requirement.Reason, port int, expected, observed string) error {
+	target := requirement.At(to.IPs[0], port)
+	return &requirement.Failure{Reason: reason, From: from, To: to, Target: target, Protocol: "tcp", Expected: expected, Observed: observed,
+		Again: fmt.Sprintf("nc -vz %s %d   (on node %s)", to.IPs[0], port, from.Node)}
+}
+
+// knock dials from the check's own ports, so that a fault can match it alone.
+func knock(ctx context.Context, env *requirement.Env, from *requirement.End, ip netip.Addr, port int) (wire.Exchange, error) {
+	got, err := from.Connect(ctx, wire.Connect{Network: "tcp", Address: requirement.At(ip, port), Knock: true,
+		Source: ":" + strconv.Itoa(env.Port(0)), Timeout: int(env.Attempt.Milliseconds())})
+	if err != nil || len(got.Seen) != 1 {
+		return wire.Exchange{}, fmt.Errorf("asking %s to dial port %d: %w", from, port, err)
+	}
+	return got.Seen[0], nil
+}
+
+// apiServerPort is where the API servers listen, by the endpoints of default/kubernetes.
+func apiServerPort(ctx context.Context, env *requirement.Env) (int, error) {
+	slices, err := env.Kube.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).List(ctx,
+		metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=kubernetes"})
+	if err != nil {
+		return 0, fmt.Errorf("listing the endpoints of default/kubernetes: %w", err)
+	}
+	for _, slice := range slices.Items {
+		for _, port := range slice.Ports {
+			if port.Port != nil && port.Name != nil && strings.HasPrefix(*port.Name, "https") {
+				return int(*port.Port), nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("the Service default/kubernetes has no endpoint")
+}
