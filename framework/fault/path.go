@@ -122,3 +122,24 @@ func ownSources(env *requirement.Env, r wire.Rule) wire.Rule {
 	r.FromPort, r.FromPortEnd = env.Base, env.Base+requirement.PortsEach-1
 	return r
 }
+
+// ICMP types of "destination unreachable" (RFC 792, RFC 4443).
+const (
+	unreachable  = 3
+	unreachable6 = 1
+)
+
+// DropUnreachable drops the ICMP errors about unreachable ports that leave for the role's address.
+func DropUnreachable(to world.Role) Rules {
+	return func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
+		ip, err := env.IP(env.Role(to))
+		if err != nil {
+			return nil, err
+		}
+		rule := wire.Rule{Hook: "output", Priority: BeforeAll, Proto: "icmp", ICMPType: unreachable, To: ip.String(), Do: "drop"}
+		if env.Family == corev1.IPv6Protocol {
+			rule.Proto, rule.ICMPType = "icmpv6", unreachable6
+		}
+		return []wire.Rule{rule}, nil
+	}
+}

@@ -8,8 +8,8 @@ func Requirements() []requirement.Requirement {
 	all = append(all, reachability()...)
 	all = append(all, echoes()...)
 	all = append(all, ownIP(), closedPortRefuses())
-	all = append(all, nodeToLocalPods(), nodeToRemotePods(), podToNode(), hostNetwork())
+	all = append(all, nodeToLocalPods(), nodeToRemotePods(), podToNode(), hostNetwork(), nodePairs(), closedUDPPortRefuses())
 	all = append(all, largeTransfer(), mtu(), udpFragments(), manyConnections(), halfClose(), idleConnection(), idleServiceConnection())
 	all = append(all, hostPorts()...)
-	return append(all, newIPAfterRecreate(), safeSysctls(), dualStack())
+	return append(all, hostPortRelease(), newIPAfterRecreate(), safeSysctls(), dualStack())
 }

@@ -1,0 +1,87 @@
+package pod
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+const keepsRunning = "keeps-running"
+
+func hostPortRelease() requirement.Requirement {
+	return requirement.Requirement{
+		ID:    "pod/host-port-release",
+		Title: "When a pod with a hostPort is gone, nobody answers there, and the next pod with that hostPort on the node does, over TCP and UDP.",
+		Level: requirement.Should,
+		Clause: requirement.Clause{
+			URL: "https://www.cni.dev/plugins/current/meta/portmap/",
+			Says: "The plugin's rules are removed when the container is deleted, and connections that are still tracked to it are cleared. " +
+				"Kubernetes itself promises the port to one pod of a node at a time.",
+		},
+		Why: "Rules that outlive their pod send the port's traffic to an address that nobody has, or that another pod has by now. A UDP " +
+			"client that goes on from one port sticks to the dead pod until tracking forgets it.",
+		PodSecurity: "privileged",
+		Roles:       []world.Role{world.SiblingA},
+		Wants:       []world.Role{world.Far, world.Node, world.Outside},
+		PerFamily:   true,
+		Check:       checkHostPortRelease,
+		Control: requirement.Control{
+			Says:    "the first pod left running",
+			Variant: &requirement.Variant{Fixture: keepsRunning},
+			Red:     []requirement.Reason{requirement.Answered},
+		},
+	}
+}
+
+func checkHostPortRelease(ctx context.Context, env *requirement.Env) error {
+	node := env.Role(world.SiblingA).Node
+	at, err := nodeIP(ctx, env, node)
+	if err != nil {
+		return err
+	}
+	clients := append(hostPortClients(env), env.Role(world.SiblingA))
+	protocols := []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP}
+	pod := hostPortOn(env, node, corev1.ContainerPort{Protocol: protocols[0], HostPort: int32(env.Port(0))})
+	ports := &pod.Spec.Containers[0].Ports
+	*ports = append(*ports, corev1.ContainerPort{Protocol: protocols[1], HostPort: int32(env.Port(0)), ContainerPort: world.TargetPort})
+	// Each from one port of its own: the UDP client is then the same one before and after.
+	talk := func(protocol corev1.Protocol, to *requirement.End) exchange.Talk {
+		return exchange.Talk{From: clients[0], To: to, Network: strings.ToLower(string(protocol)), Source: fmt.Sprintf(":%d", env.Port(1)),
+			Dial: requirement.At(at, env.Port(0))}
+	}
+	first, err := env.Start(ctx, pod)
+	if err != nil {
+		return err
+	}
+	for _, protocol := range protocols {
+		if _, err := exchange.Works(ctx, env, talk(protocol, first.Ends[hostPortPod])); err != nil {
+			return err
+		}
+	}
+	if !env.Fixture(keepsRunning) {
+		if err := first.Remove(ctx); err != nil {
+			return err
+		}
+	}
+	for _, protocol := range protocols {
+		if err := silent(ctx, env, talk(protocol, first.Ends[hostPortPod])); err != nil {
+			return err
+		}
+	}
+	second, err := env.Start(ctx, pod)
+	if err != nil {
+		return err
+	}
+	for _, protocol := range protocols {
+		if _, err := exchange.Works(ctx, env, talk(protocol, second.Ends[hostPortPod])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
