@@ -8,5 +8,6 @@ func Requirements() []requirement.Requirement {
 		criSocket(),
 		addresses(), nodeToNode(), requiredPorts(), serviceProxy(), clocks(),
 		kubeletToAPI(), apiToKubeletExec(), apiToKubeletLogs(), apiToKubeletAttach(),
+		podToAPI(), apiToPodWebhook(),
 	}
 }
