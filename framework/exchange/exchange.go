@@ -139,6 +139,9 @@ func (t Talk) judge(seen wire.Exchange) error {
 		}
 	}
 	answer := fmt.Sprintf("an answer from %s over %s", t.Dial, t.Network)
+	if t.Within > 0 && t.Bytes >= 1<<20 {
+		answer = fmt.Sprintf("%d MiB to reach %s over %s within %s", t.Bytes>>20, t.Dial, t.Network, t.Within)
+	}
 	switch {
 	case seen.Step == "compare":
 		return fail(requirement.Broken, "the bytes that were sent to arrive unchanged", "%s", seen.Text)

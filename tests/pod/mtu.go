@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -88,7 +89,7 @@ func fits(ctx context.Context, env *requirement.Env, from, to *requirement.End, 
 		headers = udpHeaders6
 	}
 	target, size := at.String(), device.MTU
-	return env.Until(ctx, func(ctx context.Context) error {
+	err = env.Until(ctx, func(ctx context.Context) error {
 		seen, err := exchange.Once(ctx, env, exchange.Talk{From: from, Network: "udp", Dial: target, Bytes: size - headers, Digest: true, DF: true})
 		if err != nil {
 			return err
@@ -110,6 +111,38 @@ func fits(ctx context.Context, env *requirement.Env, from, to *requirement.End, 
 		}
 		return f
 	})
+	if f := requirement.AsFailure(err); f != nil && f.Reason == requirement.NoAnswer && env.Patience > 0 {
+		f.FirstBrokenHop = longest(ctx, from, to, target, headers, size)
+	}
+	return err
+}
+
+// least is a size that every path takes, the minimum MTU of IPv4 hosts' reassembly (RFC 791); lossWithin is how long a
+// datagram may take before it counts as lost.
+const (
+	least      = 576
+	lossWithin = 300 * time.Millisecond
+)
+
+// longest halves its way to the longest datagram that arrives, and says it.
+func longest(ctx context.Context, from, to *requirement.End, target string, headers, size int) string {
+	arrives := func(size int) bool {
+		got, err := from.Connect(ctx, wire.Connect{Network: "udp", Address: target, Bytes: size - headers, DF: true, Digest: true,
+			Timeout: int(lossWithin / time.Millisecond)})
+		return err == nil && len(got.Seen) == 1 && got.Seen[0].Ok()
+	}
+	if !arrives(least) {
+		return "" // it is not about size: the ladder tells more
+	}
+	low, high := least, size
+	for high-low > 1 {
+		if middle := (low + high) / 2; arrives(middle) {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return fmt.Sprintf("from node %s to node %s: datagrams of up to %d bytes arrive, longer ones are lost without a word", from.Node, to.Node, low)
 }
 
 // fragmented is longer than any usual MTU but jumbo frames.

@@ -17,8 +17,8 @@ import (
 const (
 	// transferBytes go each way: enough to fill every queue on the way and to use offloads.
 	transferBytes = 64 << 20
-	// transferWithin is what they may take: half of a 10 Mbit/s link is enough.
-	transferWithin = 100 * time.Second
+	// transferWithin is what they may take both ways at once: half of a 40 Mbit/s link is enough.
+	transferWithin = 30 * time.Second
 )
 
 // peersOf are the pods on the same node and, where there is one, on another.
@@ -70,7 +70,7 @@ func checkTransfer(ctx context.Context, env *requirement.Env) error {
 				if err == nil {
 					env.Note("%s: %s to %s: %d MiB/s", env.Family, way.from.Where(), way.to.Where(), int(transferBytes/time.Since(start).Seconds())>>20)
 				}
-				return err
+				return sizeMatters(ctx, env, way.from, way.to, requirement.At(ip, own), err)
 			})
 		}
 		if err := group.Wait(); err != nil {
@@ -78,6 +78,18 @@ func checkTransfer(ctx context.Context, env *requirement.Env) error {
 		}
 	}
 	return nil
+}
+
+// sizeMatters adds to a failure by silence that a small exchange passes there, where that is so.
+func sizeMatters(ctx context.Context, env *requirement.Env, from, to *requirement.End, at string, err error) error {
+	f := requirement.AsFailure(err)
+	if f == nil || f.Reason != requirement.NoAnswer || env.Patience == 0 || ctx.Err() != nil {
+		return err
+	}
+	if _, small := exchange.Works(ctx, env, exchange.Talk{From: from, To: to, Network: "tcp", Bind: at, Digest: true}); small == nil {
+		f.FirstBrokenHop = fmt.Sprintf("from node %s to node %s: 32 bytes pass on the same path and %d MiB do not; pod/mtu says more", from.Node, to.Node, transferBytes>>20)
+	}
+	return err
 }
 
 func halfClose() requirement.Requirement {
