@@ -14,6 +14,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/reports"
 )
 
 // relay is the command that connects an exec stream to its container's agent.
@@ -29,12 +30,13 @@ type cast struct {
 	ends     map[world.Role][]*requirement.End
 	services map[world.Service]requirement.ServiceSeen
 	agents   []*probe.Agent
-	missing  map[world.Role]string // why nobody plays it
+	missing  map[world.Role]string // why this cluster has nobody for the role
+	broken   map[world.Role]string // why the pod that should play it did not start
 }
 
 func newCast(config *rest.Config, kube kubernetes.Interface, plan world.Plan) *cast {
 	return &cast{config: config, kube: kube, plan: plan, ends: map[world.Role][]*requirement.End{},
-		services: map[world.Service]requirement.ServiceSeen{}, missing: map[world.Role]string{}}
+		services: map[world.Service]requirement.ServiceSeen{}, missing: map[world.Role]string{}, broken: map[world.Role]string{}}
 }
 
 // Ends are those who play the role, by node.
@@ -100,24 +102,30 @@ func (c *cast) open(planned world.Pod, running *corev1.Pod) (ends []*requirement
 	return ends, nil
 }
 
-// lacks says why a requirement's roles can't all be played; "" where they can.
-func (c *cast) lacks(r requirement.Requirement) string {
+// lacks says why a requirement's parts can't all be played: unsupported where this cluster has nobody for
+// one, an error where a fixture should be there and is not; "" where they can.
+func (c *cast) lacks(q requirement.Requirement) (reports.Outcome, string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, role := range r.Roles {
+	for _, role := range append(slices.Clone(q.Roles), q.Wants...) {
+		if why := c.broken[role]; why != "" {
+			return reports.Errored, "a fixture did not start: " + why
+		}
+	}
+	for _, role := range q.Roles {
 		if len(c.ends[role]) == 0 {
 			if why := c.missing[role]; why != "" {
-				return why
+				return reports.Unsupported, why
 			}
-			return fmt.Sprintf("nobody plays the %s in this cluster", role)
+			return reports.Unsupported, fmt.Sprintf("nobody plays the %s in this cluster", role)
 		}
 	}
-	for _, s := range r.Services {
+	for _, s := range q.Services {
 		if _, ok := c.services[s]; !ok {
-			return fmt.Sprintf("there is no Service %s in this cluster", s)
+			return reports.Unsupported, fmt.Sprintf("there is no Service %s in this cluster", s)
 		}
 	}
-	return ""
+	return "", ""
 }
 
 func (c *cast) close() {

@@ -136,9 +136,9 @@ func (r *Run) judge(ctx context.Context, q requirement.Requirement) reports.Resu
 	result := r.blank(q)
 	result.Started = time.Now()
 	defer func() { result.Took = time.Since(result.Started) }()
-	if why := r.lab.cast.lacks(q); why != "" {
-		result.Outcome, result.Reason = reports.Unsupported, why
-		r.progress.verdict(q.ID, "unsupported", why, 0)
+	if outcome, why := r.lab.cast.lacks(q); why != "" {
+		result.Outcome, result.Reason = outcome, why
+		r.progress.verdict(q.ID, word(outcome), why, 0)
 		return result
 	}
 	for _, family := range r.lab.familiesOf(q) {

@@ -274,7 +274,7 @@ func (l *lab) planWorld(ctx context.Context, facts cluster.Facts, agentImage str
 		}
 	}
 	if len(l.plan.Workers) == 0 {
-		return errors.New("no node of the cluster takes ordinary pods: each is unready, cordoned or tainted")
+		return errors.New("no node of the cluster takes ordinary pods: " + whyNoNode(ctx, l.kube))
 	}
 	if l.families = facts.Families; len(l.families) == 0 {
 		return errors.New("the cluster shows no address family: neither its pods nor the kubernetes Service have an IP")

@@ -56,7 +56,7 @@ func (r *Run) proveByVariant(ctx context.Context, e *requirement.Env, q requirem
 	proof.Point = "fixture"
 	for _, role := range variantRoles(v) {
 		if len(r.lab.cast.Ends(role)) == 0 {
-			proof.State, proof.Reason = reports.Unproved, fmt.Sprintf("nobody plays the %s: %s", role, r.lab.cast.missing[role])
+			proof.State, proof.Reason = reports.Unproved, fmt.Sprintf("nobody plays the %s: %s", role, r.lab.cast.missing[role]+r.lab.cast.broken[role])
 			return
 		}
 	}

@@ -3,6 +3,8 @@ package suite
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -68,11 +70,21 @@ func (l *lab) apply(ctx context.Context, roles map[world.Role]bool) error {
 			l.cast.missing[part.Role] = refused[i]
 		}
 	}
-	running, err := l.cast.await(ctx, made...)
+	running, late, err := l.cast.await(ctx, isReady, made...)
 	if err != nil {
 		return err
 	}
+	if len(running) == 0 && len(late) > 0 {
+		return fmt.Errorf("not one of %d pods started: %s", len(late), slices.Sorted(maps.Values(late))[0])
+	}
 	for _, pod := range expected {
+		if why := late[key(pod.Object)]; why != "" {
+			l.run.progress.say("a fixture did not start: %s", why)
+			for _, part := range pod.Plays {
+				l.cast.broken[part.Role] = why
+			}
+			continue
+		}
 		if err := l.cast.enter(pod, running[key(pod.Object)]); err != nil {
 			return err
 		}

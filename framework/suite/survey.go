@@ -10,6 +10,7 @@ import (
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -63,13 +64,35 @@ func (s *nameService) readKubelet(ctx context.Context, kube kubernetes.Interface
 	}
 }
 
+// whyNoNode says of each node why ordinary pods don't run there.
+func whyNoNode(ctx context.Context, kube kubernetes.Interface) string {
+	nodes, err := kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil || len(nodes.Items) == 0 {
+		return "there is none"
+	}
+	var all []string
+	for _, n := range nodes.Items {
+		why := "it is cordoned"
+		for _, t := range n.Spec.Taints {
+			why = "it is tainted " + t.ToString()
+		}
+		for _, c := range n.Status.Conditions {
+			if c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue {
+				why = "it is not ready: " + c.Message
+			}
+		}
+		all = append(all, n.Name+" ("+why+")")
+	}
+	return strings.Join(all, ", ")
+}
+
 // needed are the verbs that a run uses; a user's cluster is asked for each before anything is made.
 var needed = []authorizationv1.ResourceAttributes{
 	{Verb: "create", Resource: "namespaces"}, {Verb: "delete", Resource: "namespaces"},
 	{Verb: "list", Resource: "nodes"}, {Verb: "get", Resource: "nodes"}, {Verb: "get", Resource: "nodes", Subresource: "proxy"},
 	{Verb: "create", Resource: "pods"}, {Verb: "list", Resource: "pods"}, {Verb: "watch", Resource: "pods"},
 	{Verb: "delete", Resource: "pods"}, {Verb: "create", Resource: "pods", Subresource: "exec"},
-	{Verb: "get", Resource: "services"}, {Verb: "create", Resource: "services"},
+	{Verb: "list", Resource: "events"}, {Verb: "get", Resource: "services"}, {Verb: "create", Resource: "services"},
 }
 
 // rights says which verbs are missing, all at once.
