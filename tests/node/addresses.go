@@ -16,6 +16,7 @@ import (
 	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/framework/run"
 )
 
 func addresses() requirement.Requirement {
@@ -50,6 +51,9 @@ func distinctAddresses(ctx context.Context, env *requirement.Env) error {
 	}
 	owner := map[string]string{}
 	for _, node := range nodes.Items {
+		if env.Variant == nil && node.Labels[run.Label] != "" {
+			continue // another check's forgery
+		}
 		if !isReady(&node) {
 			env.Note("%s is not ready and was not looked at", node.Name)
 			continue
@@ -93,12 +97,13 @@ func forgeTwin(ctx context.Context, env *requirement.Env) (func(context.Context)
 	if err != nil {
 		return nil, fmt.Errorf("reading the Node to forge: %w", err)
 	}
-	return forgeNode(ctx, env, corev1.NodeStatus{Addresses: real.Status.Addresses})
+	_, undo, err := forgeNode(ctx, env, corev1.NodeStatus{Addresses: real.Status.Addresses})
+	return undo, err
 }
 
 // forgeNode makes a ready Node with that status which takes no pods: it is cordoned and tainted, and lacks the label
 // of an operating system, by which DaemonSets of the control plane choose theirs.
-func forgeNode(ctx context.Context, env *requirement.Env, status corev1.NodeStatus) (undo func(context.Context) error, err error) {
+func forgeNode(ctx context.Context, env *requirement.Env, status corev1.NodeStatus) (name string, undo func(context.Context) error, err error) {
 	plan := env.Cast.Plan()
 	nodes := env.Kube.CoreV1().Nodes()
 	made, err := nodes.Create(ctx, &corev1.Node{
@@ -107,7 +112,7 @@ func forgeNode(ctx context.Context, env *requirement.Env, status corev1.NodeStat
 			{Key: "parley.dev/forged", Effect: corev1.TaintEffectNoSchedule}, {Key: "parley.dev/forged", Effect: corev1.TaintEffectNoExecute}}},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("forging a Node: %w", err)
+		return "", nil, fmt.Errorf("forging a Node: %w", err)
 	}
 	undo = func(ctx context.Context) error {
 		if err := nodes.Delete(ctx, made.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
@@ -119,9 +124,9 @@ func forgeNode(ctx context.Context, env *requirement.Env, status corev1.NodeStat
 	made.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "Forged",
 		LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now()}}
 	if _, err = nodes.UpdateStatus(ctx, made, metav1.UpdateOptions{}); err != nil {
-		return nil, lift(ctx, undo, fmt.Errorf("forging the status of a Node: %w", err))
+		return "", nil, lift(ctx, undo, fmt.Errorf("forging the status of a Node: %w", err))
 	}
-	return undo, nil
+	return made.Name, undo, nil
 }
 
 // forgedName is a name that no Node has.

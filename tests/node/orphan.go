@@ -1,0 +1,88 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/cri"
+	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/framework/until"
+)
+
+// housekeeping bounds the wait for a kubelet to stop a sandbox of no pod. It looks every two seconds.
+const housekeeping = 15 * time.Second
+
+var errStillThere = errors.New("the kubelet has not stopped it yet")
+
+// orphanSandbox makes a sandbox for no pod on the last node. Kubelets stop such sandboxes within seconds, so the first
+// one only tells when: the second, made right after, is there for the check to see.
+func orphanSandbox(ctx context.Context, env *requirement.Env) (func(context.Context) error, error) {
+	nodes := env.Roles(world.Node)
+	client, err := cri.Connect(ctx, env, nodes[len(nodes)-1])
+	if err != nil {
+		return nil, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, housekeeping+criAttempt)
+	defer cancel()
+	parent := "/"
+	if config, err := client.RuntimeConfig(bounded, &runtime.RuntimeConfigRequest{}); err == nil &&
+		config.GetLinux().GetCgroupDriver() == runtime.CgroupDriver_SYSTEMD {
+		parent = "system.slice" // every systemd has it
+	}
+	var made []string
+	undo := func(ctx context.Context) error {
+		var problems []error
+		for _, id := range made {
+			_, stopped := client.StopPodSandbox(ctx, &runtime.StopPodSandboxRequest{PodSandboxId: id})
+			_, removed := client.RemovePodSandbox(ctx, &runtime.RemovePodSandboxRequest{PodSandboxId: id})
+			if problem := errors.Join(stopped, removed); problem != nil {
+				problems = append(problems, fmt.Errorf("removing the sandbox %s on %s: %w", id, client.Node, problem))
+			}
+		}
+		return errors.Join(append(problems, client.Close())...)
+	}
+	for range 2 {
+		id, err := runOrphan(bounded, env, client, parent)
+		if err != nil {
+			return nil, lift(ctx, undo, err)
+		}
+		made = append(made, id)
+		if len(made) == 2 {
+			break
+		}
+		_, err = until.Settled(bounded, until.Policy{Within: housekeeping}, func(ctx context.Context) error {
+			status, err := client.PodSandboxStatus(ctx, &runtime.PodSandboxStatusRequest{PodSandboxId: id})
+			if err == nil && status.GetStatus().GetState() == runtime.PodSandboxState_SANDBOX_READY {
+				return errStillThere
+			}
+			return nil // stopped, or even removed
+		})
+		if errors.Is(err, errStillThere) {
+			break // a kubelet that leaves it alone: the first will do
+		}
+		if err != nil {
+			return nil, lift(ctx, undo, err)
+		}
+	}
+	return undo, nil
+}
+
+// runOrphan makes a sandbox in the node's own network, so that no address is taken.
+func runOrphan(ctx context.Context, env *requirement.Env, client *cri.Client, parent string) (string, error) {
+	plan, name := env.Cast.Plan(), "orphan-"+randomText()
+	got, err := client.RunPodSandbox(ctx, &runtime.RunPodSandboxRequest{Config: &runtime.PodSandboxConfig{
+		Metadata: &runtime.PodSandboxMetadata{Name: name, Namespace: plan.Main(), Uid: name},
+		Labels:   plan.Labels,
+		Linux: &runtime.LinuxPodSandboxConfig{CgroupParent: parent, SecurityContext: &runtime.LinuxSandboxSecurityContext{
+			NamespaceOptions: &runtime.NamespaceOption{Network: runtime.NamespaceMode_NODE}}},
+	}})
+	if err != nil {
+		return "", fmt.Errorf("making a sandbox for no pod on %s: %w", client.Node, err)
+	}
+	return got.PodSandboxId, nil
+}
