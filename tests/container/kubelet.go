@@ -13,5 +13,9 @@ func volumes() []requirement.Requirement {
 
 // lifecycles are the rows about what the kubelet does for the containers of a pod while it lives.
 func lifecycles() []requirement.Requirement {
-	return nil
+	return []requirement.Requirement{
+		configMap(), secret(), downward(), projected(), configMapUpdate(),
+		sidecar(), ephemeral(), podIPSurvivesRestart(), sandboxReplaced(),
+		probeOf(httpProbe), probeOf(tcpProbe), probeOf(grpcProbe), probeOf(execProbe), hookPostStart(), hookPreStop(),
+	}
 }

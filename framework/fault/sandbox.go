@@ -1,0 +1,100 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/cri"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+const (
+	// lookForSandboxes is how often new sandboxes are looked for.
+	lookForSandboxes = 100 * time.Millisecond
+	// holdSandboxes bounds the whole, should nobody lift it.
+	holdSandboxes = time.Minute
+)
+
+// HoldSandboxesBack stops every sandbox that the kubelet makes in place of the first one of the requirement's own
+// pods (those whose name begins as Env.NewPod's do), on the node of the role, as soon as it is there.
+func HoldSandboxesBack(role world.Role) requirement.Point {
+	return requirement.Point{Where: "CRI of the node of the " + string(role), Inject: func(ctx context.Context, env *requirement.Env) (requirement.Injected, error) {
+		client, err := cri.OnNode(ctx, env, env.Role(role).Node)
+		if err != nil {
+			return nil, err
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), holdSandboxes)
+		h := &holder{client: client, cancel: cancel, namespace: env.Cast.Plan().Main(), prefix: strings.ReplaceAll(env.Requirement.ID, "/", "-") + "-"}
+		h.running.Go(func() { h.run(ctx) })
+		return h, nil
+	}}
+}
+
+type holder struct {
+	client            *cri.Client
+	namespace, prefix string
+	cancel            context.CancelFunc
+	running           sync.WaitGroup
+	stopped           atomic.Int64
+	lifted            sync.Once
+	failed            error // the last one, once running is done
+}
+
+func (h *holder) run(ctx context.Context) {
+	tick := time.NewTicker(lookForSandboxes)
+	defer tick.Stop()
+	for {
+		if err := h.look(ctx); err != nil && ctx.Err() == nil {
+			h.failed = err
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (h *holder) look(ctx context.Context) error {
+	ready := &runtime.PodSandboxStateValue{State: runtime.PodSandboxState_SANDBOX_READY}
+	list, err := h.client.ListPodSandbox(ctx, &runtime.ListPodSandboxRequest{Filter: &runtime.PodSandboxFilter{State: ready}})
+	if err != nil {
+		return fmt.Errorf("listing the sandboxes of %s: %w", h.client.Node, err)
+	}
+	for _, s := range list.Items {
+		m := s.GetMetadata()
+		if m.GetNamespace() != h.namespace || !strings.HasPrefix(m.GetName(), h.prefix) || m.GetAttempt() == 0 {
+			continue
+		}
+		if _, err := h.client.StopPodSandbox(ctx, &runtime.StopPodSandboxRequest{PodSandboxId: s.Id}); err != nil {
+			return fmt.Errorf("stopping the sandbox %s: %w", s.Id, err)
+		}
+		h.stopped.Add(1)
+	}
+	return nil
+}
+
+func (h *holder) Acted(context.Context) (bool, string, error) {
+	n := h.stopped.Load()
+	return n > 0, fmt.Sprintf("%d new sandboxes stopped", n), nil
+}
+
+func (h *holder) Lift(context.Context) (err error) {
+	h.lifted.Do(func() {
+		h.cancel()
+		h.running.Wait()
+		err = h.client.Close()
+		if h.stopped.Load() == 0 {
+			err = errors.Join(err, h.failed)
+		}
+	})
+	return err
+}

@@ -1,0 +1,128 @@
+package container
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+const (
+	// contentPath is where the volumes with content are mounted.
+	contentPath = "/content"
+	// changedContent is the control of all rows about content.
+	changedContent = "changed content for one of the containers"
+	// changedWord is in what is changed.
+	changedWord = "changed"
+)
+
+// content is what a volume has, as it must be found in each container.
+type content struct {
+	protocol string
+	// files are the texts by path, environment those of variables. They may name what is known only of the running pod.
+	files       func(*corev1.Pod) map[string]string
+	environment func(*corev1.Pod) map[string]string
+	modes       map[string]uint32 // permission bits by path
+	owner       int               // UID of all files
+	inMemory    bool              // on a tmpfs
+	more        func(context.Context, *requirement.End, *corev1.Pod) error
+}
+
+// arrives makes the pod with the two volumes, the second for the last container under the control, and looks at what
+// every container finds.
+func arrives(ctx context.Context, env *requirement.Env, pod *corev1.Pod, c content, first, second corev1.VolumeSource, variables ...corev1.EnvVar) error {
+	mountAll(pod, "content", first, contentPath)
+	last := &pod.Spec.Containers[len(pod.Spec.Containers)-1]
+	if env.Fixture(changedContent) {
+		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "changed", VolumeSource: second})
+		last.VolumeMounts[len(last.VolumeMounts)-1].Name = "changed"
+	}
+	for i := range pod.Spec.Containers {
+		pod.Spec.Containers[i].Env = append(pod.Spec.Containers[i].Env, variables...)
+	}
+	started, err := env.Start(ctx, pod)
+	if err != nil {
+		return err
+	}
+	for _, container := range pod.Spec.Containers {
+		if err := c.found(ctx, started.Ends[container.Name], started.Pod); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c content) found(ctx context.Context, end *requirement.End, pod *corev1.Pod) error {
+	fail := func(reason requirement.Reason, at, expected, observed string) error {
+		return &requirement.Failure{Reason: reason, From: end, Target: at, Protocol: c.protocol, Expected: expected, Observed: observed,
+			Again: fmt.Sprintf("kubectl get pod -n %s %s -o yaml, and stat %s in its containers", end.Namespace, end.Pod, at)}
+	}
+	for name, text := range c.files(pod) {
+		at := path.Join(contentPath, name)
+		got, err := file(ctx, end, wire.File{Do: "read", Path: at})
+		if err != nil {
+			return err
+		}
+		switch {
+		case !got.Ok():
+			return fail(requirement.NotShared, at, "a file", got.Errno.String())
+		case string(got.Data) != text:
+			return fail(requirement.Broken, at, fmt.Sprintf("%.60q", text), fmt.Sprintf("%.60q", got.Data))
+		case got.Mode&0o777 != c.modes[name]:
+			return fail(requirement.NotInForce, at, fmt.Sprintf("mode %04o", c.modes[name]), fmt.Sprintf("mode %04o", got.Mode&0o777))
+		case got.UID != c.owner:
+			return fail(requirement.NotInForce, at, fmt.Sprintf("UID %d to own it", c.owner), fmt.Sprintf("UID %d", got.UID))
+		case c.inMemory && got.FSType != "tmpfs":
+			return fail(requirement.NotInForce, at, "it on a tmpfs", got.FSType)
+		}
+		wrote, err := file(ctx, end, wire.File{Do: "write", Path: at + ".new"})
+		if err != nil {
+			return err
+		}
+		if wrote.Ok() {
+			return fail(requirement.NotInForce, at, "a volume that cannot be written", "a file made beside it")
+		}
+	}
+	if c.more != nil {
+		if err := c.more(ctx, end, pod); err != nil {
+			return err
+		}
+	}
+	if c.environment == nil {
+		return nil
+	}
+	environ, err := file(ctx, end, wire.File{Do: "read", Path: "/proc/self/environ"})
+	if err != nil {
+		return err
+	}
+	has := map[string]string{}
+	for _, variable := range strings.Split(string(environ.Data), "\x00") {
+		name, value, _ := strings.Cut(variable, "=")
+		has[name] = value
+	}
+	for name, value := range c.environment(pod) {
+		if has[name] != value {
+			return fail(requirement.Broken, "variable "+name, fmt.Sprintf("%.60q", value), fmt.Sprintf("%.60q", has[name]))
+		}
+	}
+	return nil
+}
+
+func changed() requirement.Control {
+	return requirement.Control{Says: changedContent, Variant: &requirement.Variant{Fixture: changedContent}, Red: []requirement.Reason{requirement.Broken}}
+}
+
+// always is for content that is known before the pod is.
+func always(texts map[string]string) func(*corev1.Pod) map[string]string {
+	return func(*corev1.Pod) map[string]string { return texts }
+}
+
+func twoContainers(env *requirement.Env) *corev1.Pod {
+	return env.NewPod(near(env), world.Container("a"), world.Container("b"))
+}

@@ -1,0 +1,146 @@
+package container
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+// objectMeta names an object of a check's own like nobody else's.
+func objectMeta(env *requirement.Env) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: strings.TrimPrefix(newName(), "/"), Namespace: env.Cast.Plan().Main(), Labels: env.Cast.Plan().Labels}
+}
+
+// removed is well for an object that is gone already.
+func removed(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+func makeConfigMap(ctx context.Context, env *requirement.Env, made *corev1.ConfigMap) (*corev1.ConfigMap, error) {
+	made.ObjectMeta = objectMeta(env)
+	maps := env.Kube.CoreV1().ConfigMaps(made.Namespace)
+	got, err := maps.Create(ctx, made, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("making a ConfigMap: %w", err)
+	}
+	env.Defer(func(ctx context.Context) error { return removed(maps.Delete(ctx, got.Name, metav1.DeleteOptions{})) })
+	return got, nil
+}
+
+func makeSecret(ctx context.Context, env *requirement.Env, data map[string][]byte) (*corev1.Secret, error) {
+	made := &corev1.Secret{ObjectMeta: objectMeta(env), Data: data}
+	secrets := env.Kube.CoreV1().Secrets(made.Namespace)
+	got, err := secrets.Create(ctx, made, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("making a Secret: %w", err)
+	}
+	env.Defer(func(ctx context.Context) error { return removed(secrets.Delete(ctx, got.Name, metav1.DeleteOptions{})) })
+	return got, nil
+}
+
+// The keys of the objects, and where the volumes have them: one under its own name with the default mode, one in a
+// directory with a mode of its own.
+const (
+	plainKey, nestedKey   = "plain.txt", "nested.bin"
+	nestedPath            = "dir/nested"
+	defaultMode, itemMode = 0o444, 0o644
+)
+
+var (
+	objectItems = []corev1.KeyToPath{{Key: plainKey, Path: plainKey}, {Key: nestedKey, Path: nestedPath, Mode: ref[int32](itemMode)}}
+	objectModes = map[string]uint32{plainKey: defaultMode, nestedPath: itemMode}
+)
+
+func ref[T any](value T) *T { return &value }
+
+// someBytes are text and every byte there is.
+func someBytes() (plain string, nested []byte) {
+	nested = make([]byte, 4096)
+	rand.Read(nested)
+	for i := range 256 {
+		nested[i] = byte(i)
+	}
+	return "plain " + newName() + "\nof two lines\n", nested
+}
+
+func configMap() requirement.Requirement {
+	return requirement.Requirement{
+		ID: "container/configmap",
+		Title: "A ConfigMap mounted in two containers has the same text and bytes in both, at the paths and with the modes asked for, not to " +
+			"be written; its keys are there as variables too.",
+		Level: requirement.Must,
+		Clause: requirement.Clause{
+			URL:  "https://kubernetes.io/docs/concepts/configuration/configmap/",
+			Says: "Keys of data and binaryData become files of a read-only volume, with defaultMode or an item's own mode, and variables by configMapKeyRef.",
+		},
+		Why:   "Containers of one pod agree on their configuration by it. Bytes that are no text, and modes, are what gets lost on the way.",
+		Roles: []world.Role{world.SiblingA},
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			plain, nested := someBytes()
+			var maps []*corev1.ConfigMap
+			for _, text := range []string{plain, changedWord} {
+				made, err := makeConfigMap(ctx, env, &corev1.ConfigMap{Data: map[string]string{plainKey: text}, BinaryData: map[string][]byte{nestedKey: nested}})
+				if err != nil {
+					return err
+				}
+				maps = append(maps, made)
+			}
+			volume := func(i int) corev1.VolumeSource {
+				return corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: maps[i].Name},
+					Items: objectItems, DefaultMode: ref[int32](defaultMode)}}
+			}
+			return arrives(ctx, env, twoContainers(env), content{protocol: "ConfigMap",
+				files:       always(map[string]string{plainKey: plain, nestedPath: string(nested)}),
+				environment: always(map[string]string{"PLAIN": plain}), modes: objectModes,
+			}, volume(0), volume(1), corev1.EnvVar{Name: "PLAIN", ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{
+				LocalObjectReference: corev1.LocalObjectReference{Name: maps[0].Name}, Key: plainKey}}})
+		},
+		Control: changed(),
+	}
+}
+
+func secret() requirement.Requirement {
+	return requirement.Requirement{
+		ID: "container/secret",
+		Title: "A Secret mounted in two containers has the same bytes in both, at the paths and with the modes asked for, on a tmpfs, not to be " +
+			"written; its keys are there as variables too.",
+		Level: requirement.Must,
+		Clause: requirement.Clause{
+			URL:  "https://kubernetes.io/docs/concepts/storage/volumes/#secret",
+			Says: "A secret volume is mounted read-only and backed by tmpfs, so that it is never written to non-volatile storage.",
+		},
+		Why:   "Keys and passwords come to both halves of a pod so. On a disk of the node they would outlive the pod.",
+		Roles: []world.Role{world.SiblingA},
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			plain, nested := someBytes()
+			var secrets []*corev1.Secret
+			for _, text := range []string{plain, changedWord} {
+				made, err := makeSecret(ctx, env, map[string][]byte{plainKey: []byte(text), nestedKey: nested})
+				if err != nil {
+					return err
+				}
+				secrets = append(secrets, made)
+			}
+			volume := func(i int) corev1.VolumeSource {
+				return corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secrets[i].Name, Items: objectItems, DefaultMode: ref[int32](defaultMode)}}
+			}
+			return arrives(ctx, env, twoContainers(env), content{protocol: "Secret",
+				files:       always(map[string]string{plainKey: plain, nestedPath: string(nested)}),
+				environment: always(map[string]string{"PLAIN": plain}), modes: objectModes, inMemory: true,
+			}, volume(0), volume(1), corev1.EnvVar{Name: "PLAIN", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
+				LocalObjectReference: corev1.LocalObjectReference{Name: secrets[0].Name}, Key: plainKey}}})
+		},
+		Control: changed(),
+	}
+}

@@ -1,0 +1,258 @@
+package container
+
+import (
+	"context"
+	"fmt"
+	"path"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+// nearOnly are the roles of a check that makes its own pods on the siblings' node.
+var nearOnly = []world.Role{world.SiblingA}
+
+func sidecar() requirement.Requirement {
+	const plain = "plain containers in their place"
+	return requirement.Requirement{
+		ID: "container/sidecar",
+		Title: "A native sidecar is reachable on localhost, and has passed its startup probe, before what comes after it starts; it is restarted " +
+			"alone, and ends after the main container.",
+		Level: requirement.Must,
+		Clause: requirement.Clause{
+			URL: "https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/",
+			Says: "An init container with restartPolicy Always starts before the containers after it, which wait for its startup probe, runs as " +
+				"long as the pod does, and is ended only after the main containers have stopped.",
+		},
+		Why: "A proxy has to be there for the first connection and still for the last one. With plain containers the main one starts before the " +
+			"proxy listens and loses it while it shuts down.",
+		Roles: nearOnly,
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			return checkSidecar(ctx, env, env.Fixture(plain))
+		},
+		Control: requirement.Control{Says: plain, Variant: &requirement.Variant{Fixture: plain}, Red: []requirement.Reason{requirement.NoEffect}},
+	}
+}
+
+// Files by which the check holds the pod's containers.
+const (
+	goFile   = "/run/parley/go" // for a probe, in the container itself
+	holdFile = "hold"           // for a preStop hook, on the shared volume
+)
+
+func execProbeOf(args ...string) *corev1.Probe {
+	return &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: append([]string{"/agent"}, args...)}},
+		PeriodSeconds: 1, FailureThreshold: 100, TimeoutSeconds: probeTimeout}
+}
+
+// sidecarPod has the sidecar, a second one whose agent is the only program between it and the main container, and
+// the main container.
+func sidecarPod(env *requirement.Env, plain bool) *corev1.Pod {
+	pod := env.NewPod(near(env), world.Container("sidecar"), world.Container("second"), world.Container("main"))
+	shareEmptyDir(pod)
+	grace := int64(15)
+	pod.Spec.TerminationGracePeriodSeconds = &grace
+	c := pod.Spec.Containers
+	c[0].StartupProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt(env.Port(0))}},
+		PeriodSeconds: 1, FailureThreshold: 100, TimeoutSeconds: probeTimeout}
+	c[1].StartupProbe = execProbeOf("exists", goFile)
+	c[2].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{
+		Command: []string{"/agent", "hold", path.Join(world.SharedPath, holdFile)}}}}
+	if !plain {
+		always := corev1.ContainerRestartPolicyAlways
+		c[0].RestartPolicy, c[1].RestartPolicy = &always, &always
+		pod.Spec.InitContainers, pod.Spec.Containers = c[:2:2], c[2:]
+	}
+	return pod
+}
+
+func checkSidecar(ctx context.Context, env *requirement.Env, plain bool) error {
+	started, err := env.StartUntil(ctx, sidecarPod(env, plain), running("sidecar"))
+	if err != nil {
+		return err
+	}
+	pod, side, second, main := started.Pod, started.Ends["sidecar"], started.Ends["second"], started.Ends["main"]
+	fail := func(end *requirement.End, expected, observed string) error {
+		return kubeletFailure(requirement.NoEffect, end, pod, "sidecar", expected, observed)
+	}
+	waits := func(container, for_ string) error {
+		now, err := env.Kube.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+		if err != nil {
+			return fmt.Errorf("reading the pod %s: %w", pod.Name, err)
+		}
+		initialized := corev1.ConditionUnknown
+		for _, c := range now.Status.Conditions {
+			if c.Type == corev1.PodInitialized {
+				initialized = c.Status
+			}
+		}
+		if s := statusOf(now, container); s.State.Running != nil || s.State.Terminated != nil || initialized != corev1.ConditionFalse {
+			return fail(side, fmt.Sprintf("the container %s to wait for %s", container, for_),
+				fmt.Sprintf("it %s, and the pod's condition Initialized %s", stateWords(s), initialized))
+		}
+		return nil
+	}
+	runs := func(container string) error {
+		_, err := become(ctx, env, pod, func(now *corev1.Pod) error {
+			if s := statusOf(now, container); s.State.Running == nil {
+				return fail(nil, "the container "+container+" to start then", stateWords(s))
+			}
+			return nil
+		})
+		return err
+	}
+	reaches := func(from *requirement.End) error {
+		_, err := exchange.Works(ctx, env, exchange.Talk{From: from, To: side, Network: "tcp", Dial: requirement.At(env.Loopback(), env.Port(0))})
+		return err
+	}
+
+	// Before the main container.
+	if err := waits("second", "the sidecar's startup probe"); err != nil {
+		return err
+	}
+	if err := listens(ctx, env, side); err != nil {
+		return err
+	}
+	if err := runs("second"); err != nil {
+		return err
+	}
+	if err := waits("main", "the second sidecar's startup probe"); err != nil {
+		return err
+	}
+	if err := reaches(second); err != nil {
+		return err
+	}
+	if err := did(ctx, second, wire.File{Do: "write", Path: goFile}); err != nil {
+		return err
+	}
+	if err := runs("main"); err != nil {
+		return err
+	}
+	if err := reaches(main); err != nil {
+		return err
+	}
+	// Restarted alone.
+	before, err := boots(ctx, second, main)
+	if err != nil {
+		return err
+	}
+	if err := restart(ctx, env, side); err != nil {
+		return err
+	}
+	if err := listens(ctx, env, side); err != nil {
+		return err
+	}
+	if err := reaches(main); err != nil {
+		return err
+	}
+	if err := sameBoots(ctx, before, second, main); err != nil {
+		return err
+	}
+	return endsLast(ctx, env, pod, side, main)
+}
+
+// listens opens the server that the sidecar's startup probe dials. It goes with the agent.
+func listens(ctx context.Context, env *requirement.Env, end *requirement.End) error {
+	server, err := end.Listen(ctx, wire.Listen{Network: "tcp", Address: fmt.Sprintf(":%d", env.Port(0))})
+	if err != nil {
+		return fmt.Errorf("opening a server in %s: %w", end, err)
+	}
+	if !server.Ok() {
+		return fmt.Errorf("%s cannot open a server: %s", end, server.Errno)
+	}
+	return nil
+}
+
+// endsLast deletes the pod, holds the main container in its preStop hook, and looks whether the sidecar is still there.
+func endsLast(ctx context.Context, env *requirement.Env, pod *corev1.Pod, side, main *requirement.End) error {
+	held, release := path.Join(world.SharedPath, holdFile+".begun"), path.Join(world.SharedPath, holdFile+".go")
+	before, err := boots(ctx, side)
+	if err != nil {
+		return err
+	}
+	if err := env.Kube.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{}); err != nil {
+		return fmt.Errorf("deleting the pod %s: %w", pod.Name, err)
+	}
+	if err := appears(ctx, env, side, pod, held); err != nil {
+		return err
+	}
+	// The main container has been told to end and has not ended.
+	if _, err := exchange.Works(ctx, env, exchange.Talk{From: main, To: side, Network: "tcp", Dial: requirement.At(env.Loopback(), env.Port(0))}); err != nil {
+		return err
+	}
+	if err := sameBoots(ctx, before, side); err != nil {
+		return err
+	}
+	if err := did(ctx, side, wire.File{Do: "write", Path: release}); err != nil {
+		return err
+	}
+	var ended *corev1.Pod
+	_, err = become(ctx, env, pod, func(now *corev1.Pod) error {
+		if statusOf(now, "main").State.Terminated != nil && statusOf(now, "sidecar").State.Terminated != nil {
+			ended = now
+			return nil
+		}
+		return kubeletFailure(requirement.NoEffect, side, pod, "sidecar", "both containers to end", "the main one "+stateWords(statusOf(now, "main"))+
+			", the sidecar "+stateWords(statusOf(now, "sidecar")))
+	})
+	switch {
+	case apierrors.IsNotFound(err):
+		env.Note("the pod was gone before its last status was seen: that the sidecar outlived the hook of the main container was seen from inside")
+		return nil
+	case err != nil:
+		return err
+	}
+	last, first := statusOf(ended, "sidecar").State.Terminated.FinishedAt, statusOf(ended, "main").State.Terminated.FinishedAt
+	if last.Before(&first) {
+		return kubeletFailure(requirement.NoEffect, side, pod, "sidecar", "the sidecar to end after the main container",
+			fmt.Sprintf("it ended at %s, the main one at %s", last, first))
+	}
+	return nil
+}
+
+// boots are the lives that the ends' agents are in.
+func boots(ctx context.Context, ends ...*requirement.End) ([]string, error) {
+	var all []string
+	for _, end := range ends {
+		id, err := end.Identity(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("asking %s who it is: %w", end, err)
+		}
+		all = append(all, id.Boot)
+	}
+	return all, nil
+}
+
+// sameBoots says whether none of the ends was restarted since.
+func sameBoots(ctx context.Context, before []string, ends ...*requirement.End) error {
+	for i, end := range ends {
+		now, err := boots(ctx, end)
+		if err != nil {
+			return err
+		}
+		if now[0] != before[i] {
+			return &requirement.Failure{Reason: requirement.NoEffect, From: end, Protocol: "restart", Expected: "this container to run on",
+				Observed: "another life of it", Again: fmt.Sprintf("kubectl get pod -n %s %s", end.Namespace, end.Pod)}
+		}
+	}
+	return nil
+}
+
+// appears waits for a file that a hook makes.
+func appears(ctx context.Context, env *requirement.Env, end *requirement.End, pod *corev1.Pod, at string) error {
+	_, err := become(ctx, env, pod, func(*corev1.Pod) error {
+		seen, err := file(ctx, end, wire.File{Do: "stat", Path: at})
+		if err == nil && !seen.Ok() {
+			return kubeletFailure(requirement.NoEffect, end, pod, "hook", "the hook to leave "+at, seen.Errno.String())
+		}
+		return err
+	})
+	return err
+}
