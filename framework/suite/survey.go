@@ -109,7 +109,7 @@ func rights(ctx context.Context, kube kubernetes.Interface) error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("this user lacks the rights to %s; grant them with manifests/rbac or name another user's kubeconfig", strings.Join(missing, ", "))
+		return fmt.Errorf("this user lacks the rights to %s; grant them (manifests/rbac/parley.yaml has them all) or name another user's kubeconfig", strings.Join(missing, ", "))
 	}
 	return nil
 }
