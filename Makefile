@@ -14,7 +14,7 @@ UNIT     := $(GO) list ./... | grep -v /parley/tests$$
 RUN = PARLEY_PROGRESS=/proc/$$$$/fd/2 $(GO) tool gotestsum --format pkgname --format-hide-empty-pkg --hide-summary=all \
 	--junitfile $(REPORT)/gotestsum.xml -- -count=1 -timeout $(TIMEOUT) ./tests/... -args -report $(REPORT) $(if $(KEEP),-keep)
 
-.PHONY: conformance prove test lint unit bench clean-all list doctor
+.PHONY: conformance prove test lint unit bench bench-matrix clean-all list doctor
 
 conformance: $(REPORT) ## judge a cluster that is made for it
 	$(RUN) $(ARGS)
@@ -35,8 +35,13 @@ lint:
 unit: ## unit tests and the seeds of the fuzz tests
 	$(GO) tool gotestsum --format pkgname --format-hide-empty-pkg -- -count=1 -timeout 15m $$($(UNIT))
 
-bench: ## probes a second between two pods
-	$(GO) test -run '^$$' -bench . ./framework/probe
+BENCH = PARLEY_PROGRESS=/proc/$$$$/fd/2 $(GO) test -run '^$$' -benchtime 3s -timeout $(TIMEOUT) ./tests -args -report $(REPORT)
+
+bench: $(REPORT) ## probes a second between two pods of a cluster that is made for it
+	$(subst -benchtime,-bench Probes -benchtime,$(BENCH)) $(ARGS)
+
+bench-matrix: $(REPORT) ## all ordered pairs of sixty pods over TCP and UDP, drawn
+	$(subst -benchtime 3s,-bench Matrix -benchtime 3x,$(BENCH)) $(ARGS)
 
 list doctor:
 	@$(PARLEY) $@

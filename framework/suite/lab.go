@@ -89,8 +89,8 @@ func (l *lab) tearDown(ctx context.Context) {
 // user says so.
 func (l *lab) faultsAllowed() bool { return l.cluster.Owned() || l.run.config.Faults }
 
-// setUp finds or makes the cluster and puts the world on it.
-func (r *Run) setUp() error {
+// setUp finds or makes the cluster and puts the world that the roles need on it.
+func (r *Run) setUp(roles map[world.Role]bool) error {
 	l := &lab{run: r}
 	r.lab = l
 	var image string
@@ -119,7 +119,7 @@ func (r *Run) setUp() error {
 		return err
 	}
 	start := time.Now()
-	if err := l.apply(r.ctx, r.rolesNeeded()); err != nil {
+	if err := l.apply(r.ctx, roles); err != nil {
 		return r.orInterrupted(fmt.Errorf("the world could not be set up: %w", err))
 	}
 	r.progress.say("world: %d agents run (%.1fs)", len(l.cast.agents), time.Since(start).Seconds())
@@ -137,7 +137,7 @@ func (r *Run) orInterrupted(err error) error {
 // join takes up a cluster of the user's.
 func (l *lab) join(ctx context.Context) (agentImage string, err error) {
 	config := l.run.config
-	if err := l.run.fits(time.Minute + l.run.judging()); err != nil {
+	if err := l.run.fits(time.Minute + l.run.timeToJudge()); err != nil {
 		return "", err
 	}
 	if l.cluster, err = cluster.Existing(ctx, config.Kubeconfig, config.Context); err != nil {
@@ -168,7 +168,7 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 	if err != nil {
 		return "", err
 	}
-	need := makeCluster + l.run.judging()
+	need := makeCluster + l.run.timeToJudge()
 	if node.From == nodeimage.FromBuild {
 		need += buildNodeImage
 	}

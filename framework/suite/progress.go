@@ -50,6 +50,13 @@ func (p *progress) say(format string, args ...any) {
 	fmt.Fprintf(p.out, "%6.1fs  %s\n", time.Since(p.start).Seconds(), fmt.Sprintf(format, args...))
 }
 
+// show shows text as it is.
+func (p *progress) show(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprint(p.out, text)
+}
+
 // expect begins a count of n things.
 func (p *progress) expect(what string, n int) {
 	p.mu.Lock()

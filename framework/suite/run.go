@@ -40,6 +40,8 @@ type Run struct {
 	left   map[string]string // requirement ID -> why it is left out, "" for those that run
 	lab    *lab              // nil until set up
 	fatal  error             // why nothing could be judged
+	// judging is set once verdicts are asked for.
+	judging bool
 }
 
 // New is a run of the requirements.
@@ -143,7 +145,8 @@ func timeout() time.Duration {
 
 // Test is the body of the entry's one test.
 func (r *Run) Test(t *testing.T) {
-	if err := r.setUp(); err != nil {
+	r.judging = true
+	if err := r.setUp(r.rolesNeeded()); err != nil {
 		r.mu.Lock()
 		r.fatal = err
 		r.mu.Unlock()
@@ -162,8 +165,8 @@ func (r *Run) finish(code int) int {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.fatal == nil && len(r.report.Clusters) == 0 {
-		return code // nothing was asked for: -list, or -run for something else
+	if !r.judging && r.fatal == nil {
+		return code // no verdict was asked for: -list, -bench, or -run for something else
 	}
 	switch {
 	case interrupted != nil:

@@ -5,8 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/parley-k8s/parley/framework/requirement"
 )
 
 // What a run takes on a busy machine of two cores, for the question whether it fits go test's -timeout.
@@ -15,13 +18,17 @@ const (
 	buildNodeImage = 25 * time.Minute
 	judgeRows      = time.Minute
 	proveRows      = 90 * time.Second
+	slowRows       = 12 * time.Minute
 )
 
-// judging is the time to judge, and with -prove to prove.
-func (r *Run) judging() time.Duration {
+// timeToJudge is the time to judge, and with -prove to prove.
+func (r *Run) timeToJudge() time.Duration {
 	need := judgeRows
 	if r.config.Prove {
 		need += proveRows
+	}
+	if slices.ContainsFunc(r.all, func(q requirement.Requirement) bool { return q.Slow && r.left[q.ID] == "" }) {
+		need += slowRows
 	}
 	return need
 }
