@@ -170,9 +170,10 @@ func udpFragments() requirement.Requirement {
 				if err != nil {
 					return err
 				}
-				if _, err := exchange.Works(ctx, env, exchange.Talk{From: way.from, To: way.to, Network: "udp", Bytes: fragmented,
-					Bind: requirement.At(env.Any(), env.Port(i)), Dial: requirement.At(ip, env.Port(i))}); err != nil {
-					return err
+				talk := exchange.Talk{From: way.from, To: way.to, Network: "udp", Bytes: fragmented,
+					Bind: requirement.At(env.Any(), env.Port(i)), Dial: requirement.At(ip, env.Port(i))}
+				if _, err := exchange.Works(ctx, env, talk); err != nil {
+					return sizeMatters(ctx, env, talk, "a datagram in fragments does", err)
 				}
 			}
 			return nil

@@ -65,12 +65,13 @@ func checkTransfer(ctx context.Context, env *requirement.Env) error {
 			port++
 			group.Go(func() error {
 				start := time.Now()
-				_, err := exchange.Works(ctx, env, exchange.Talk{From: way.from, To: way.to, Network: "tcp", Bind: requirement.At(env.Any(), own),
-					Dial: requirement.At(ip, own), Bytes: transferBytes, Within: transferWithin, Digest: true})
+				talk := exchange.Talk{From: way.from, To: way.to, Network: "tcp", Bind: requirement.At(env.Any(), own),
+					Dial: requirement.At(ip, own), Bytes: transferBytes, Within: transferWithin, Digest: true}
+				_, err := exchange.Works(ctx, env, talk)
 				if err == nil {
 					env.Note("%s: %s to %s: %d MiB/s", env.Family, way.from.Where(), way.to.Where(), int(transferBytes/time.Since(start).Seconds())>>20)
 				}
-				return sizeMatters(ctx, env, way.from, way.to, requirement.At(ip, own), err)
+				return sizeMatters(ctx, env, talk, fmt.Sprintf("%d MiB do", transferBytes>>20), err)
 			})
 		}
 		if err := group.Wait(); err != nil {
@@ -80,14 +81,17 @@ func checkTransfer(ctx context.Context, env *requirement.Env) error {
 	return nil
 }
 
-// sizeMatters adds to a failure by silence that a small exchange passes there, where that is so.
-func sizeMatters(ctx context.Context, env *requirement.Env, from, to *requirement.End, at string, err error) error {
+// sizeMatters adds to a failure by silence that a small exchange passes there, where that is so. What was large is said by
+// large.
+func sizeMatters(ctx context.Context, env *requirement.Env, talk exchange.Talk, large string, err error) error {
 	f := requirement.AsFailure(err)
 	if f == nil || f.Reason != requirement.NoAnswer || env.Patience == 0 || ctx.Err() != nil {
 		return err
 	}
-	if _, small := exchange.Works(ctx, env, exchange.Talk{From: from, To: to, Network: "tcp", Bind: at, Digest: true}); small == nil {
-		f.FirstBrokenHop = fmt.Sprintf("from node %s to node %s: 32 bytes pass on the same path and %d MiB do not; pod/mtu says more", from.Node, to.Node, transferBytes>>20)
+	talk.Bytes, talk.Within = 0, 0
+	if _, small := exchange.Works(ctx, env, talk); small == nil {
+		f.FirstBrokenHop = fmt.Sprintf("from node %s to node %s: 32 bytes pass on the same path and %s not; see pod/mtu and pod/udp-fragments",
+			talk.From.Node, talk.To.Node, large)
 	}
 	return err
 }
