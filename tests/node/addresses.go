@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
@@ -120,10 +122,14 @@ func forgeNode(ctx context.Context, env *requirement.Env, status corev1.NodeStat
 		}
 		return nil
 	}
-	made.Status = status
-	made.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "Forged",
+	status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "Forged",
 		LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now()}}
-	if _, err = nodes.UpdateStatus(ctx, made, metav1.UpdateOptions{}); err != nil {
+	// A patch: controllers write to a new Node meanwhile.
+	patch, err := json.Marshal(corev1.Node{Status: status})
+	if err == nil {
+		_, err = nodes.Patch(ctx, made.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	}
+	if err != nil {
 		return "", nil, lift(ctx, undo, fmt.Errorf("forging the status of a Node: %w", err))
 	}
 	return made.Name, undo, nil

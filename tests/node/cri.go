@@ -47,7 +47,8 @@ func criSocket() requirement.Requirement {
 					return cri.Endpoint(ctx, env, end.Node)
 				}),
 			}},
-			Red: []requirement.Reason{requirement.WrongServer},
+			Red:   []requirement.Reason{requirement.WrongServer},
+			Alone: true, // whoever asks that node's runtime meets the decoy
 		},
 	}
 }
