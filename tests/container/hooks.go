@@ -66,7 +66,7 @@ func checkPostStart(ctx context.Context, env *requirement.Env) error {
 	}
 	a, b := started.Ends["a"], started.Ends["b"]
 	fail := func(end *requirement.End, expected, observed string) error {
-		return kubeletFailure(requirement.NoEffect, end, started.Pod, "postStart hook", expected, saidOf(ctx, env, started.Pod, "FailedPostStartHook", observed))
+		return kubeletFailure(requirement.NoEffect, end, started.Pod, "postStart hook", expected, saidOf(ctx, env, started.Pod, end.Container, "FailedPostStartHook", observed))
 	}
 	now, err := become(ctx, env, started.Pod, func(now *corev1.Pod) error {
 		if !ended(now, "failing") {
@@ -187,7 +187,7 @@ func hookBegan(ctx context.Context, env *requirement.Env, pod *corev1.Pod, a, b 
 		}
 		s := statusOf(now, a.Container)
 		err = kubeletFailure(requirement.NoEffect, a, now, "preStop hook", "the hook to run before the container ends",
-			saidOf(ctx, env, now, "FailedPreStopHook", fmt.Sprintf("nothing at %s, and the container %s", held, stateWords(s))))
+			saidOf(ctx, env, now, a.Container, "FailedPreStopHook", fmt.Sprintf("nothing at %s, and the container %s", held, stateWords(s))))
 		if s.RestartCount > 0 {
 			without = err
 			return nil

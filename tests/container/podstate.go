@@ -15,11 +15,9 @@ import (
 	"github.com/parley-k8s/parley/framework/until"
 )
 
-const (
-	// kubeletActs bounds how long a kubelet may take for what it does within a second or two: a probe of period 1 s, a
-	// restart, a status. It is so long because nodes are busy.
-	kubeletActs = 30 * time.Second
-)
+// kubeletActs bounds how long a kubelet may take for what it does within a second or two: a probe of period 1 s, a
+// restart, a status. It is so long because nodes are busy.
+const kubeletActs = 30 * time.Second
 
 // become watches the pod until right says nil of it, and gives back what was seen last.
 func become(ctx context.Context, env *requirement.Env, pod *corev1.Pod, right func(*corev1.Pod) error) (*corev1.Pod, error) {
@@ -35,6 +33,7 @@ func unlessRed(env *requirement.Env, red time.Duration) time.Duration {
 	return kubeletActs
 }
 
+// becomeWithin is become with another bound.
 func becomeWithin(ctx context.Context, env *requirement.Env, pod *corev1.Pod, within time.Duration, right func(*corev1.Pod) error) (*corev1.Pod, error) {
 	var last *corev1.Pod
 	var gone error
@@ -102,8 +101,8 @@ func stateWords(s corev1.ContainerStatus) string {
 	return words
 }
 
-// events are what the kubelet said of the pod for the reason given, the oldest first.
-func events(ctx context.Context, env *requirement.Env, pod *corev1.Pod, reason string) ([]string, error) {
+// events are what the kubelet said of the pod's container for the reason given, the oldest first.
+func events(ctx context.Context, env *requirement.Env, pod *corev1.Pod, container, reason string) ([]string, error) {
 	list, err := env.Kube.CoreV1().Events(pod.Namespace).List(ctx, metav1.ListOptions{
 		FieldSelector: "involvedObject.uid=" + string(pod.UID) + ",reason=" + reason})
 	if err != nil {
@@ -111,14 +110,16 @@ func events(ctx context.Context, env *requirement.Env, pod *corev1.Pod, reason s
 	}
 	var said []string
 	for _, e := range list.Items {
-		said = append(said, strings.TrimSpace(e.InvolvedObject.FieldPath+" "+e.Message))
+		if strings.HasSuffix(e.InvolvedObject.FieldPath, "{"+container+"}") { // spec.containers{name}
+			said = append(said, strings.TrimSpace(e.Message))
+		}
 	}
 	return said, nil
 }
 
 // saidOf adds the last of the events to what was observed; events are best effort, so their absence tells nothing.
-func saidOf(ctx context.Context, env *requirement.Env, pod *corev1.Pod, reason, observed string) string {
-	said, err := events(ctx, env, pod, reason)
+func saidOf(ctx context.Context, env *requirement.Env, pod *corev1.Pod, container, reason, observed string) string {
+	said, err := events(ctx, env, pod, container, reason)
 	if err != nil || len(said) == 0 {
 		return observed
 	}

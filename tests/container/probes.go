@@ -13,8 +13,12 @@ import (
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
-// probeTimeout is in seconds: what is judged is what comes of an answer, not how fast a busy node asks.
-const probeTimeout = 5
+// Timeouts are in seconds: what is judged is what comes of an answer, not how fast a busy node asks. A gRPC probe of a
+// port where nobody listens takes its whole timeout.
+const (
+	probeTimeout = 5
+	grpcTimeout  = 1
+)
 
 // wrongProbe is the control of the rows about probes.
 const wrongProbe = "a wrong port or command"
@@ -31,6 +35,7 @@ const (
 type probed struct {
 	kind, title, says, why string
 	url                    string
+	timeout                int32 // of startup and readiness
 	handler                func(env *requirement.Env, place int) corev1.ProbeHandler
 	// answer has the container answer well at the place from now on; fail has it answer badly, or not at all.
 	answer, fail func(ctx context.Context, env *requirement.Env, end *requirement.End, place int) error
@@ -55,8 +60,8 @@ func probeOf(p probed) requirement.Requirement {
 
 func (p probed) check(ctx context.Context, env *requirement.Env) error {
 	pod := env.NewPod(near(env), world.Container("a"), world.Container("b"))
-	of := func(place int, failures int32) *corev1.Probe {
-		return &corev1.Probe{ProbeHandler: p.handler(env, place), PeriodSeconds: 1, TimeoutSeconds: probeTimeout, FailureThreshold: failures}
+	of := func(place int, timeout, failures int32) *corev1.Probe {
+		return &corev1.Probe{ProbeHandler: p.handler(env, place), PeriodSeconds: 1, TimeoutSeconds: timeout, FailureThreshold: failures}
 	}
 	c := &pod.Spec.Containers[0]
 	for place, name := range []string{"startup", "readiness", "liveness"} {
@@ -67,7 +72,7 @@ func (p probed) check(ctx context.Context, env *requirement.Env) error {
 	if env.Fixture(wrongProbe) {
 		ready = nowhere
 	}
-	c.StartupProbe, c.ReadinessProbe, c.LivenessProbe = of(startup, 100), of(ready, 1), of(liveness, 1)
+	c.StartupProbe, c.ReadinessProbe, c.LivenessProbe = of(startup, p.timeout, 100), of(ready, p.timeout, 1), of(liveness, probeTimeout, 1)
 	started, err := env.StartUntil(ctx, pod, running())
 	if err != nil {
 		return err
@@ -90,7 +95,7 @@ func (p probed) check(ctx context.Context, env *requirement.Env) error {
 			return nil
 		})
 		if f := requirement.AsFailure(err); f != nil {
-			f.Observed = saidOf(ctx, env, last, "Unhealthy", f.Observed)
+			f.Observed = saidOf(ctx, env, last, "a", "Unhealthy", f.Observed)
 			return f
 		}
 		return err

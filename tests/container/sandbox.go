@@ -55,8 +55,8 @@ func checkIPSurvives(ctx context.Context, env *requirement.Env, killSandbox bool
 	for i, way := range []struct{ killed, sibling *requirement.End }{
 		{started.Ends["a"], started.Ends["b"]}, {started.Ends["b"], started.Ends["a"]},
 	} {
-		fail := func(what, expected, observed string) error {
-			return &requirement.Failure{Reason: requirement.Lost, From: client, To: way.sibling, Target: what, Protocol: "restart of container " + way.killed.Container,
+		fail := func(from *requirement.End, expected, observed string) error {
+			return &requirement.Failure{Reason: requirement.Lost, From: from, To: way.sibling, Protocol: "restart of container " + way.killed.Container,
 				Expected: expected, Observed: observed, Again: fmt.Sprintf("kubectl get pod -n %s %s -o wide --watch", pod.Namespace, pod.Name)}
 		}
 		before, err := inode(ctx, way.sibling, "net")
@@ -92,7 +92,7 @@ func checkIPSurvives(ctx context.Context, env *requirement.Env, killSandbox bool
 			return fmt.Errorf("going on with a connection from %s: %w", client, err)
 		}
 		if len(on.Seen) != 1 || !on.Seen[0].Ok() || !on.Seen[0].Same {
-			return fail("the connection that was open", "it to go on", words1(on))
+			return fail(client, "the open connection to go on while container "+way.killed.Container+" is restarted", onlyTry(on))
 		}
 		now, err := become(ctx, env, pod, func(now *corev1.Pod) error {
 			if s := statusOf(now, way.killed.Container); s.RestartCount == 0 {
@@ -104,7 +104,7 @@ func checkIPSurvives(ctx context.Context, env *requirement.Env, killSandbox bool
 			return err
 		}
 		if !slices.Equal(now.Status.PodIPs, pod.Status.PodIPs) {
-			return fail("status.podIPs", ips(pod), ips(now))
+			return fail(way.killed, "status.podIPs to stay "+ips(pod), ips(now))
 		}
 		for _, end := range []*requirement.End{way.sibling, way.killed} {
 			after, err := inode(ctx, end, "net")
@@ -112,7 +112,7 @@ func checkIPSurvives(ctx context.Context, env *requirement.Env, killSandbox bool
 				return err
 			}
 			if after != before {
-				return fail("network namespace (inode) of "+end.Container, fmt.Sprint(before), fmt.Sprint(after))
+				return fail(end, fmt.Sprintf("the network namespace to stay (inode %d)", before), fmt.Sprintf("inode %d", after))
 			}
 		}
 	}
@@ -126,13 +126,13 @@ func keep(ctx context.Context, client *requirement.End, to string) (string, erro
 		return "", fmt.Errorf("dialling %s from %s: %w", to, client, err)
 	}
 	if len(got.Seen) != 1 || !got.Seen[0].Ok() {
-		return "", fmt.Errorf("%s cannot open a connection to %s: %s", client, to, words1(got))
+		return "", fmt.Errorf("%s cannot open a connection to %s: %s", client, to, onlyTry(got))
 	}
 	return got.Seen[0].Handle, nil
 }
 
-// words1 says how the only try went.
-func words1(c wire.Connected) string {
+// onlyTry says how the only try went.
+func onlyTry(c wire.Connected) string {
 	if len(c.Seen) != 1 {
 		return fmt.Sprintf("%d attempts", len(c.Seen))
 	}

@@ -66,41 +66,57 @@ func checkUpdate(ctx context.Context, env *requirement.Env, immutable bool) erro
 	if err != nil {
 		return err
 	}
-	made.Data = version("second")
-	if _, err := env.Kube.CoreV1().ConfigMaps(made.Namespace).Update(ctx, made, metav1.UpdateOptions{}); apierrors.IsInvalid(err) {
-		return kubeletFailure(requirement.NoEffect, started.Ends["a"], started.Pod, "ConfigMap", "the update to be taken", err.Error())
-	} else if err != nil {
-		return fmt.Errorf("updating the ConfigMap: %w", err)
-	}
-	for _, name := range []string{"a", "b"} {
-		end := started.Ends[name]
-		var torn *requirement.Failure
-		seen, err := until.Settled(ctx, until.Policy{Within: within, Every: 100 * time.Millisecond}, func(ctx context.Context) error {
-			err := versionIs(ctx, end, "second")
-			if f := requirement.AsFailure(err); f != nil && f.Reason == requirement.Broken {
-				torn = f // once is too often
-				return nil
-			}
-			return err
-		})
-		if torn != nil {
-			return torn
+	for _, next := range []string{"second", "third"} {
+		// A pod that was just made is looked at often; the second update is the one that waits for the period.
+		if deadline, ok := ctx.Deadline(); ok && next == "third" && time.Until(deadline) < within {
+			env.Note("no second update: it may take %s, and the check has no time for that", within)
+			break
 		}
-		if f := requirement.AsFailure(err); f != nil {
-			f.Expected += fmt.Sprintf(" within %s (%s)", within, how)
-			f.Attempts, f.Took = seen.Attempts, seen.Took
-			return f
+		made.Data = version(next)
+		made, err = env.Kube.CoreV1().ConfigMaps(pod.Namespace).Update(ctx, made, metav1.UpdateOptions{})
+		if apierrors.IsInvalid(err) {
+			return kubeletFailure(requirement.NoEffect, started.Ends["a"], started.Pod, "ConfigMap", "the update to be taken", err.Error())
 		} else if err != nil {
-			return err
+			return fmt.Errorf("updating the ConfigMap: %w", err)
 		}
-		env.Note("container %s saw the update after %s more; %s", name, seen.Took.Round(100*time.Millisecond), how)
-		got, err := file(ctx, end, wire.File{Do: "read", Path: fixedPath})
-		if err != nil {
-			return err
+		begun := time.Now()
+		for _, name := range []string{"a", "b"} {
+			if err := updated(ctx, started.Ends[name], next, within-time.Since(begun), how); err != nil {
+				return err
+			}
 		}
-		if string(got.Data) != "first" {
-			return volumeFailure(requirement.Broken, end, nil, fixedPath, `"first" in a file mounted by subPath`, fmt.Sprintf("%q %s", got.Data, got.Errno))
+		env.Note("version %q was in both containers after %s; it may take %s (%s)", next, time.Since(begun).Round(100*time.Millisecond), within, how)
+	}
+	return nil
+}
+
+// updated waits until the container sees the version, and looks whether its subPath mount stayed.
+func updated(ctx context.Context, end *requirement.End, version string, within time.Duration, how string) error {
+	var torn *requirement.Failure
+	seen, err := until.Settled(ctx, until.Policy{Within: within, Every: 100 * time.Millisecond}, func(ctx context.Context) error {
+		err := versionIs(ctx, end, version)
+		if f := requirement.AsFailure(err); f != nil && f.Reason == requirement.Broken {
+			torn = f // once is too often
+			return nil
 		}
+		return err
+	})
+	if torn != nil {
+		return torn
+	}
+	if f := requirement.AsFailure(err); f != nil {
+		f.Expected += fmt.Sprintf(" within %s (%s)", within.Round(time.Second), how)
+		f.Attempts, f.Took = seen.Attempts, seen.Took
+		return f
+	} else if err != nil {
+		return err
+	}
+	got, err := file(ctx, end, wire.File{Do: "read", Path: fixedPath})
+	if err != nil {
+		return err
+	}
+	if string(got.Data) != "first" {
+		return volumeFailure(requirement.Broken, end, nil, fixedPath, `"first" in a file mounted by subPath`, fmt.Sprintf("%q %s", got.Data, got.Errno))
 	}
 	return nil
 }

@@ -139,7 +139,7 @@ func checkDiesWithPod(ctx context.Context, env *requirement.Env, hostPath bool) 
 		return fmt.Errorf("%s cannot list %s: %s", end, world.SharedPath, list.Errno)
 	}
 	if len(list.Names) > 0 {
-		return volumeFailure(requirement.Leaked, end, nil, world.SharedPath, "an empty volume in the pod's new life", strings.Join(list.Names, ", "))
+		return volumeFailure(requirement.Leaked, end, nil, world.SharedPath, "an empty volume in the pod's new life", "what it left before: "+strings.Join(list.Names, ", "))
 	}
 	return nil
 }
