@@ -78,6 +78,8 @@ type Cluster struct {
 	Facts []Fact `json:"facts,omitempty"`
 	// Results are in the order in which the writers show them; the results of one chapter need not stand together.
 	Results []Result `json:"results,omitempty"`
+	// Paths are what was measured of the cluster's paths, where that was asked for.
+	Paths []Path `json:"paths,omitempty"`
 }
 
 // Fact is one thing that is known of a cluster.

@@ -33,6 +33,7 @@ type Config struct {
 	ProxyMode   string
 	Strict      bool
 	Slow        bool
+	Measure     bool
 	Faults      bool
 	Install     bool
 	Workers     int
@@ -63,6 +64,7 @@ func (c *Config) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.ProxyMode, "proxy-mode", "", "mode of kube-proxy in a cluster that is made: iptables, nftables or ipvs")
 	fs.BoolVar(&c.Strict, "strict", false, "let a failed SHOULD fail the run")
 	fs.BoolVar(&c.Slow, "slow", false, "run the requirements that take minutes too")
+	fs.BoolVar(&c.Measure, "measure", false, "measure latency, throughput and connections a second of the cluster's paths, after the verdicts (half a minute; never judged)")
 	fs.BoolVar(&c.Faults, "faults", false, "allow faults to be injected into a cluster of yours")
 	fs.BoolVar(&c.Install, "install", true, "install podman from Debian's packages where no engine is there and it may")
 	fs.IntVar(&c.Workers, "workers", 2, "worker nodes of a cluster that is made")

@@ -19,6 +19,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/cluster"
 	"github.com/parley-k8s/parley/framework/engine"
+	"github.com/parley-k8s/parley/framework/measure"
 	"github.com/parley-k8s/parley/framework/nodeimage"
 	"github.com/parley-k8s/parley/framework/run"
 )
@@ -233,6 +234,11 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 // rolesNeeded are the roles that the chosen requirements and, with -prove, their controls talk about.
 func (r *Run) rolesNeeded() map[world.Role]bool {
 	need := map[world.Role]bool{}
+	if r.config.Measure {
+		for _, role := range measure.Roles {
+			need[role] = true
+		}
+	}
 	for _, q := range r.all {
 		if r.left[q.ID] != "" {
 			continue

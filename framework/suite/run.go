@@ -153,6 +153,7 @@ func (r *Run) Test(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.judgeAll(t)
+	r.measure()
 }
 
 // finish removes what was made, completes the report, writes it, and says how it went.

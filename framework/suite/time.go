@@ -27,6 +27,9 @@ func (r *Run) timeToJudge() time.Duration {
 	if r.config.Prove {
 		need += proveRows
 	}
+	if r.config.Measure {
+		need += measureRows
+	}
 	if slices.ContainsFunc(r.all, func(q requirement.Requirement) bool { return q.Slow && r.left[q.ID] == "" }) {
 		need += slowRows
 	}

@@ -1,0 +1,172 @@
+package reports
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// Path is how fast one way between two ends was, over several rounds. It is reported and never judged.
+type Path struct {
+	// Name is the kind of path in the field's words: "unix stream", "ClusterIP, pod on another node".
+	Name string `json:"name"`
+	// From and To are the two ends, as in Failure.
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
+	// Rounds is how many rounds the figures are of.
+	Rounds int `json:"rounds,omitempty"`
+	// LatencyP50 and LatencyP99 are of one small message and its answer, on one connection.
+	LatencyP50 Times `json:"latencyP50,omitzero"`
+	LatencyP99 Times `json:"latencyP99,omitzero"`
+	// Throughput is in bytes a second, one way on one connection, as the receiver counted them.
+	Throughput Rates `json:"throughputBytesPerSecond,omitzero"`
+	// Connections is how many were made a second, one after another, each with a byte each way.
+	Connections Rates `json:"connectionsPerSecond,omitzero"`
+	// Missing says why it was not measured; "" where it was.
+	Missing string `json:"missing,omitempty"`
+}
+
+// Times are the median of the rounds, and the lowest and highest of them.
+type Times struct {
+	Median time.Duration `json:"median"`
+	Low    time.Duration `json:"low"`
+	High   time.Duration `json:"high"`
+}
+
+// Rates are the same, of so many a second.
+type Rates struct {
+	Median float64 `json:"median"`
+	Low    float64 `json:"low"`
+	High   float64 `json:"high"`
+}
+
+// TimesOf summarizes rounds; of none it is zero.
+func TimesOf(rounds []time.Duration) Times {
+	if len(rounds) == 0 {
+		return Times{}
+	}
+	s := slices.Sorted(slices.Values(rounds))
+	return Times{Median: s[len(s)/2], Low: s[0], High: s[len(s)-1]}
+}
+
+// RatesOf summarizes rounds; of none it is zero.
+func RatesOf(rounds []float64) Rates {
+	if len(rounds) == 0 {
+		return Rates{}
+	}
+	s := slices.Sorted(slices.Values(rounds))
+	return Rates{Median: s[len(s)/2], Low: s[0], High: s[len(s)-1]}
+}
+
+// timesWire has durations as text.
+type timesWire struct {
+	Median duration `json:"median"`
+	Low    duration `json:"low"`
+	High   duration `json:"high"`
+}
+
+// MarshalJSON writes durations as text.
+func (t Times) MarshalJSON() ([]byte, error) {
+	return encode(timesWire{duration(t.Median), duration(t.Low), duration(t.High)})
+}
+
+// UnmarshalJSON reads durations as text.
+func (t *Times) UnmarshalJSON(b []byte) error {
+	var w timesWire
+	err := json.Unmarshal(b, &w)
+	*t = Times{time.Duration(w.Median), time.Duration(w.Low), time.Duration(w.High)}
+	return err
+}
+
+// paths is a table of what was measured, with a plot of the latencies on a logarithmic scale.
+func (s *summaryWriter) paths(c *Cluster) {
+	if len(c.Paths) == 0 {
+		return
+	}
+	rounds := 0
+	for _, p := range c.Paths {
+		rounds = max(rounds, p.Rounds)
+	}
+	s.title(s.bold, fmt.Sprintf("PATHS measured, not judged: medians of %d rounds (lowest to highest)", rounds))
+	var plain bytes.Buffer
+	t := tabwriter.NewWriter(&plain, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "  \tlatency p50\tp99\tthroughput\tconnections/s\tp50, logarithmic\n")
+	scale := latencyScale(c.Paths)
+	for _, p := range c.Paths {
+		if p.Missing != "" {
+			fmt.Fprintf(t, "  %s\tnot measured: %s\n", oneLine(p.Name), oneLine(p.Missing))
+			continue
+		}
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\t%s\n", oneLine(p.Name), p.LatencyP50, p.LatencyP99,
+			p.Throughput.text(bytesPerSecond), p.Connections.text(count), scale(p.LatencyP50.Median))
+	}
+	_ = t.Flush() // into memory
+	for line := range strings.Lines(plain.String()) {
+		s.b.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+}
+
+// plotWidth is the longest bar, in characters.
+const plotWidth = 24
+
+// latencyScale draws bars: one character for the shortest latency, plotWidth for the longest.
+func latencyScale(paths []Path) func(time.Duration) string {
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, p := range paths {
+		if d := p.LatencyP50.Median; d > 0 {
+			low, high = min(low, math.Log(float64(d))), max(high, math.Log(float64(d)))
+		}
+	}
+	return func(d time.Duration) string {
+		if d <= 0 {
+			return ""
+		}
+		part := 0.0
+		if high > low {
+			part = (math.Log(float64(d)) - low) / (high - low)
+		}
+		return strings.Repeat("#", 1+int(math.Round(part*(plotWidth-1))))
+	}
+}
+
+// String is "12.3µs (11.9µs to 14µs)".
+func (t Times) String() string {
+	if t == (Times{}) {
+		return "-"
+	}
+	return fmt.Sprintf("%s (%s to %s)", threeDigits(t.Median), threeDigits(t.Low), threeDigits(t.High))
+}
+
+// threeDigits rounds to what can be told of a measured time.
+func threeDigits(d time.Duration) string {
+	unit := time.Duration(1)
+	for d/unit >= 1000 {
+		unit *= 10
+	}
+	return d.Round(unit).String()
+}
+
+func (r Rates) text(of func(float64) string) string {
+	if r == (Rates{}) {
+		return "-"
+	}
+	return fmt.Sprintf("%s (%s to %s)", of(r.Median), of(r.Low), of(r.High))
+}
+
+// bytesPerSecond writes in decimal units, as networks are measured.
+func bytesPerSecond(v float64) string {
+	switch {
+	case v >= 1e9:
+		return fmt.Sprintf("%.2f GB/s", v/1e9)
+	case v >= 1e6:
+		return fmt.Sprintf("%.0f MB/s", v/1e6)
+	}
+	return fmt.Sprintf("%.0f kB/s", v/1e3)
+}
+
+func count(v float64) string { return fmt.Sprintf("%.0f", v) }
