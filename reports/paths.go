@@ -29,6 +29,8 @@ type Path struct {
 	Connections Rates `json:"connectionsPerSecond,omitzero"`
 	// Missing says why it was not measured; "" where it was.
 	Missing string `json:"missing,omitempty"`
+	// Trouble says what went wrong in rounds that are not in the figures; "" where nothing did.
+	Trouble string `json:"trouble,omitempty"`
 }
 
 // Times are the median of the rounds, and the lowest and highest of them.
@@ -95,43 +97,35 @@ func (s *summaryWriter) paths(c *Cluster) {
 	s.title(s.bold, fmt.Sprintf("PATHS measured, not judged: medians of %d rounds (lowest to highest)", rounds))
 	var plain bytes.Buffer
 	t := tabwriter.NewWriter(&plain, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "  \tlatency p50\tp99\tthroughput\tconnections/s\tp50, logarithmic\n")
-	scale := latencyScale(c.Paths)
+	fmt.Fprintf(t, "  \tlatency p50\tp99\tthroughput\tconnections/s\tp50 from 100ns, # is x1.41\n")
 	for _, p := range c.Paths {
 		if p.Missing != "" {
 			fmt.Fprintf(t, "  %s\tnot measured: %s\n", oneLine(p.Name), oneLine(p.Missing))
 			continue
 		}
 		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\t%s\n", oneLine(p.Name), p.LatencyP50, p.LatencyP99,
-			p.Throughput.text(bytesPerSecond), p.Connections.text(count), scale(p.LatencyP50.Median))
+			p.Throughput.text(bytesPerSecond), p.Connections.text(count), bar(p.LatencyP50.Median))
 	}
 	_ = t.Flush() // into memory
 	for line := range strings.Lines(plain.String()) {
 		s.b.WriteString(strings.TrimRight(line, " \n") + "\n")
 	}
+	for _, p := range c.Paths {
+		if p.Trouble != "" {
+			s.item(p.Name + ": " + p.Trouble)
+		}
+	}
 }
 
-// plotWidth is the longest bar, in characters.
-const plotWidth = 24
+// plotFrom is the time that a plot begins at: each character is a factor of the square root of 2 above it, so that
+// plots of two reports can be laid side by side.
+const plotFrom = 100 * time.Nanosecond
 
-// latencyScale draws bars: one character for the shortest latency, plotWidth for the longest.
-func latencyScale(paths []Path) func(time.Duration) string {
-	low, high := math.Inf(1), math.Inf(-1)
-	for _, p := range paths {
-		if d := p.LatencyP50.Median; d > 0 {
-			low, high = min(low, math.Log(float64(d))), max(high, math.Log(float64(d)))
-		}
+func bar(d time.Duration) string {
+	if d <= 0 {
+		return ""
 	}
-	return func(d time.Duration) string {
-		if d <= 0 {
-			return ""
-		}
-		part := 0.0
-		if high > low {
-			part = (math.Log(float64(d)) - low) / (high - low)
-		}
-		return strings.Repeat("#", 1+int(math.Round(part*(plotWidth-1))))
-	}
+	return strings.Repeat("#", max(1, int(math.Round(2*math.Log2(float64(d)/float64(plotFrom))))))
 }
 
 // String is "12.3µs (11.9µs to 14µs)".

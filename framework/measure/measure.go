@@ -40,6 +40,8 @@ type way struct {
 type figures struct {
 	p50, p99                []time.Duration
 	throughput, connections []float64
+	failed                  int
+	last                    error // why
 }
 
 // round measures the path once.
@@ -78,7 +80,7 @@ func perSecond(n, nanoseconds int64) float64 {
 	return float64(n) / time.Duration(nanoseconds).Seconds()
 }
 
-// measureAll takes the paths in turn. A path that fails once is not measured any more, and says why.
+// measureAll takes the paths in turn. A round that fails is not in a path's figures, and is told of.
 func measureAll(ctx context.Context, paths []*way, say func(format string, args ...any)) []reports.Path {
 	all := make([]figures, len(paths))
 	for n := range rounds {
@@ -87,7 +89,7 @@ func measureAll(ctx context.Context, paths []*way, say func(format string, args 
 				continue
 			}
 			if err := p.round(ctx, &all[i]); err != nil && ctx.Err() == nil {
-				p.missing = err.Error()
+				all[i].failed, all[i].last = all[i].failed+1, err
 			}
 		}
 		say("measuring: round %d of %d", n+1, rounds)
@@ -101,9 +103,14 @@ func measureAll(ctx context.Context, paths []*way, say func(format string, args 
 		}
 		switch {
 		case p.missing != "":
+		case len(f.p50) == 0 && f.last != nil:
+			one.Missing = f.last.Error()
 		case len(f.p50) == 0:
 			one.Missing = "the run ended before"
 		default:
+			if f.failed > 0 {
+				one.Trouble = fmt.Sprintf("%d of %d rounds failed, the last with: %s", f.failed, f.failed+len(f.p50), f.last)
+			}
 			one.Rounds = len(f.p50)
 			one.LatencyP50, one.LatencyP99 = reports.TimesOf(f.p50), reports.TimesOf(f.p99)
 			one.Throughput, one.Connections = reports.RatesOf(f.throughput), reports.RatesOf(f.connections)

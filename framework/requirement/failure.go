@@ -34,6 +34,7 @@ const (
 	Stale        Reason = "stale"              // something that is renewed was not
 	NotAsked     Reason = "not asked"          // who should have been asked was not
 	Orphaned     Reason = "orphaned"           // what belongs to nothing any more
+	LeftOver     Reason = "left over"          // what its owner should have taken along
 	Malformed    Reason = "malformed"          // a file or an answer that its reader can't take
 	Misplaced    Reason = "misplaced"          // somewhere else than documented
 	Apart        Reason = "apart"              // two clocks that do not agree

@@ -52,7 +52,8 @@ func sandboxes() requirement.Requirement {
 	}
 }
 
-// findings are what is wrong, each under a name that stays the same while it stays wrong.
+// findings are what is wrong, each under a name that stays the same while it stays wrong. The names begin with a digit:
+// the first of them is told.
 type findings map[string]*requirement.Failure
 
 // sandboxesMatch judges what was wrong when it began and is still: pods come and go meanwhile, so that a sandbox may
@@ -168,7 +169,7 @@ func (a *audit) fail(name string, reason requirement.Reason, target, expected, o
 func (a *audit) orphan(sandbox *runtime.PodSandbox) {
 	m := sandbox.GetMetadata()
 	if a.pods[m.GetUid()] == nil {
-		a.fail("orphan "+sandbox.Id, requirement.Orphaned, "sandbox "+sandbox.Id, "a pod that it belongs to",
+		a.fail("1 orphan "+sandbox.Id, requirement.Orphaned, "sandbox "+sandbox.Id, "a pod that it belongs to",
 			fmt.Sprintf("none with the UID %s of its metadata (%s/%s)", m.GetUid(), m.GetNamespace(), m.GetName()))
 	}
 }
@@ -181,7 +182,7 @@ func (a *audit) pod(uid string, owner map[uint64]string) {
 		return
 	}
 	if n := len(a.ready[uid]); n != 1 {
-		a.fail("sandboxes "+uid, requirement.NotDistinct, name, "one ready sandbox", fmt.Sprintf("%d", n))
+		a.fail("2 sandboxes "+uid, requirement.NotDistinct, name, "one ready sandbox", fmt.Sprintf("%d", n))
 		return
 	}
 	spaces, paused := map[uint64]bool{}, false
@@ -199,12 +200,12 @@ func (a *audit) pod(uid string, owner map[uint64]string) {
 		return // its processes may be in a virtual machine
 	}
 	if len(spaces) > 1 {
-		a.fail("namespaces "+uid, requirement.NotShared, name, "one network namespace for its processes", fmt.Sprintf("%d", len(spaces)))
+		a.fail("3 namespaces "+uid, requirement.NotShared, name, "one network namespace for its processes", fmt.Sprintf("%d", len(spaces)))
 		return
 	}
 	for inode := range spaces {
 		if other := owner[inode]; other != "" {
-			a.fail("namespace "+uid, requirement.NotDistinct, name, "a network namespace of its own", fmt.Sprintf("net:[%d], which %s has too", inode, other))
+			a.fail("3 namespace "+uid, requirement.NotDistinct, name, "a network namespace of its own", fmt.Sprintf("net:[%d], which %s has too", inode, other))
 		}
 		owner[inode] = name
 	}
@@ -242,7 +243,7 @@ func (a *audit) leftover(ctx context.Context) error {
 		return nil
 	}
 	for _, name := range empty {
-		a.fail("empty "+name, requirement.Orphaned, path.Join(namespaceFolder, name), "processes of a pod in it", "a network namespace without a process")
+		a.fail("4 empty "+name, requirement.LeftOver, path.Join(namespaceFolder, name), "processes of a pod in it", "a network namespace without a process")
 	}
 	return nil
 }
