@@ -21,7 +21,7 @@ const (
 	// are refused. The controller takes milliseconds.
 	accountReady = 30 * time.Second
 	// podGone bounds the removal of a pod of a check's own.
-	podGone = 30 * time.Second
+	podGone = 100 * time.Second
 )
 
 // create makes a pod. A pod in the privileged namespace that admission refuses is no error: the rows that

@@ -14,8 +14,12 @@ import (
 	"github.com/parley-k8s/parley/reports"
 )
 
-// liftBound bounds lifting a fault, also after an interrupt.
-const liftBound = 15 * time.Second
+// liftBound bounds lifting a fault and removing pods of a check's own, which a busy kubelet may take long over;
+// hurriedLiftBound bounds the same after an interrupt.
+const (
+	liftBound        = 2 * time.Minute
+	hurriedLiftBound = 15 * time.Second
+)
 
 // prove applies the requirement's control, demands red for the expected reason, lifts it, and demands
 // green again. The first green is the verdict that was just given.
@@ -145,9 +149,14 @@ func conclude(ctx context.Context, verdict error, q requirement.Requirement, pro
 	}
 }
 
-// lifting undoes a control, also when the run was interrupted meanwhile.
+// lifting undoes a control or removes what a check made, also when the run was interrupted meanwhile: then in a
+// hurry, since the namespaces or the whole cluster go right after.
 func lifting(ctx context.Context, lift func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), liftBound)
+	bound := liftBound
+	if ctx.Err() != nil {
+		bound = hurriedLiftBound
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), bound)
 	defer cancel()
 	return lift(ctx)
 }
