@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,10 +29,15 @@ func TestFeaturesLeaveNothing(t *testing.T) {
 	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
 		t.Skip("needs root on Linux: namespaces are made")
 	}
-	before, err := os.ReadFile("/proc/self/mounts")
-	require.NoError(t, err)
+	before := mounts(t)
 	require.NotEmpty(t, features())
-	after, err := os.ReadFile("/proc/self/mounts")
+	require.Equal(t, before, mounts(t))
+}
+
+// mounts are the host's, but for an engine's own store: podman mounts it when the first of its commands runs, and
+// other packages' tests run them at the same time.
+func mounts(t *testing.T) []string {
+	raw, err := os.ReadFile("/proc/self/mounts")
 	require.NoError(t, err)
-	require.Equal(t, string(before), string(after))
+	return slices.DeleteFunc(strings.Split(string(raw), "\n"), func(line string) bool { return strings.Contains(line, "/containers/storage") })
 }
