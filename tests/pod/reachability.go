@@ -26,7 +26,7 @@ type placement struct {
 
 var placements = []placement{
 	{"same-node", "on the same node", world.Near, nil},
-	{"cross-node", "on another node", world.Far, []requirement.Feature{requirement.TwoNodes}},
+	{"cross-node", "on different nodes", world.Far, []requirement.Feature{requirement.TwoNodes}},
 }
 
 // protocol is a transport that pods talk over.
