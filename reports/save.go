@@ -21,7 +21,7 @@ const (
 // SummaryFile. Each appears whole or not at all, in the place of an older one.
 func Save(dir string, r *Report) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return unwritable(dir, err)
+		return Unwritable(dir, err)
 	}
 	for _, f := range []struct {
 		name  string
@@ -36,15 +36,15 @@ func Save(dir string, r *Report) error {
 			return err
 		}
 		if err := replace(filepath.Join(dir, f.name), b.Bytes()); err != nil {
-			return unwritable(dir, err)
+			return Unwritable(dir, err)
 		}
 	}
 	return nil
 }
 
-// unwritable is the sentence for a folder that takes no files: the system's word without its call and file name,
+// Unwritable is the sentence for a folder that takes no files: the system's word without its call and file name,
 // which may be of a temporary file.
-func unwritable(dir string, err error) error {
+func Unwritable(dir string, err error) error {
 	var path *fs.PathError
 	var link *os.LinkError
 	switch {

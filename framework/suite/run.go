@@ -111,11 +111,11 @@ func (r *Run) prepare() error {
 // divertLogs keeps what the client libraries log out of the verdicts: it goes to a file beside them.
 func (r *Run) divertLogs() error {
 	if err := os.MkdirAll(r.config.Report, 0o755); err != nil {
-		return fmt.Errorf("the reports can't be written to %s: %w; name another folder with -report", r.config.Report, err)
+		return reports.Unwritable(r.config.Report, err)
 	}
 	file, err := os.Create(filepath.Join(r.config.Report, clientLog))
 	if err != nil {
-		return fmt.Errorf("the reports can't be written to %s: %w; name another folder with -report", r.config.Report, err)
+		return reports.Unwritable(r.config.Report, err)
 	}
 	klog.LogToStderr(false)
 	klog.SetOutput(file)
