@@ -20,3 +20,13 @@ func (a *Agent) Route(ctx context.Context, r wire.Route) (wire.RouteSeen, error)
 func (a *Agent) Track(ctx context.Context, t wire.Track) (wire.TrackSeen, error) {
 	return do[wire.TrackSeen](ctx, a, wire.OpTrack, t)
 }
+
+// Look reads how a network namespace reaches addresses.
+func (a *Agent) Look(ctx context.Context, l wire.Look) (wire.Looked, error) {
+	return do[wire.Looked](ctx, a, wire.OpLook, l)
+}
+
+// Trace listens for the drops of nftables' rules.
+func (a *Agent) Trace(ctx context.Context, t wire.Trace) (wire.Traced, error) {
+	return do[wire.Traced](ctx, a, wire.OpTrace, t)
+}
