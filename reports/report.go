@@ -115,6 +115,8 @@ type Result struct {
 	Notes []string `json:"notes,omitempty"`
 	// Measured are the times that the check took note of.
 	Measured []Measurement `json:"measured,omitempty"`
+	// Converged are the times that changes took to be in force on every node.
+	Converged []Converged `json:"converged,omitempty"`
 }
 
 // Clause is the place in a specification that a requirement comes from.

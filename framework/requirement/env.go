@@ -129,6 +129,8 @@ type Env struct {
 	mu    sync.Mutex
 	notes []string
 	after []func(context.Context) error
+
+	converged []Convergence
 }
 
 // Defer has something done after the check, whatever came of it, with a context of its own.

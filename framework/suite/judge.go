@@ -145,6 +145,7 @@ func (r *Run) judge(ctx context.Context, q requirement.Requirement) reports.Resu
 		e := r.lab.env(q, family, patience)
 		verdict := r.verdictOf(ctx, e, q, &result)
 		result.Notes = append(result.Notes, e.Notes()...)
+		result.Converged = append(result.Converged, convergedOf(e)...)
 		if q.PerFamily {
 			result.Verdicts = append(result.Verdicts, verdict)
 		}

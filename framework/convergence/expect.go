@@ -1,0 +1,89 @@
+package convergence
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Expect is what clients are to be answered after a change.
+type Expect struct {
+	What   string        // the change, for the report: "an endpoint turns ready"
+	Within time.Duration // of the change
+	// By are the hostnames of those who may answer; none: nobody answers any more.
+	By []string
+	// Every is where each of them is to answer each client at least once.
+	Every bool
+}
+
+// right says whether an answer is what is expected.
+func (e Expect) right(q question) bool {
+	if q.err != nil {
+		return false
+	}
+	if len(e.By) == 0 {
+		return !q.errno.Ok()
+	}
+	return q.errno.Ok() && q.same && slices.Contains(e.By, q.who)
+}
+
+func (e Expect) words() string {
+	switch {
+	case len(e.By) == 0:
+		return "no answer"
+	case e.Every:
+		return "answers by each of " + list(e.By)
+	}
+	return "an answer by " + strings.Join(e.By, " or ")
+}
+
+func list(names []string) string { return strings.Join(names, ", ") }
+
+// words say what came of a question.
+func (q question) words() string {
+	switch {
+	case q.asked.IsZero():
+		return "no question that was closed"
+	case q.err != nil:
+		return q.err.Error()
+	case q.errno.Ok():
+		return "an answer by " + q.who
+	}
+	return q.errno.String()
+}
+
+// progress is how far a client's answers have come.
+type progress struct {
+	settled               bool
+	firstRight, lastWrong time.Duration
+	asked                 int
+	last                  question // the last that was wrong, or the last of all
+	missing               []string // who has not answered yet, under Every
+}
+
+// judge looks at the closed questions that were asked since the change at, in their order.
+func (e Expect) judge(all []question, at time.Time) progress {
+	p := progress{asked: len(all)}
+	if e.Every {
+		p.missing = slices.Clone(e.By)
+	}
+	row, seenRight, wrong := 0, false, false
+	for _, q := range all {
+		if !e.right(q) {
+			row, wrong, p.last, p.lastWrong = 0, true, q, q.asked.Sub(at)
+			continue
+		}
+		row++
+		if !wrong {
+			p.last = q
+		}
+		if before := len(p.missing); before > 0 {
+			p.missing = slices.DeleteFunc(p.missing, func(name string) bool { return name == q.who })
+		}
+		if !seenRight && len(p.missing) == 0 {
+			seenRight, p.firstRight = true, q.answered.Sub(at)
+		}
+	}
+	p.settled = seenRight && row >= inRow
+	return p
+}

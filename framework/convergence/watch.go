@@ -1,0 +1,277 @@
+package convergence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/framework/until"
+)
+
+const (
+	// every is from one question of a client to its next.
+	every = 25 * time.Millisecond
+	// atOnce is how many questions of a client may be open: those that are lost must not hold up the next ones.
+	atOnce = 16
+	// answerWithin bounds one question: less than the first retransmission of a SYN (1 s, RFC 6298), so that a lost
+	// packet is one wrong answer and not a late right one.
+	answerWithin = 500 * time.Millisecond
+	// inRow is how many right answers in a row count as settled. Where a stale endpoint would get every second
+	// connection it goes unseen on one node by a chance of 2^-20 at each moment, on three by 2^-60.
+	inRow = 20
+	// redWithin is the bound in place of Expect.Within under a control, which is to turn red soon.
+	redWithin = 3 * time.Second
+	// look is how often the answers are looked at.
+	look = 10 * time.Millisecond
+)
+
+// Client asks one address.
+type Client struct {
+	From    *requirement.End
+	Network string
+	Dial    string
+	Source  string // where it is set, one question is asked at a time, all from this address
+	Reuse   string // the handle of a held connection, on which one question is asked at a time
+	// Within bounds one question; 0 is answerWithin.
+	Within time.Duration
+}
+
+// Watch is clients that ask until it is stopped.
+type Watch struct {
+	env     *requirement.Env
+	streams []*stream
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+// Begin has all clients ask from now on. They end with ctx, with Stop, and with the check.
+func Begin(ctx context.Context, env *requirement.Env, clients ...Client) *Watch {
+	ctx, stop := context.WithCancel(ctx)
+	w := &Watch{env: env, stop: stop}
+	for _, c := range clients {
+		s := &stream{Client: c}
+		w.streams = append(w.streams, s)
+		w.running.Go(func() { s.run(ctx) })
+	}
+	env.Defer(func(context.Context) error { w.Stop(); return nil })
+	return w
+}
+
+// Stop ends the asking and waits for what is open.
+func (w *Watch) Stop() {
+	w.stop()
+	w.running.Wait()
+}
+
+// stream is one client's questions, in the order in which they were asked.
+type stream struct {
+	Client
+	mu    sync.Mutex
+	asked []*question
+}
+
+// question is one and what came of it.
+type question struct {
+	asked, answered time.Time // answered is zero while it is open
+	errno           wire.Errno
+	who             string // who answered
+	same            bool
+	err             error // it could not be asked
+}
+
+func (s *stream) run(ctx context.Context) {
+	limit := atOnce
+	if s.Source != "" || s.Reuse != "" {
+		limit = 1
+	}
+	open := make(chan struct{}, limit)
+	var running sync.WaitGroup
+	defer running.Wait()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case open <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		running.Go(func() {
+			s.ask(ctx)
+			<-open
+		})
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *stream) ask(ctx context.Context) {
+	q := &question{asked: time.Now()}
+	s.mu.Lock()
+	s.asked = append(s.asked, q)
+	s.mu.Unlock()
+	within := s.Within
+	if within == 0 {
+		within = answerWithin
+	}
+	got, err := s.From.Connect(ctx, wire.Connect{Network: s.Network, Address: s.Dial, Source: s.Source, Reuse: s.Reuse,
+		Timeout: int(within.Milliseconds())})
+	if err == nil && len(got.Seen) != 1 {
+		err = fmt.Errorf("%s dialled %s once and reports %d attempts", s.From, s.Dial, len(got.Seen))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q.answered, q.err = time.Now(), err
+	if err != nil {
+		return
+	}
+	q.errno, q.same = got.Seen[0].Errno, got.Seen[0].Same
+	if got.Seen[0].Witness != nil {
+		q.who = got.Seen[0].Witness.Who
+	}
+}
+
+// since are copies of the questions asked from then on, up to the first that is still open.
+func (s *stream) since(at time.Time) (closed []question) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, q := range s.asked {
+		if q.asked.Before(at) {
+			continue
+		}
+		if q.answered.IsZero() {
+			break
+		}
+		closed = append(closed, *q)
+	}
+	return closed
+}
+
+// Change makes a change and waits until each client has got the answers that are expected from then on. What was
+// measured is kept for the report. The change may say when it was made, where that is not when it was asked for. The error is
+// a *requirement.Failure where a client does not get there in time.
+func (w *Watch) Change(ctx context.Context, expect Expect, change func(context.Context) (time.Time, error)) error {
+	began := time.Now()
+	at, err := change(ctx)
+	if err != nil {
+		return err
+	}
+	if at.IsZero() {
+		at = began
+	}
+	within := expect.Within
+	if w.env.Patience == 0 {
+		within = min(within, redWithin)
+	}
+	var samples []requirement.ConvergenceSample
+	_, err = until.Settled(ctx, until.Policy{Within: time.Until(at.Add(within)), Every: look}, func(context.Context) error {
+		samples = samples[:0]
+		for _, s := range w.streams {
+			seen := expect.judge(s.since(at), at)
+			if seen.settled {
+				samples = append(samples, requirement.ConvergenceSample{Node: s.From.Node, Family: family(s.Dial), FirstRight: seen.firstRight, LastWrong: seen.lastWrong})
+				continue
+			}
+			return s.failure(expect, seen, within)
+		}
+		return nil
+	})
+	if err != nil {
+		var late *until.ErrNotYet
+		if f := requirement.AsFailure(err); f != nil && errors.As(err, &late) {
+			f.Took = time.Since(at)
+			return f
+		}
+		return err
+	}
+	w.env.Converged(expect.What, samples...)
+	return nil
+}
+
+// Held says whether every client got what is expected at each of its questions since then. It waits for those that are open.
+func (w *Watch) Held(ctx context.Context, since time.Time, expect Expect) (asked int, err error) {
+	now := time.Now()
+	for _, s := range w.streams {
+		var all []question
+		if _, err := until.Settled(ctx, until.Policy{Within: time.Minute, Every: look}, func(context.Context) error {
+			all = s.since(since)
+			if len(all) == 0 || all[len(all)-1].asked.Before(now) {
+				return fmt.Errorf("%s still waits for answers from %s", s.From, s.Dial)
+			}
+			return nil
+		}); err != nil {
+			return asked, err
+		}
+		asked += len(all)
+		wrong, first := 0, 0
+		for i, q := range all {
+			if q.err != nil {
+				return asked, fmt.Errorf("asking %s to dial %s: %w", s.From, s.Dial, q.err)
+			}
+			if !expect.right(q) {
+				if wrong++; wrong == 1 {
+					first = i
+				}
+			}
+		}
+		if wrong > 0 {
+			f := s.failed(expect, all[first])
+			f.Expected = fmt.Sprintf("%s to each of %d questions during %s", expect.words(), len(all), expect.What)
+			f.Observed = fmt.Sprintf("%d that got something else, the first %s", wrong, all[first].words())
+			f.Attempts = len(all)
+			return asked, f
+		}
+	}
+	return asked, nil
+}
+
+func (s *stream) failure(expect Expect, seen progress, within time.Duration) error {
+	if seen.last.err != nil {
+		return fmt.Errorf("asking %s to dial %s: %w", s.From, s.Dial, seen.last.err)
+	}
+	f := s.failed(expect, seen.last)
+	f.Attempts = seen.asked
+	f.Expected = fmt.Sprintf("%s within %s of the change (%s)", expect.words(), within, expect.What)
+	f.Observed = fmt.Sprintf("%s, still %s after it", seen.last.words(), seen.lastWrong.Round(time.Millisecond))
+	if len(seen.missing) > 0 && seen.last.errno.Ok() {
+		f.Reason = requirement.Missing
+		f.Observed = fmt.Sprintf("no answer by %s among %d", list(seen.missing), seen.asked)
+	}
+	return f
+}
+
+// failed is a failure but for its words.
+func (s *stream) failed(expect Expect, q question) *requirement.Failure {
+	reason := requirement.ReasonOf(q.errno)
+	switch {
+	case q.errno.Ok() && !q.same:
+		reason = requirement.Broken
+	case q.errno.Ok() && len(expect.By) == 0:
+		reason = requirement.Answered
+	case q.errno.Ok():
+		reason = requirement.Stale
+	}
+	f := &requirement.Failure{Reason: reason, From: s.From, Target: s.Dial, Protocol: s.Network}
+	if s.From.Pod != "" && s.Reuse == "" {
+		f.Again = fmt.Sprintf("kubectl exec -n %s %s -c %s -- /agent dial %s %s", s.From.Namespace, s.From.Pod, s.From.Container, s.Network, s.Dial)
+	}
+	return f
+}
+
+func family(dial string) string {
+	to, err := netip.ParseAddrPort(dial)
+	switch {
+	case err != nil:
+		return ""
+	case to.Addr().Is4():
+		return "IPv4"
+	}
+	return "IPv6"
+}
