@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/requirement"
@@ -49,13 +47,9 @@ func MasqueradeOwnPorts(proto ...string) Rules {
 // server's pod, for data paths that a node's netfilter never sees.
 func TranslateSource(proto ...string) Rules {
 	return func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
-		source := "192.0.2.66" // TEST-NET-1, RFC 5737: an address that nobody has
-		if env.Family == corev1.IPv6Protocol {
-			source = "2001:db8::66"
-		}
 		var rules []wire.Rule
 		for _, p := range proto {
-			rules = append(rules, ownPorts(env, wire.Rule{Hook: "input", Priority: 100, Proto: p, Do: "snat", Target: source}))
+			rules = append(rules, ownPorts(env, wire.Rule{Hook: "input", Priority: 100, Proto: p, Do: "snat", Target: nobodys(env.Family)}))
 		}
 		return rules, nil
 	}

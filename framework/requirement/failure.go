@@ -40,6 +40,8 @@ const (
 	Apart        Reason = "apart"              // two clocks that do not agree
 	NotInForce   Reason = "not in force"       // a setting of the pod that its containers do not have
 	Lost         Reason = "lost"               // something that was there and had to stay
+	WrongPort    Reason = "wrong port"         // another port of the right server answered
+	Uneven       Reason = "uneven"             // a spread that chance does not explain
 	NoEffect     Reason = "no effect"          // what the kubelet was to do did not happen, or not to whom it was to
 )
 

@@ -2,7 +2,6 @@ package pod
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -73,7 +72,7 @@ func reaches(over protocol, at placement) requirement.Requirement {
 		Roles:     []world.Role{world.SiblingA, at.peer},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			if err := speaks(ctx, env, over.name, env.Role(world.SiblingA), env.Role(at.peer)); err != nil {
+			if err := exchange.Speaks(ctx, over.name, env.Role(world.SiblingA), env.Role(at.peer)); err != nil {
 				return err
 			}
 			return eachDirection(ctx, env, at.peer, false, over.name)
@@ -87,20 +86,6 @@ func reaches(over protocol, at placement) requirement.Requirement {
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
 	}
-}
-
-// speaks says of an optional protocol that the kernel of one of the ends lacks it.
-func speaks(ctx context.Context, env *requirement.Env, protocol string, ends ...*requirement.End) error {
-	for _, end := range ends {
-		id, err := end.Identity(ctx)
-		if err != nil {
-			return fmt.Errorf("asking %s what its kernel has: %w", end, err)
-		}
-		if gap, lacks := id.Gaps[protocol]; lacks {
-			return &requirement.Unsupported{Probed: fmt.Sprintf("opening a socket of %s on %s: %s", strings.ToUpper(protocol), end.Where(), gap)}
-		}
-	}
-	return nil
 }
 
 func noNAT(at placement) requirement.Requirement {

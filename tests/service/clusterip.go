@@ -2,8 +2,12 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -31,19 +35,7 @@ func clusterIP(protocol string) requirement.Requirement {
 		Services:  []world.Service{world.Web},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			ip, ok := env.Service(world.Web).ClusterIP(env.Family)
-			if !ok {
-				return &requirement.Unsupported{Probed: fmt.Sprintf("the Service %s was given no cluster IP of %s", world.Web, env.Family)}
-			}
-			for _, client := range env.Roles(world.Everywhere) {
-				if _, err := exchange.Works(ctx, env, exchange.Talk{
-					From: client, Among: append(env.Roles(world.WebNear), env.Roles(world.WebFar)...), Network: protocol,
-					Dial: requirement.At(ip, world.ServicePort), Source: fmt.Sprintf(":%d", env.Port(0)),
-				}); err != nil {
-					return err
-				}
-			}
-			return nil
+			return each(ctx, env, env.Roles(world.Everywhere), world.Web, webEndpoints(env), []string{protocol}, nil)
 		},
 		Control: requirement.Control{
 			Says: "what goes to the cluster IP dropped on one node",
@@ -56,93 +48,132 @@ func clusterIP(protocol string) requirement.Requirement {
 	}
 }
 
-func hairpin() requirement.Requirement {
+// clusterIPSCTP makes its Service itself, once every kernel was seen to speak SCTP: a proxy on one that does not may fail
+// to write its rules for all Services.
+func clusterIPSCTP() requirement.Requirement {
 	return requirement.Requirement{
-		ID:     "service/hairpin",
-		Title:  "A pod reaches itself through its own Service, over TCP and UDP.",
-		Level:  requirement.Should,
-		Clause: virtualIPs,
-		Why: "A replica that calls its Service gets itself one time in n; without hairpin that call hangs, so it looks like a rare " +
-			"time-out. Bridges without hairpin mode and proxies that do not masquerade it break it.",
-		Roles:     []world.Role{world.SiblingA},
-		Services:  []world.Service{world.Hairpin},
+		ID:    "service/clusterip-sctp",
+		Title: "A ClusterIP Service answers over SCTP from a pod on every node.",
+		Level: requirement.Optional,
+		Clause: requirement.Clause{
+			URL:  "https://kubernetes.io/docs/concepts/services-networking/service/#protocol-sctp",
+			Says: "When the network plugin supports SCTP, it can be used for most Services.",
+		},
+		Why: "Telephone networks speak it. Tunnels carry it like anything else, but the proxy needs the kernel's modules for it on every node, " +
+			"and eBPF data paths have to be told of it.",
+		Roles:     []world.Role{world.Everywhere, world.WebNear},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			self := env.Role(world.SiblingA)
-			ip, ok := env.Service(world.Hairpin).ClusterIP(env.Family)
-			if !ok {
-				return &requirement.Unsupported{Probed: fmt.Sprintf("the Service %s was given no cluster IP of %s", world.Hairpin, env.Family)}
+			server := env.Role(world.WebNear)
+			if err := exchange.Speaks(ctx, "sctp", append(env.Roles(world.Everywhere), server)...); err != nil {
+				return err
 			}
-			for _, protocol := range []string{"tcp", "udp"} {
-				seen, err := exchange.Works(ctx, env, exchange.Talk{
-					From: self, To: self, Network: protocol, Dial: requirement.At(ip, world.ServicePort),
-				})
-				if err != nil {
+			opened, err := server.Listen(ctx, wire.Listen{Network: "sctp", Address: requirement.At(env.Any(), env.Port(1))})
+			if err == nil && !opened.Ok() {
+				err = errors.New(opened.Errno.String())
+			}
+			if err != nil {
+				return fmt.Errorf("opening an SCTP server in %s: %w", server, err)
+			}
+			defer exchange.Release(ctx, server, opened.Handle)
+			service, err := ownService(ctx, env, corev1.ServiceSpec{
+				Selector: map[string]string{world.PodLabel: server.Pod}, IPFamilies: []corev1.IPFamily{env.Family},
+				Ports: []corev1.ServicePort{{Name: "sctp", Protocol: corev1.ProtocolSCTP, Port: world.ServicePort,
+					TargetPort: intstr.FromInt(env.Port(1))}}})
+			if err != nil {
+				return err
+			}
+			ip, err := virtualIPOf(env, service)
+			if err != nil {
+				return err
+			}
+			for _, client := range env.Roles(world.Everywhere) {
+				if _, err := exchange.Works(ctx, env, exchange.Talk{From: client, To: server, Network: "sctp",
+					Dial: requirement.At(ip, world.ServicePort), Source: fmt.Sprintf(":%d", env.Port(0))}); err != nil {
 					return err
 				}
-				env.Note("%s %s: the pod saw its own hairpin come from %s", env.Family, protocol, seen.Witness.Remote)
 			}
 			return nil
 		},
 		Control: requirement.Control{
-			Says: "packets that would leave by the interface they came in on dropped after translation",
+			Says: "what goes to the cluster IP dropped on one node",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnNodeOf(world.SiblingA, dropHairpin),
+				fault.OnOneNode(fault.DropFrom("prerouting", "sctp")),
+				fault.InPodOf(world.Everywhere, fault.DropFrom("output", "sctp")),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
 	}
 }
 
-// dropHairpin matches translated packets from the pod to itself as its node forwards them: the only
-// packets of this pod that go out by the interface that they came in on.
-func dropHairpin(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
-	ip, err := env.IP(env.Role(world.SiblingA))
-	if err != nil {
-		return nil, err
-	}
-	var rules []wire.Rule
-	for _, protocol := range []string{"tcp", "udp"} {
-		rules = append(rules, wire.Rule{Hook: "forward", Priority: -10, Proto: protocol, From: ip.String(), To: ip.String(),
-			ToPort: world.TargetPort, Status: "dnat", Do: "drop"})
-	}
-	return rules, nil
+func clusterIPFromNode() requirement.Requirement {
+	return fromNode(requirement.Requirement{
+		ID:    "service/clusterip-from-node",
+		Title: "A ClusterIP Service answers over TCP and UDP from every node itself.",
+		Why: "The API server reaches webhooks and extension API servers, and the kubelet its volume plugins, from a node's own network. " +
+			"What a node sends never passes the hooks that its pods' traffic does, so the proxy has rules of their own for it.",
+	}, world.Node, fault.OnOneNode(fault.DropToService("output", world.Web, bothProtocols...)))
 }
 
-func noEndpointsRefused() requirement.Requirement {
+func clusterIPFromHostNetwork() requirement.Requirement {
+	return fromNode(requirement.Requirement{
+		ID:    "service/clusterip-from-host-network",
+		Title: "A ClusterIP Service answers over TCP and UDP from a hostNetwork pod.",
+		Why: "Ingress controllers and node agents run so and dial Services all day. Data paths that translate in the socket (eBPF on " +
+			"cgroups) or at the pod's interface treat a hostNetwork pod as neither a pod nor a node.",
+	}, world.HostNetwork, fault.OnNodeOf(world.HostNetwork, fault.DropToService("output", world.Web, bothProtocols...)))
+}
+
+func fromNode(r requirement.Requirement, role world.Role, point requirement.Point) requirement.Requirement {
+	r.Level, r.Clause = requirement.Must, virtualIPs
+	r.Needs = []requirement.Feature{requirement.NodeAgent}
+	r.PodSecurity = "privileged"
+	r.Roles = []world.Role{role, world.WebNear}
+	r.Wants = []world.Role{world.WebFar}
+	r.Services = []world.Service{world.Web}
+	r.PerFamily = true
+	r.Check = func(ctx context.Context, env *requirement.Env) error {
+		return each(ctx, env, env.Roles(role), world.Web, webEndpoints(env), bothProtocols,
+			func(client *requirement.End, protocol string, seen wire.Exchange) error {
+				env.Note("%s %s: an endpoint saw the node %s as %s", env.Family, protocol, client.Node, addrOf(seen.Witness.Remote))
+				return nil
+			})
+	}
+	r.Control = requirement.Control{
+		Says:  "what goes to the cluster IP dropped as it leaves one node's own sockets",
+		Fault: &requirement.Fault{Points: []requirement.Point{point}},
+		Red:   []requirement.Reason{requirement.NoAnswer},
+	}
+	return r
+}
+
+func crossNamespace() requirement.Requirement {
 	return requirement.Requirement{
-		ID:    "service/no-endpoints-refused",
-		Title: "A Service without endpoints refuses TCP and UDP at once.",
-		Level: requirement.Should,
+		ID:    "service/cross-namespace",
+		Title: "A pod reaches a ClusterIP Service of another namespace over TCP and UDP, each direction.",
+		Level: requirement.Must,
 		Clause: requirement.Clause{
-			URL:  "https://github.com/kubernetes/kubernetes/blob/v1.36.3/test/e2e/network/service.go",
-			Says: "The upstream suite demands that a client of a Service without endpoints is refused (\"should be rejected when no endpoints exist\").",
+			URL: "https://kubernetes.io/docs/concepts/services-networking/network-policies/#default-policies",
+			Says: "Where no policy exists in a namespace, all traffic to and from its pods is allowed: a namespace is a scope of names, " +
+				"no network of its own.",
 		},
-		Why: "While a deployment has no ready pod, a refusal lets clients and load balancers fail over at once; silence costs each of " +
-			"them its whole time-out.",
-		Roles:     []world.Role{world.Near},
-		Services:  []world.Service{world.Empty},
+		Why: "Shared databases, message brokers and the cluster's own DNS live in other namespaces. Isolation by default, which some " +
+			"plugins and meshes offer, breaks software that rests on the documented default.",
+		Roles:     []world.Role{world.Near, world.Foreigner, world.WebNear},
+		Wants:     []world.Role{world.WebFar},
+		Services:  []world.Service{world.Web, world.Foreign},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			client := env.Role(world.Near)
-			ip, ok := env.Service(world.Empty).ClusterIP(env.Family)
-			if !ok {
-				return &requirement.Unsupported{Probed: fmt.Sprintf("the Service %s was given no cluster IP of %s", world.Empty, env.Family)}
+			if err := each(ctx, env, env.Roles(world.Foreigner), world.Web, webEndpoints(env), bothProtocols, nil); err != nil {
+				return err
 			}
-			for i, protocol := range []string{"tcp", "udp"} {
-				talk := exchange.Talk{From: client, Network: protocol, Dial: requirement.At(ip, world.ServicePort),
-					Source: fmt.Sprintf(":%d", env.Port(i))}
-				if err := exchange.Refused(ctx, env, talk); err != nil {
-					return err
-				}
-			}
-			return nil
+			return each(ctx, env, env.Roles(world.Near), world.Foreign, env.Roles(world.Foreigner), bothProtocols, nil)
 		},
 		Control: requirement.Control{
-			Says: "what goes to its cluster IP dropped instead",
+			Says: "what the pod of the other namespace is asked dropped before it",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnNodeOf(world.Near, fault.DropToService("prerouting", world.Empty, "tcp", "udp")),
-				fault.InPodOf(world.Near, fault.DropToService("output", world.Empty, "tcp", "udp")),
+				fault.InPodOf(world.Foreigner, fault.DropFrom("input", bothProtocols...)),
+				fault.OnNodeOf(world.Foreigner, fault.DropFrom("forward", bothProtocols...)),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},

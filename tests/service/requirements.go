@@ -5,7 +5,8 @@ import "github.com/parley-k8s/parley/framework/requirement"
 // Requirements lists the chapter, family by family.
 func Requirements() []requirement.Requirement {
 	return []requirement.Requirement{
-		clusterIP("tcp"), clusterIP("udp"),
+		clusterIP("tcp"), clusterIP("udp"), clusterIPSCTP(), clusterIPFromNode(), clusterIPFromHostNetwork(), crossNamespace(),
+		localEndpoint(), remoteEndpoint(), sourceIP(),
 		headless(),
 		hairpin(),
 		noEndpointsRefused(),

@@ -1,0 +1,74 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+var bothProtocols = []string{"tcp", "udp"}
+
+// virtualIP is the cluster IP of the family in force of the Service that plays the part. A Service that was given none is
+// unsupported there.
+func virtualIP(env *requirement.Env, s world.Service) (netip.Addr, error) {
+	return virtualIPOf(env, env.Service(s))
+}
+
+// virtualIPOf is the same of a Service that the check made.
+func virtualIPOf(env *requirement.Env, service requirement.ServiceSeen) (netip.Addr, error) {
+	ip, ok := service.ClusterIP(env.Family)
+	if !ok {
+		return ip, &requirement.Unsupported{Probed: fmt.Sprintf("the Service %s was given no cluster IP of %s", service.Name, env.Family)}
+	}
+	return ip, nil
+}
+
+// webEndpoints are those behind Web: both, or the near one where the cluster has one node for pods.
+func webEndpoints(env *requirement.Env) []*requirement.End {
+	return append(env.Roles(world.WebNear), env.Roles(world.WebFar)...)
+}
+
+// each has every client talk to the Service over every protocol, from the requirement's own source ports, and gives what
+// was seen to see where that is set.
+func each(ctx context.Context, env *requirement.Env, clients []*requirement.End, service world.Service, among []*requirement.End,
+	protocols []string, see func(client *requirement.End, protocol string, seen wire.Exchange) error) error {
+	ip, err := virtualIP(env, service)
+	if err != nil {
+		return err
+	}
+	for _, client := range clients {
+		for i, protocol := range protocols {
+			seen, err := exchange.Works(ctx, env, exchange.Talk{From: client, Among: among, Network: protocol,
+				Dial: requirement.At(ip, world.ServicePort), Source: fmt.Sprintf(":%d", env.Port(i))})
+			if err == nil && see != nil {
+				err = see(client, protocol, seen)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// addrOf and portOf are the halves of "ip:port" as agents write it.
+func addrOf(text string) netip.Addr {
+	ap, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap().WithZone("")
+}
+
+func portOf(text string) int {
+	ap, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return 0
+	}
+	return int(ap.Port())
+}

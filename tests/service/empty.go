@@ -1,0 +1,51 @@
+package service
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/fault"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+func noEndpointsRefused() requirement.Requirement {
+	return requirement.Requirement{
+		ID:    "service/no-endpoints-refused",
+		Title: "A Service without endpoints refuses TCP and UDP at once.",
+		Level: requirement.Should,
+		Clause: requirement.Clause{
+			URL:  "https://github.com/kubernetes/kubernetes/blob/v1.36.3/test/e2e/network/service.go",
+			Says: "The upstream suite demands that a client of a Service without endpoints is refused (\"should be rejected when no endpoints exist\").",
+		},
+		Why: "While a deployment has no ready pod, a refusal lets clients and load balancers fail over at once; silence costs each of " +
+			"them its whole time-out.",
+		Roles:     []world.Role{world.Near},
+		Services:  []world.Service{world.Empty},
+		PerFamily: true,
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			client := env.Role(world.Near)
+			ip, err := virtualIP(env, world.Empty)
+			if err != nil {
+				return err
+			}
+			for i, protocol := range bothProtocols {
+				talk := exchange.Talk{From: client, Network: protocol, Dial: requirement.At(ip, world.ServicePort),
+					Source: fmt.Sprintf(":%d", env.Port(i))}
+				if err := exchange.Refused(ctx, env, talk); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		Control: requirement.Control{
+			Says: "what goes to its cluster IP dropped instead",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnNodeOf(world.Near, fault.DropToService("prerouting", world.Empty, "tcp", "udp")),
+				fault.InPodOf(world.Near, fault.DropToService("output", world.Empty, "tcp", "udp")),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+	}
+}

@@ -1,0 +1,132 @@
+package service
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/fault"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+// path is a client, and a Service whose one endpoint is on a known node.
+type path struct {
+	client, server world.Role
+	service        world.Service
+}
+
+var (
+	localPaths  = []path{{world.Near, world.WebNear, world.NearAlone}, {world.Far, world.WebFar, world.FarAlone}}
+	remotePaths = []path{{world.Near, world.WebFar, world.FarAlone}, {world.Far, world.WebNear, world.NearAlone}}
+)
+
+// along walks those of the paths that the cluster has the nodes for, over TCP and UDP.
+func along(ctx context.Context, env *requirement.Env, paths []path, see func(client *requirement.End, protocol string, seen wire.Exchange) error) error {
+	for _, p := range paths {
+		if len(env.Roles(p.client)) == 0 || len(env.Roles(p.server)) == 0 {
+			env.Note("judged on one node only: the cluster has no other that takes pods")
+			continue
+		}
+		if err := each(ctx, env, []*requirement.End{env.Role(p.client)}, p.service, []*requirement.End{env.Role(p.server)}, bothProtocols, see); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func localEndpoint() requirement.Requirement {
+	return requirement.Requirement{
+		ID:     "service/local-endpoint",
+		Title:  "A pod reaches a ClusterIP Service whose only endpoint is on its own node, over TCP and UDP.",
+		Level:  requirement.Must,
+		Clause: virtualIPs,
+		Why: "Translation back happens where the answer passes the node's connection tracking. On one node a bridge can carry the answer " +
+			"from pod to pod past it (bridge-nf-call-iptables off), and the client gets it from an address that it never asked.",
+		Roles:     []world.Role{world.Near, world.WebNear},
+		Wants:     []world.Role{world.Far, world.WebFar},
+		Services:  []world.Service{world.NearAlone, world.FarAlone},
+		PerFamily: true,
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			return along(ctx, env, localPaths, nil)
+		},
+		Control: requirement.Control{
+			Says: "what comes to the endpoint dropped on its node after translation",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnNodeOf(world.WebNear, fault.DropFrom("forward", bothProtocols...)),
+				fault.InPodOf(world.WebNear, fault.DropFrom("input", bothProtocols...)),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+	}
+}
+
+func remoteEndpoint() requirement.Requirement {
+	return requirement.Requirement{
+		ID:     "service/remote-endpoint",
+		Title:  "A pod reaches a ClusterIP Service whose only endpoint is on another node, over TCP and UDP, from either of two nodes.",
+		Level:  requirement.Must,
+		Clause: virtualIPs,
+		Why: "Pods that reach each other across nodes and a ClusterIP that answers on one node do not yet make this: the translated packet " +
+			"must take the same way, back through the node that translated it. Tunnels with broken checksum offload lose exactly these.",
+		Needs:     []requirement.Feature{requirement.TwoNodes},
+		Roles:     []world.Role{world.Near, world.Far, world.WebNear, world.WebFar},
+		Services:  []world.Service{world.NearAlone, world.FarAlone},
+		PerFamily: true,
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			return along(ctx, env, remotePaths, nil)
+		},
+		Control: requirement.Control{
+			Says: "what comes to one endpoint dropped on its node",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnNodeOf(world.WebNear, fault.DropFrom("forward", bothProtocols...)),
+				fault.InPodOf(world.WebNear, fault.DropFrom("input", bothProtocols...)),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+	}
+}
+
+func sourceIP() requirement.Requirement {
+	return requirement.Requirement{
+		ID: "service/source-ip",
+		Title: "Through a ClusterIP an endpoint sees the client's own pod IP, over TCP and UDP, whether it is on the client's node or on " +
+			"another.",
+		Level: requirement.Should,
+		Clause: requirement.Clause{
+			URL: "https://kubernetes.io/docs/tutorials/services/source-ip/#source-ip-for-services-with-type-clusterip",
+			Says: "Packets that are sent to a ClusterIP from within the cluster are never source-NATed with kube-proxy in iptables mode. " +
+				"No sentence says so of every proxy, and kube-proxy has a setting (masqueradeAll) against it.",
+		},
+		Why: "Network policies select clients by pod: on an endpoint that sees a node's address instead, they let in everybody or nobody. " +
+			"Access logs and limits per client rest on it too.",
+		Roles:     []world.Role{world.Near, world.WebNear},
+		Wants:     []world.Role{world.Far, world.WebFar},
+		Services:  []world.Service{world.NearAlone, world.FarAlone},
+		PerFamily: true,
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			seesClient := func(client *requirement.End, protocol string, seen wire.Exchange) error {
+				own, saw := addrOf(seen.Local), addrOf(seen.Witness.Remote)
+				if own == saw {
+					return nil
+				}
+				return &requirement.Failure{Reason: requirement.Translated, From: client, Target: seen.Remote, Protocol: protocol,
+					Expected: fmt.Sprintf("the endpoint %s to see the client's own address %s", seen.Witness.Who, own),
+					Observed: "the client as " + seen.Witness.Remote,
+					Again:    "conntrack -L --orig-dst " + addrOf(seen.Remote).String() + "   (on node " + client.Node + ")"}
+			}
+			if err := along(ctx, env, localPaths, seesClient); err != nil {
+				return err
+			}
+			return along(ctx, env, remotePaths, seesClient)
+		},
+		Control: requirement.Control{
+			Says: "the requirement's own connections masqueraded as they leave the node for the endpoint",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnNodeOf(world.Near, fault.MasqueradeFrom(bothProtocols...)),
+				fault.InPodOf(world.WebNear, fault.TranslateFrom(bothProtocols...)),
+			}},
+			Red: []requirement.Reason{requirement.Translated},
+		},
+	}
+}
