@@ -1,0 +1,129 @@
+package axis
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// Axis is one way in which clusters differ.
+type Axis struct {
+	Name string // in a report: "proxy mode"
+	// Flag takes the axis's values, separated by commas, and one value in the run of a column.
+	Flag string
+	// Set is the word that stands for all of the axis's values.
+	Set string
+	// Values are in the order in which Set stands for them; the first is what a cluster has that is asked for none.
+	Values []Value
+}
+
+// Value is one value of an axis.
+type Value struct {
+	// Word names it. No other value of any axis and no set has the same, so that the word alone is enough.
+	Word string
+	// Flags are further flags that a run with this value is started with, by name.
+	Flags map[string]string
+	// Lacks says why it can't be had on this host, or "" where it can; nil is a value that every host has.
+	Lacks func(Host) string
+}
+
+// Host is what is known of the machine that the clusters would be made on.
+type Host struct {
+	// Lacking are the features that its kernel was seen to lack, by the names that `parley doctor` shows, with how
+	// the kernel said so.
+	Lacking map[string]string
+}
+
+// All are the axes, in the order in which a column's name has their values.
+func All() []Axis {
+	return []Axis{
+		{Name: "address families", Flag: "family", Set: "families", Values: []Value{
+			{Word: "ipv4"},
+			{Word: "ipv6", Lacks: kernel("ipv6 sockets")},
+			{Word: "dual", Lacks: kernel("ipv6 sockets")},
+		}},
+		{Name: "proxy mode", Flag: "proxy-mode", Set: "proxies", Values: []Value{
+			{Word: "iptables"},
+			{Word: "nftables", Lacks: kernel("nftables")},
+			{Word: "ipvs", Lacks: kernel("ipvs", "dummy")},
+		}},
+	}
+}
+
+// kernel is for a value that needs features of the kernel.
+func kernel(features ...string) func(Host) string {
+	return func(h Host) string {
+		for _, f := range features {
+			if how, lacks := h.Lacking[f]; lacks {
+				return strings.TrimSuffix("this host's kernel shows no "+f+" ("+how+")", " ()")
+			}
+		}
+		return ""
+	}
+}
+
+// Words are the words of the axis's values.
+func (a Axis) Words() (words []string) {
+	for _, v := range a.Values {
+		words = append(words, v.Word)
+	}
+	return words
+}
+
+func (a Axis) value(word string) (Value, bool) {
+	i := slices.IndexFunc(a.Values, func(v Value) bool { return v.Word == word })
+	if i < 0 {
+		return Value{}, false
+	}
+	return a.Values[i], true
+}
+
+// Column is one cluster of a matrix.
+type Column struct {
+	axes   []Axis
+	chosen []string // for each axis the word of its value, "" for none
+	// ByName says that every value was asked for by its own word, not by that of a set: it must be had, then.
+	ByName bool
+}
+
+// Name is the column's values joined by '+', in the order of the axes; "default" where it has none.
+func (c Column) Name() string { return cmp.Or(strings.Join(c.Values(), "+"), "default") }
+
+// Values are the words of the column's values.
+func (c Column) Values() (words []string) {
+	for _, w := range c.chosen {
+		if w != "" {
+			words = append(words, w)
+		}
+	}
+	return words
+}
+
+// Flags are the values of the flags that the column's run is started with, by name. The flag of an axis that the column
+// says nothing of is there with the empty value.
+func (c Column) Flags() map[string]string {
+	flags := map[string]string{}
+	for i, a := range c.axes {
+		flags[a.Flag] = c.chosen[i]
+		if v, ok := a.value(c.chosen[i]); ok {
+			for name, value := range v.Flags {
+				flags[name] = value
+			}
+		}
+	}
+	return flags
+}
+
+// Lacks says why the column's cluster can't be made on the host; "" where nothing is known to forbid it.
+func (c Column) Lacks(h Host) string {
+	for i, a := range c.axes {
+		v, ok := a.value(c.chosen[i])
+		if !ok || v.Lacks == nil {
+			continue
+		}
+		if why := v.Lacks(h); why != "" {
+			return v.Word + ": " + why
+		}
+	}
+	return ""
+}
