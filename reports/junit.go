@@ -63,26 +63,25 @@ type (
 // WriteJUnit writes the report as JUnit XML for Jenkins, GitLab and others: a suite per cluster and chapter, with the
 // cluster's facts as its properties, and a case per requirement.
 //
-// JUnit has no word for three things. A warning is a skipped case of type "warning" whose message begins with
+// JUnit has no word for some things. A warning is a skipped case of type "warning" whose message begins with
 // "warning:" and whose body is the block of the failure: it fails no build and does not read as passed. A refuted
-// proof is a failure of type "refuted", since the run fails by it. An interrupted run has a suite "run" with one
-// case in error, so that a file cut short does not read as a whole one. The classname is parley.<chapter>; where a
+// proof is a failure of type "refuted", since the run fails by it. An interrupted run, or cluster of a matrix, has a case
+// in error in a suite "run", so that a file cut short does not read as a whole one; a cluster of a matrix that was
+// not made is a skipped case there. A known difference is a skipped case of type "known". The classname is parley.<chapter>; where a
 // report has several clusters it is parley.<cluster>.<chapter>, since readers take equal names for one case.
 func WriteJUnit(w io.Writer, r *Report) error {
 	all := junitSuites{Name: oneLine("parley " + r.Run), Time: seconds(r.took())}
 	for i := range r.Clusters {
 		c := &r.Clusters[i]
 		prefix := "parley."
-		if len(r.Clusters) > 1 {
+		if len(r.Clusters)+len(r.NotRun) > 1 {
 			prefix += strings.ReplaceAll(oneLine(c.Name), ".", "-") + "."
 		}
 		for _, ch := range c.chapters() {
 			all.Suites = append(all.Suites, chapterSuite(r, c, ch, prefix+oneLine(ch.name)))
 		}
 	}
-	if r.Interrupted != "" {
-		all.Suites = append(all.Suites, interruptedSuite(r))
-	}
+	all.Suites = append(all.Suites, runSuites(r)...)
 	for i := range all.Suites {
 		s := &all.Suites[i]
 		s.ID = i
@@ -130,19 +129,12 @@ func chapterSuite(r *Report, c *Cluster, ch chapter, class string) junitSuite {
 	return s
 }
 
-func interruptedSuite(r *Report) junitSuite {
-	why := oneLine(r.Interrupted)
-	return junitSuite{
-		Name: "run", Package: "parley.run", Hostname: oneLine(r.Host), Timestamp: timestamp(r.Started), Time: seconds(0),
-		Cases: []junitCase{{Class: "parley.run", Name: "run/complete", Time: seconds(0),
-			Error: &junitVerdict{Type: "interrupted", Message: why, Body: "The run ended before all was judged: " + why}}},
-	}
-}
-
 func requirementCase(res *Result, class string) junitCase {
 	c := junitCase{Class: class, Name: oneLine(res.ID), Time: seconds(res.Took), Out: &junitText{systemOut(res)}}
 	why := res.Sentence()
 	switch {
+	case res.Outcome == Failed && res.Known != nil && !res.refuted():
+		c.Skipped = &junitVerdict{"known", "known difference, " + res.Known.sentence() + ": " + why, "\n" + res.Block() + "\n"}
 	case res.Outcome == Failed && res.Warning && !res.refuted():
 		c.Skipped = &junitVerdict{"warning", "warning: " + why, "\n" + res.Block() + "\n"}
 	case res.Outcome == Failed:

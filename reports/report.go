@@ -64,6 +64,16 @@ type Report struct {
 	Interrupted string `json:"interrupted,omitempty"`
 	// Clusters are the clusters that were judged, in the order in which they were taken up.
 	Clusters []Cluster `json:"clusters,omitempty"`
+	// NotRun are the clusters of a matrix that this host can't make and that were not asked for by name.
+	NotRun []NotRun `json:"notRun,omitempty"`
+	// Notices are sentences on the run itself that a person should act on: a known difference that has expired.
+	Notices []string `json:"notices,omitempty"`
+}
+
+// NotRun is a cluster that was not made, and why.
+type NotRun struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
 }
 
 // New returns the empty report of a run.
@@ -74,6 +84,10 @@ func New(run string, started time.Time) *Report {
 // Cluster is what was found out about one cluster.
 type Cluster struct {
 	Name string `json:"name"`
+	// Values are what was asked of the cluster, by the words of a matrix: "nftables", "dual".
+	Values []string `json:"values,omitempty"`
+	// Interrupted says why this cluster of several was not judged to the end; "" when it was.
+	Interrupted string `json:"interrupted,omitempty"`
 	// Facts say which cluster this is: Kubernetes version, runtime, CNI, proxy mode, families, nodes.
 	Facts []Fact `json:"facts,omitempty"`
 	// Results are in the order in which the writers show them; the results of one chapter need not stand together.
@@ -104,6 +118,8 @@ type Result struct {
 	Failure *Failure `json:"failure,omitempty"`
 	// Warning marks a failure that is shown but leaves the exit code alone: see MarkWarnings.
 	Warning bool `json:"warning,omitempty"`
+	// Known is the known difference that the outcome is one of: the failure is shown and leaves the exit code alone.
+	Known *Known `json:"known,omitempty"`
 	// Started and Took are of the check alone, not of its proof.
 	Started time.Time     `json:"started,omitzero"`
 	Took    time.Duration `json:"took,omitzero"`

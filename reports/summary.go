@@ -16,9 +16,11 @@ import (
 // wall time. Skipped requirements are in no "of how many". With color, verdicts carry ANSI colours.
 func WriteSummary(w io.Writer, r *Report, color bool) error {
 	s := newSummaryWriter(color)
+	s.notRun(r.NotRun)
 	for i := range r.Clusters {
 		s.cluster(&r.Clusters[i])
 	}
+	s.notices(r.Notices)
 	if r.Interrupted != "" {
 		s.title(s.red, "INTERRUPTED")
 		s.item(r.Interrupted)
@@ -28,6 +30,24 @@ func WriteSummary(w io.Writer, r *Report, color bool) error {
 		return fmt.Errorf("writing the summary: %w", err)
 	}
 	return nil
+}
+
+func (s *summaryWriter) notRun(list []NotRun) {
+	if len(list) > 0 {
+		s.title(s.yellow, "NOT RUN")
+	}
+	for _, n := range list {
+		s.item(n.Name + ": " + n.Reason)
+	}
+}
+
+func (s *summaryWriter) notices(list []string) {
+	if len(list) > 0 {
+		s.title(s.yellow, "TO DO")
+	}
+	for _, n := range list {
+		s.item(n)
+	}
 }
 
 type paint func(string) string
@@ -61,6 +81,9 @@ func (s *summaryWriter) block(text string) {
 
 func (s *summaryWriter) cluster(c *Cluster) {
 	s.title(s.bold, "cluster "+oneLine(c.Name))
+	if c.Interrupted != "" {
+		s.item("INTERRUPTED: " + c.Interrupted)
+	}
 	facts := tabwriter.NewWriter(&s.b, 0, 0, 2, ' ', 0)
 	for _, f := range c.Facts {
 		fmt.Fprintf(facts, "  %s\t%s\n", oneLine(f.Name), oneLine(f.Value))
@@ -137,10 +160,17 @@ func (r *Result) heading() string {
 
 func (s *summaryWriter) warnings(c *Cluster) {
 	for i := range c.Results {
-		if res := &c.Results[i]; res.Outcome == Failed && res.Warning {
+		res := &c.Results[i]
+		switch {
+		case res.Outcome != Failed || !res.Warning:
+			continue
+		case res.Known != nil:
+			s.title(s.yellow, "KNOWN DIFFERENCE "+res.heading())
+			s.item("accepted " + res.Known.sentence())
+		default:
 			s.title(s.yellow, "WARNING "+res.heading())
-			s.block(res.Block())
 		}
+		s.block(res.Block())
 	}
 }
 

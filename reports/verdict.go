@@ -12,15 +12,17 @@ const (
 // ExitCode is what a run with this report exits with.
 //
 // ExitFailed: a MUST failed, or with strict a SHOULD or an OPTIONAL, or a proof was refuted. ExitUnjudged: something
-// could not be judged, the run was interrupted, or nothing at all was judged. ExitPassed: none of these; every
-// selected MUST that the cluster supports passed. ExitFailed goes before ExitUnjudged: a failure that was seen
+// could not be judged, the run or one of its clusters was interrupted, or nothing at all was judged. ExitPassed: none of
+// these; every selected MUST that the cluster supports passed. A failure that is a known difference counts as judged
+// and no more. ExitFailed goes before ExitUnjudged: a failure that was seen
 // holds whatever else could not be judged.
 func (r *Report) ExitCode(strict bool) int {
 	judged, unjudged := false, r.Interrupted != ""
 	for _, c := range r.Clusters {
+		unjudged = unjudged || c.Interrupted != ""
 		for i := range c.Results {
 			res := &c.Results[i]
-			if res.refuted() || res.Outcome == Failed && (strict || !res.lenient()) {
+			if res.refuted() || res.Fails(strict) {
 				return ExitFailed
 			}
 			switch res.Outcome {
@@ -38,15 +40,21 @@ func (r *Report) ExitCode(strict bool) int {
 	return ExitPassed
 }
 
-// MarkWarnings sets each result's Warning: a failure below MUST, unless strict. Call it before a writer, so that
+// MarkWarnings sets each result's Warning: a failure below MUST, unless strict, or one that is a known difference. Call it before a writer, so that
 // what is shown and the exit code agree.
 func (r *Report) MarkWarnings(strict bool) {
 	for _, c := range r.Clusters {
 		for i := range c.Results {
 			res := &c.Results[i]
-			res.Warning = res.Outcome == Failed && !strict && res.lenient()
+			res.Warning = res.Outcome == Failed && !res.Fails(strict)
 		}
 	}
+}
+
+// Fails says whether the result fails the run: a failure that is neither a known difference nor, unless the run is
+// strict, below MUST.
+func (r *Result) Fails(strict bool) bool {
+	return r.Outcome == Failed && r.Known == nil && (strict || !r.lenient())
 }
 
 // lenient says that a failure is a warning unless the run is strict. An unknown level is not lenient.

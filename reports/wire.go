@@ -16,24 +16,34 @@ import (
 const maxReport = 64 << 20
 
 // WriteJSON writes the report as indented JSON, with its Summary; times that were taken are strings like "1.5s".
-func WriteJSON(w io.Writer, r *Report) error {
+func WriteJSON(w io.Writer, r *Report) error { return writeJSON(w, r, "the report") }
+
+// WriteYAML writes the fields of WriteJSON as YAML.
+func WriteYAML(w io.Writer, r *Report) error { return writeYAML(w, r, "the report") }
+
+// WriteComparisonJSON writes a comparison as indented JSON.
+func WriteComparisonJSON(w io.Writer, c *Comparison) error { return writeJSON(w, c, "the comparison") }
+
+// WriteComparisonYAML writes the fields of WriteComparisonJSON as YAML.
+func WriteComparisonYAML(w io.Writer, c *Comparison) error { return writeYAML(w, c, "the comparison") }
+
+func writeJSON(w io.Writer, v any, what string) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	if err := enc.Encode(r); err != nil {
-		return fmt.Errorf("writing the report as JSON: %w", err)
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("writing %s as JSON: %w", what, err)
 	}
 	return nil
 }
 
-// WriteYAML writes the fields of WriteJSON as YAML.
-func WriteYAML(w io.Writer, r *Report) error {
-	b, err := yaml.Marshal(r)
+func writeYAML(w io.Writer, v any, what string) error {
+	b, err := yaml.Marshal(v)
 	if err == nil {
 		_, err = w.Write(b)
 	}
 	if err != nil {
-		return fmt.Errorf("writing the report as YAML: %w", err)
+		return fmt.Errorf("writing %s as YAML: %w", what, err)
 	}
 	return nil
 }

@@ -1,0 +1,276 @@
+package reports
+
+import (
+	"slices"
+	"time"
+)
+
+// ComparisonKind is the Kind of a Comparison in its file; its APIVersion is a Report's.
+const ComparisonKind = "ConformanceComparison"
+
+// Comparison is what several clusters have in common and where they differ, requirement by requirement.
+type Comparison struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// Run, Host, Started, Ended and Interrupted are those of the run that judged the clusters; empty where two saved
+	// reports were compared.
+	Run         string    `json:"run,omitempty"`
+	Host        string    `json:"host,omitempty"`
+	Started     time.Time `json:"started,omitzero"`
+	Ended       time.Time `json:"ended,omitzero"`
+	Interrupted string    `json:"interrupted,omitempty"`
+	Columns     []Column  `json:"columns"`
+	NotRun      []NotRun  `json:"notRun,omitempty"`
+	Notices     []string  `json:"notices,omitempty"`
+	// Differences come in the order of their kinds, the gravest first.
+	Differences []Difference `json:"differences"`
+	// Everywhere are the requirements that hold on none of the clusters that judged them: failed, or not judged.
+	Everywhere []Difference `json:"everywhere,omitempty"`
+	// Same counts the requirements with one and the same outcome in all columns.
+	Same Counts `json:"same"`
+}
+
+// Column is one cluster of a comparison.
+type Column struct {
+	Name        string      `json:"name"`
+	Values      []string    `json:"values,omitempty"`
+	Interrupted string      `json:"interrupted,omitempty"`
+	Facts       []Fact      `json:"facts,omitempty"`
+	Counts      Counts      `json:"counts"`
+	Proofs      ProofCounts `json:"proofs"`
+	// Chapters count by chapter, in the report's order.
+	Chapters []ChapterSummary `json:"chapters,omitempty"`
+	Paths    []Path           `json:"paths,omitempty"`
+}
+
+// DifferenceKind is what kind of difference there is between columns.
+type DifferenceKind string
+
+// The kinds, the gravest first. A requirement is of the first that fits.
+const (
+	// DiffersInHolding: it was seen to hold on some clusters and not to hold on others.
+	DiffersInHolding DifferenceKind = "holds"
+	// DiffersInSupport: some clusters lack what it rests on.
+	DiffersInSupport DifferenceKind = "supported"
+	// DiffersInJudging: on some clusters it could not be judged.
+	DiffersInJudging DifferenceKind = "judged"
+	// DiffersInChoice: on some clusters it was left out, or the report does not have it.
+	DiffersInChoice DifferenceKind = "chosen"
+	// DiffersInProof: the outcomes are the same, and on some clusters its control was not seen to act.
+	DiffersInProof DifferenceKind = "proved"
+)
+
+var differenceKinds = []DifferenceKind{DiffersInHolding, DiffersInSupport, DiffersInJudging, DiffersInChoice, DiffersInProof}
+
+// Difference is one requirement with its outcome in each column.
+type Difference struct {
+	ID      string         `json:"id"`
+	Title   string         `json:"title,omitempty"`
+	Chapter string         `json:"chapter"`
+	Level   string         `json:"level"`
+	Clause  Clause         `json:"clause,omitzero"`
+	Kind    DifferenceKind `json:"kind,omitempty"`
+	// Holds and Not name the columns on which it holds, and those on which it was seen not to hold or lacks its ground.
+	Holds []string `json:"holds,omitempty"`
+	Not   []string `json:"not,omitempty"`
+	// Unexplained marks a difference of which a cell does not hold and no known difference says why.
+	Unexplained bool   `json:"unexplained,omitempty"`
+	Cells       []Cell `json:"cells"`
+}
+
+// Cell is a requirement on one cluster.
+type Cell struct {
+	Column string `json:"column"`
+	// Outcome is "" where the column's report does not have the requirement.
+	Outcome Outcome `json:"outcome,omitempty"`
+	Warning bool    `json:"warning,omitempty"`
+	// Observed is the sentence of what was seen, or of why it was not judged; "" for one that passed.
+	Observed string     `json:"observed,omitempty"`
+	Verdicts []Verdict  `json:"verdicts,omitempty"`
+	Proof    ProofState `json:"proof,omitempty"`
+	Known    *Known     `json:"known,omitempty"`
+}
+
+// Compare compares the clusters of a report.
+func Compare(r *Report) *Comparison {
+	c := &Comparison{APIVersion: APIVersion, Kind: ComparisonKind, Run: r.Run, Host: r.Host, Started: r.Started, Ended: r.Ended,
+		Interrupted: r.Interrupted, NotRun: r.NotRun, Notices: r.Notices, Differences: []Difference{}}
+	for i := range r.Clusters {
+		c.Columns = append(c.Columns, columnOf(&r.Clusters[i]))
+	}
+	byKind := map[DifferenceKind][]Difference{}
+	for _, rows := range sideBySide(r.Clusters) {
+		d := difference(r.Clusters, rows)
+		if d.Kind != "" {
+			byKind[d.Kind] = append(byKind[d.Kind], d)
+		}
+		if d.Kind != "" && d.Kind != DiffersInProof {
+			continue
+		}
+		if d.Cells[0].Outcome == Failed || d.Cells[0].Outcome == Errored {
+			c.Everywhere = append(c.Everywhere, d)
+		}
+		c.Same.add(rows[0])
+	}
+	for _, kind := range differenceKinds {
+		c.Differences = append(c.Differences, byKind[kind]...)
+	}
+	return c
+}
+
+func columnOf(c *Cluster) Column {
+	col := Column{Name: c.Name, Values: c.Values, Interrupted: c.Interrupted, Facts: c.Facts, Chapters: c.summaries(), Paths: c.Paths}
+	for i := range c.Results {
+		col.Counts.add(&c.Results[i])
+		col.Proofs.add(&c.Results[i])
+	}
+	return col
+}
+
+// sideBySide are the results of each requirement, one for each cluster, nil where it has none; in the order of the
+// first cluster that has them.
+func sideBySide(clusters []Cluster) (rows [][]*Result) {
+	at := map[string]int{}
+	for i := range clusters {
+		for k := range clusters[i].Results {
+			res := &clusters[i].Results[k]
+			n, ok := at[res.ID]
+			if !ok {
+				n = len(rows)
+				at[res.ID] = n
+				rows = append(rows, make([]*Result, len(clusters)))
+			}
+			rows[n][i] = res
+		}
+	}
+	return rows
+}
+
+func difference(clusters []Cluster, rows []*Result) Difference {
+	first := rows[slices.IndexFunc(rows, func(r *Result) bool { return r != nil })]
+	d := Difference{ID: first.ID, Title: first.Title, Chapter: first.Chapter, Level: first.Level, Clause: first.Clause}
+	for i, res := range rows {
+		cell := Cell{Column: clusters[i].Name}
+		if res != nil {
+			cell.Outcome, cell.Warning, cell.Verdicts, cell.Known = res.Outcome, res.Warning, res.Verdicts, res.Known
+			cell.Observed = res.Sentence()
+			if res.Proof != nil {
+				cell.Proof = res.Proof.State
+			}
+		}
+		switch cell.Outcome {
+		case Passed:
+			d.Holds = append(d.Holds, cell.Column)
+		case Failed, Unsupported:
+			d.Not = append(d.Not, cell.Column)
+		}
+		d.Cells = append(d.Cells, cell)
+	}
+	d.Kind = kindOf(d.Cells)
+	d.Unexplained = d.Kind != "" && slices.ContainsFunc(d.Cells, func(c Cell) bool {
+		return (c.Outcome == Failed || c.Outcome == Unsupported) && c.Known == nil
+	})
+	return d
+}
+
+// kindOf is the gravest way in which cells differ, "" where they don't.
+func kindOf(cells []Cell) DifferenceKind {
+	var kind DifferenceKind
+	for _, of := range append([]func(Cell) Outcome{func(c Cell) Outcome { return c.Outcome }}, perFamily(cells)...) {
+		if k := kindOfOutcomes(cells, of); k != "" && (kind == "" || slices.Index(differenceKinds, k) < slices.Index(differenceKinds, kind)) {
+			kind = k
+		}
+	}
+	if kind == "" && differInProof(cells) {
+		return DiffersInProof
+	}
+	return kind
+}
+
+// notCompared is the outcome of a column that lacks the family that is looked at.
+const notCompared Outcome = "not compared"
+
+// perFamily look at one address family each. A cluster that has not the family is no difference: it was not asked.
+func perFamily(cells []Cell) (all []func(Cell) Outcome) {
+	var families []string
+	for _, c := range cells {
+		for _, v := range c.Verdicts {
+			if !slices.Contains(families, v.Family) {
+				families = append(families, v.Family)
+			}
+		}
+	}
+	for _, family := range families {
+		all = append(all, func(c Cell) Outcome {
+			for _, v := range c.Verdicts {
+				if v.Family == family {
+					return v.Outcome
+				}
+			}
+			return notCompared
+		})
+	}
+	return all
+}
+
+func kindOfOutcomes(cells []Cell, of func(Cell) Outcome) DifferenceKind {
+	there := map[Outcome]bool{}
+	for _, c := range cells {
+		if o := of(c); o != notCompared {
+			there[o] = true
+		}
+	}
+	switch {
+	case len(there) < 2:
+		return ""
+	case there[Passed] && there[Failed]:
+		return DiffersInHolding
+	case there[Unsupported] && (there[Passed] || there[Failed]):
+		return DiffersInSupport
+	case there[Errored]:
+		return DiffersInJudging
+	}
+	return DiffersInChoice
+}
+
+// differInProof says whether a control acted on some of the clusters that tried it and not on others.
+func differInProof(cells []Cell) bool {
+	there := map[ProofState]bool{}
+	for _, c := range cells {
+		if c.Proof != "" && c.Proof != ProofNotRun {
+			there[c.Proof] = true
+		}
+	}
+	return len(there) > 1
+}
+
+// Lost are the MUSTs that hold on the first of two columns and not on the second, and are no known difference there.
+// unjudged are those that hold on the first and could not be judged on the second.
+func (c *Comparison) Lost() (lost, unjudged []Difference) {
+	for _, d := range c.Differences {
+		if len(d.Cells) != 2 || d.Level == Should || d.Level == Optional {
+			continue
+		}
+		a, b := d.Cells[0], d.Cells[1]
+		switch {
+		case a.Outcome == Passed && b.Outcome == Errored:
+			unjudged = append(unjudged, d)
+		case b.Known != nil:
+		case a.Outcome == Passed && (b.Outcome == Failed || b.Outcome == Unsupported) || lostFamily(a, b):
+			lost = append(lost, d)
+		}
+	}
+	return lost, unjudged
+}
+
+// lostFamily says whether a family that both have holds on the first alone.
+func lostFamily(a, b Cell) bool {
+	for _, v := range a.Verdicts {
+		if v.Outcome == Passed && slices.ContainsFunc(b.Verdicts, func(w Verdict) bool {
+			return w.Family == v.Family && (w.Outcome == Failed || w.Outcome == Unsupported)
+		}) {
+			return true
+		}
+	}
+	return false
+}

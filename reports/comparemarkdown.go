@@ -1,0 +1,107 @@
+package reports
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// WriteComparisonMarkdown writes a comparison as Markdown, in the order of WriteComparison: a table for each kind of
+// difference, with a column for each cluster.
+func WriteComparisonMarkdown(w io.Writer, c *Comparison) error {
+	var b strings.Builder
+	var names []string
+	for _, col := range c.Columns {
+		names = append(names, col.Name)
+	}
+	fmt.Fprintf(&b, "# Parley: %s\n\n%s.\n", markdown(strings.Join(names, ", ")), markdown(c.closing()))
+	for _, n := range c.NotRun {
+		fmt.Fprintf(&b, "\n**Not run: %s.** %s\n", markdown(n.Name), markdown(n.Reason))
+	}
+	for _, n := range append(c.interruptions(), c.Notices...) {
+		fmt.Fprintf(&b, "\n**%s**\n", markdown(n))
+	}
+	var before DifferenceKind
+	for _, d := range c.Differences {
+		if d.Kind != before {
+			before = d.Kind
+			title := kindTitles[d.Kind]
+			fmt.Fprintf(&b, "\n## %s\n\n", title[:1]+strings.ToLower(title[1:]))
+			markdownHead(&b, append([]string{"requirement", "level"}, names...))
+		}
+		row := d.markdown()
+		for _, cell := range d.Cells {
+			text := cell.text(d.Kind)
+			if note := cell.explained(d.Unexplained); note != "" {
+				text += "; " + note
+			}
+			row = append(row, markdown(text))
+		}
+		markdownRow(&b, row)
+	}
+	if len(c.Everywhere) > 0 {
+		b.WriteString("\n## On every cluster\n\n")
+		markdownHead(&b, []string{"requirement", "level", "seen"})
+		for _, d := range c.Everywhere {
+			markdownRow(&b, append(d.markdown(), markdown(d.Cells[0].text(d.Kind))))
+		}
+	}
+	b.WriteString("\n## Counts\n\n")
+	heads, rows := c.table()
+	markdownTable(&b, heads, rows)
+	if heads, rows := pathTable(c.Columns); len(rows) > 0 {
+		b.WriteString("\n## Latency, p50 (lowest to highest round)\n\n")
+		markdownTable(&b, heads, rows)
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("writing the comparison as Markdown: %w", err)
+	}
+	return nil
+}
+
+func (c *Comparison) interruptions() (all []string) {
+	if c.Interrupted != "" {
+		all = append(all, "Interrupted: "+c.Interrupted)
+	}
+	for _, col := range c.Columns {
+		if col.Interrupted != "" {
+			all = append(all, "Not judged to the end: "+col.Name+": "+col.Interrupted)
+		}
+	}
+	return all
+}
+
+// markdown are the cells that name the requirement.
+func (d Difference) markdown() []string {
+	return []string{"**" + markdown(d.ID) + "** " + markdown(d.Title), markdown(d.Level)}
+}
+
+func markdownTable(b *strings.Builder, heads []string, rows [][]string) {
+	markdownHead(b, heads)
+	for _, row := range rows {
+		var cells []string
+		for _, cell := range row {
+			cells = append(cells, markdown(cell))
+		}
+		markdownRow(b, cells)
+	}
+}
+
+// markdownHead begins a table.
+func markdownHead(b *strings.Builder, heads []string) {
+	var cells []string
+	for _, h := range heads {
+		cells = append(cells, markdown(h))
+	}
+	markdownRow(b, cells)
+	b.WriteString("|" + strings.Repeat("---|", len(heads)) + "\n")
+}
+
+func markdownRow(b *strings.Builder, cells []string) {
+	b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
+}
+
+var markdownEscapes = strings.NewReplacer(`\`, `\\`, "|", `\|`, "`", "\\`", "<", "&lt;", ">", "&gt;", "*", `\*`, "_", `\_`, "[", `\[`, "]", `\]`)
+
+// markdown is text as one line that Markdown shows as it is.
+func markdown(s string) string { return markdownEscapes.Replace(oneLine(s)) }

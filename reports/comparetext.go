@@ -1,0 +1,295 @@
+package reports
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// kindTitles head the differences of each kind.
+var kindTitles = map[DifferenceKind]string{
+	DiffersInHolding: "HOLDS ON SOME ONLY",
+	DiffersInSupport: "SUPPORTED ON SOME ONLY",
+	DiffersInJudging: "JUDGED ON SOME ONLY",
+	DiffersInChoice:  "CHOSEN ON SOME ONLY",
+	DiffersInProof:   "PROVED ON SOME ONLY",
+}
+
+// WriteComparison writes a comparison for a person at a terminal: what was not run, the differences, what holds
+// nowhere, and a table with a column for each cluster.
+func WriteComparison(w io.Writer, c *Comparison, color bool) error {
+	s := newSummaryWriter(color)
+	s.notRun(c.NotRun)
+	s.differences(c)
+	s.everywhere(c.Everywhere)
+	s.sideBySide(c)
+	s.pathsSideBySide(c.Columns)
+	s.notices(c.Notices)
+	for _, col := range c.Columns {
+		if col.Interrupted != "" {
+			s.title(s.red, "NOT JUDGED TO THE END: "+col.Name)
+			s.item(col.Interrupted)
+		}
+	}
+	if c.Interrupted != "" {
+		s.title(s.red, "INTERRUPTED")
+		s.item(c.Interrupted)
+	}
+	s.title(s.bold, c.closing())
+	if _, err := w.Write(bytes.TrimLeft(s.b.Bytes(), "\n")); err != nil {
+		return fmt.Errorf("writing the comparison: %w", err)
+	}
+	return nil
+}
+
+func (s *summaryWriter) differences(c *Comparison) {
+	if len(c.Differences) == 0 {
+		return
+	}
+	width := 0
+	for _, col := range c.Columns {
+		width = max(width, len(oneLine(col.Name)))
+	}
+	var before DifferenceKind
+	for _, d := range c.Differences {
+		if d.Kind != before {
+			before = d.Kind
+			brush := s.yellow
+			if d.Kind == DiffersInHolding {
+				brush = s.red
+			}
+			s.title(brush, kindTitles[d.Kind])
+		}
+		s.item(d.heading())
+		for _, cell := range d.Cells {
+			fmt.Fprintf(&s.b, "    %-*s  %s\n", width, oneLine(cell.Column), cell.text(d.Kind))
+			if note := cell.explained(d.Unexplained); note != "" {
+				fmt.Fprintf(&s.b, "    %-*s  %s\n", width, "", note)
+			}
+		}
+	}
+}
+
+// heading names the requirement in one line.
+func (d Difference) heading() string {
+	return (&Result{ID: d.ID, Level: d.Level, Title: d.Title}).heading()
+}
+
+// word is the cell's outcome in a word or two.
+func (c Cell) word() string {
+	switch {
+	case c.Outcome == "":
+		return "not in this report"
+	case c.Outcome == Errored:
+		return "not judged"
+	case c.Outcome == Failed && c.Known != nil:
+		return "failed (known)"
+	case c.Outcome == Failed && c.Warning:
+		return "failed (warning)"
+	case c.Outcome == Failed:
+		return "FAILED"
+	}
+	return string(c.Outcome)
+}
+
+// text is the cell in one line.
+func (c Cell) text(kind DifferenceKind) string {
+	s := c.word()
+	if kind == DiffersInProof {
+		if c.Proof != "" {
+			s += ", " + string(c.Proof)
+		}
+		return s
+	}
+	var families []string
+	for _, v := range c.Verdicts {
+		if len(c.Verdicts) > 1 && v.Outcome != c.Outcome {
+			families = append(families, oneLine(v.Family)+" "+string(v.Outcome))
+		}
+	}
+	if len(families) > 0 {
+		s += " (" + strings.Join(families, ", ") + ")"
+	}
+	if c.Observed != "" {
+		s += ": " + oneLine(c.Observed)
+	}
+	return s
+}
+
+// explained says what is known of a cell that does not hold; "" for one that does.
+func (c Cell) explained(differs bool) string {
+	switch {
+	case c.Known != nil:
+		return "known " + c.Known.sentence()
+	case differs && (c.Outcome == Failed || c.Outcome == Unsupported):
+		return "unexplained: no known difference says why"
+	}
+	return ""
+}
+
+func (s *summaryWriter) everywhere(list []Difference) {
+	for _, d := range list {
+		cell := d.Cells[0]
+		brush := s.yellow
+		if cell.Outcome == Failed && !cell.Warning {
+			brush = s.red
+		}
+		s.title(brush, "ON EVERY CLUSTER "+cell.word()+" "+d.heading())
+		s.item(cell.Column + ": " + cell.Observed)
+	}
+}
+
+// sideBySide is a table with a row for each chapter.
+func (s *summaryWriter) sideBySide(c *Comparison) {
+	heads, rows := c.table()
+	s.b.WriteByte('\n')
+	var plain bytes.Buffer
+	t := tabwriter.NewWriter(&plain, 0, 0, 2, ' ', 0)
+	for _, row := range append([][]string{heads}, rows...) {
+		fmt.Fprintf(t, "  %s\n", strings.Join(row, "\t"))
+	}
+	_ = t.Flush() // into memory
+	for line := range strings.Lines(plain.String()) {
+		s.b.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+}
+
+// table are the counts by chapter, of all, and of the proofs, with a column for each cluster.
+func (c *Comparison) table() (heads []string, rows [][]string) {
+	heads = []string{""}
+	var chapters []string
+	counts := map[string]map[int]Counts{}
+	proofs := false
+	for i, col := range c.Columns {
+		heads = append(heads, oneLine(col.Name))
+		proofs = proofs || col.Proofs.Asked > 0
+		for _, ch := range col.Chapters {
+			if counts[ch.Chapter] == nil {
+				counts[ch.Chapter] = map[int]Counts{}
+				chapters = append(chapters, ch.Chapter)
+			}
+			counts[ch.Chapter][i] = ch.Counts
+		}
+	}
+	row := func(name string, cell func(i int) string) {
+		line := []string{oneLine(name)}
+		for i := range c.Columns {
+			line = append(line, cell(i))
+		}
+		rows = append(rows, line)
+	}
+	for _, ch := range chapters {
+		row(ch, func(i int) string { return counts[ch][i].short() })
+	}
+	row("all", func(i int) string { return c.Columns[i].Counts.short() })
+	if proofs {
+		row("proved", func(i int) string {
+			return fmt.Sprintf("%d of %d", c.Columns[i].Proofs.Proved, c.Columns[i].Proofs.Asked)
+		})
+	}
+	for _, name := range c.telling() {
+		row(name, func(i int) string { return factOf(c.Columns[i].Facts, name) })
+	}
+	return heads, rows
+}
+
+// short is "40 passed of 43, 2 failed".
+func (c Counts) short() string {
+	c.Skipped = 0
+	s := fmt.Sprintf("%d of %d", c.Passed, c.Asked())
+	if others := c.others(); others != "" {
+		s += ", " + others
+	}
+	return s
+}
+
+// telling are the names of the facts in which the columns differ and that all of them have.
+func (c *Comparison) telling() (names []string) {
+	if len(c.Columns) == 0 {
+		return nil
+	}
+	for _, f := range c.Columns[0].Facts {
+		there, same := true, true
+		for _, col := range c.Columns {
+			value := factOf(col.Facts, f.Name)
+			there, same = there && value != "", same && value == f.Value
+		}
+		if there && !same {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+func factOf(facts []Fact, name string) string {
+	for _, f := range facts {
+		if f.Name == name {
+			return oneLine(f.Value)
+		}
+	}
+	return ""
+}
+
+// pathsSideBySide is what was measured of the same paths.
+func (s *summaryWriter) pathsSideBySide(columns []Column) {
+	heads, rows := pathTable(columns)
+	if len(rows) == 0 {
+		return
+	}
+	s.title(s.bold, "LATENCY p50 (lowest to highest round), never judged")
+	t := tabwriter.NewWriter(&s.b, 0, 0, 2, ' ', 0)
+	for _, row := range append([][]string{heads}, rows...) {
+		fmt.Fprintf(t, "  %s\n", strings.Join(row, "\t"))
+	}
+	_ = t.Flush() // into memory
+}
+
+func pathTable(columns []Column) (heads []string, rows [][]string) {
+	heads = []string{""}
+	at := map[string]int{}
+	for i, col := range columns {
+		heads = append(heads, oneLine(col.Name))
+		for _, p := range col.Paths {
+			n, ok := at[p.Name]
+			if !ok {
+				n = len(rows)
+				at[p.Name] = n
+				rows = append(rows, append([]string{oneLine(p.Name)}, make([]string, len(columns))...))
+			}
+			rows[n][i+1] = p.LatencyP50.String()
+		}
+	}
+	return heads, rows
+}
+
+// closing is one line on the whole.
+func (c *Comparison) closing() string {
+	unexplained := 0
+	for _, d := range c.Differences {
+		if d.Unexplained {
+			unexplained++
+		}
+	}
+	line := fmt.Sprintf("%s, %s", plural(len(c.Columns), "cluster"), plural(len(c.Differences), "difference"))
+	if unexplained > 0 {
+		line += fmt.Sprintf(" (%d unexplained)", unexplained)
+	}
+	line += "; the same on all: " + fmt.Sprintf("%d passed of %d", c.Same.Passed, c.Same.Asked())
+	if others := c.Same.others(); others != "" {
+		line += ", " + others
+	}
+	if took := c.Ended.Sub(c.Started); !c.Started.IsZero() && took > 0 {
+		line += "; took " + shortDuration(took.Round(time.Second))
+	}
+	return line
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
