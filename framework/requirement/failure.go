@@ -43,6 +43,9 @@ const (
 	WrongPort    Reason = "wrong port"         // another port of the right server answered
 	Uneven       Reason = "uneven"             // a spread that chance does not explain
 	NoEffect     Reason = "no effect"          // what the kubelet was to do did not happen, or not to whom it was to
+	Granted      Reason = "granted"            // the API server granted what it had to refuse
+	NotGranted   Reason = "not granted"        // the API server refused what was due
+	WrongAnswer  Reason = "wrong answer"       // an answer with another status or content than due
 )
 
 // Failure is a requirement that does not hold: a sentence with both ends in it.

@@ -2,6 +2,12 @@ package external
 
 import (
 	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -10,53 +16,225 @@ import (
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
-func nodePortTCP() requirement.Requirement {
+var typeNodePort = requirement.Clause{
+	URL:  "https://kubernetes.io/docs/concepts/services-networking/service/#type-nodeport",
+	Says: "Every node in the cluster listens on the node port and forwards to one of the Service's ready endpoints.",
+}
+
+func nodePorts() []requirement.Requirement {
+	return []requirement.Requirement{fromOutside("tcp"), fromOutside("udp"), nodePortSCTP(), fromPods(), fromNodes()}
+}
+
+func fromOutside(protocol string) requirement.Requirement {
 	return requirement.Requirement{
-		ID: "external/nodeport-tcp",
-		Title: "A TCP NodePort answers a host outside the cluster on every node's address, whether the Service has an endpoint " +
-			"on that node or not.",
-		Level: requirement.Must,
-		Clause: requirement.Clause{
-			URL:  "https://kubernetes.io/docs/concepts/services-networking/service/#type-nodeport",
-			Says: "Every node in the cluster listens on the node port and forwards to one of the Service's ready endpoints.",
-		},
+		ID: "external/nodeport-" + protocol,
+		Title: "A NodePort of protocol " + strings.ToUpper(protocol) + " answers a host outside the cluster on every node's address, " +
+			"whether the Service has an endpoint on that node or not.",
+		Level:  requirement.Must,
+		Clause: typeNodePort,
 		Why: "Load balancers in front of a cluster send to any node. One node that is silent loses its share of the requests, " +
 			"and only for clients outside.",
 		Needs:     []requirement.Feature{requirement.OutsideIs},
-		Roles:     []world.Role{world.Outside, world.Node, world.WebNear},
+		Roles:     []world.Role{world.Outside, world.WebNear},
 		Services:  []world.Service{world.NodePort},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			client, server := env.Role(world.Outside), env.Role(world.WebNear)
-			port := nodePort(env)
-			for _, node := range env.Roles(world.Node) {
-				ip, err := env.IP(node)
-				if err != nil {
-					return err
-				}
-				seen, err := exchange.Works(ctx, env, exchange.Talk{From: client, To: server, Network: "tcp", Dial: requirement.At(ip, port)})
-				if err != nil {
-					if f := requirement.AsFailure(err); f != nil {
-						f.Expected += " through node " + node.Node
-					}
-					return err
-				}
-				env.Note("%s through %s: the endpoint saw the client %s as %s", env.Family, node.Node, seen.Local, seen.Witness.Remote)
-			}
-			return nil
+			return everyNodeAnswers(ctx, env, env.Roles(world.Outside), world.NodePort, protocol)
 		},
 		Control: requirement.Control{
-			Says: "the node port dropped on one node",
+			Says:  "the node port dropped on one node",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.OnOneNode(dropNodePort(world.NodePort, []string{"prerouting"}, protocol))}},
+			Red:   []requirement.Reason{requirement.NoAnswer},
+		},
+	}
+}
+
+// dropNodePort drops what goes to the Service's node port.
+func dropNodePort(service world.Service, hooks []string, protocols ...string) fault.Rules {
+	return func(_ context.Context, env *requirement.Env) (rules []wire.Rule, err error) {
+		for _, hook := range hooks {
+			for _, p := range protocols {
+				rule := wire.Rule{Hook: hook, Priority: fault.BeforeAll, Proto: p, ToPort: nodePort(env, service, p), Do: "drop", Family: "ip"}
+				if env.Family == corev1.IPv6Protocol {
+					rule.Family = "ip6"
+				}
+				rules = append(rules, rule)
+			}
+		}
+		return rules, nil
+	}
+}
+
+// everyNodeAnswers has each client dial the Service's node port on every node's address.
+func everyNodeAnswers(ctx context.Context, env *requirement.Env, clients []*requirement.End, service world.Service, protocol string) error {
+	server, port := env.Role(world.WebNear), nodePort(env, service, protocol)
+	nodes, err := machines(ctx, env)
+	if err != nil {
+		return err
+	}
+	seenAs := map[string][]string{}
+	for _, client := range clients {
+		for _, node := range nodes {
+			seen, err := exchange.Works(ctx, env, exchange.Talk{From: client, To: server, Network: protocol, Dial: requirement.At(node.ip, port)})
+			if err != nil {
+				return through(err, node.name)
+			}
+			as := "under its own address"
+			if from := addrOf(seen.Witness.Remote); from != addrOf(seen.Local) {
+				as = "as " + from.String()
+			}
+			seenAs[as] = append(seenAs[as], node.name)
+		}
+	}
+	for as, names := range seenAs {
+		if len(clients) == 1 {
+			env.Note("%s %s: through %s the endpoint saw the client %s", env.Family, protocol, strings.Join(names, ", "), as)
+		}
+	}
+	return nil
+}
+
+func nodePortSCTP() requirement.Requirement {
+	return requirement.Requirement{
+		ID:    "external/nodeport-sctp",
+		Title: "A NodePort of protocol SCTP answers a host outside the cluster on every node's address.",
+		Level: requirement.Optional,
+		Clause: requirement.Clause{
+			URL:  "https://kubernetes.io/docs/reference/networking/service-protocols/#protocol-sctp",
+			Says: "Where the network plugin supports SCTP traffic, most Services may use it, of type NodePort too; multihomed associations are not supported.",
+		},
+		Why:       "Telephone networks send their signalling so. NAT of SCTP is a kernel module of its own, which nodes often lack.",
+		Needs:     []requirement.Feature{requirement.OutsideIs},
+		Roles:     []world.Role{world.Outside, world.WebNear},
+		PerFamily: true,
+		Check:     checkNodePortSCTP,
+		Control: requirement.Control{
+			Says: "SCTP to the endpoint's port dropped in its pod",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnOneNode(func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
-					return []wire.Rule{{Hook: "prerouting", Priority: fault.BeforeAll, Proto: "tcp", ToPort: nodePort(env), Do: "drop"}}, nil
-				}),
+				fault.InPodOf(world.WebNear, fault.DropOwnPorts("input", "sctp")),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
 	}
 }
 
-func nodePort(env *requirement.Env) int {
-	return int(env.Service(world.NodePort).Spec.Ports[0].NodePort)
+func checkNodePortSCTP(ctx context.Context, env *requirement.Env) error {
+	client, server := env.Role(world.Outside), env.Role(world.WebNear)
+	for _, end := range []*requirement.End{client, server} {
+		id, err := end.Identity(ctx)
+		if err != nil {
+			return fmt.Errorf("asking %s for its kernel: %w", end, err)
+		}
+		if gap, ok := id.Gaps["sctp"]; ok {
+			return &requirement.Unsupported{Probed: fmt.Sprintf("an SCTP socket cannot be opened in %s: %s", end.Where(), gap)}
+		}
+	}
+	opened, err := server.Listen(ctx, wire.Listen{Network: "sctp", Address: requirement.At(env.Any(), env.Port(0))})
+	if err != nil {
+		return fmt.Errorf("opening an SCTP server in %s: %w", server, err)
+	}
+	if !opened.Ok() {
+		return fmt.Errorf("%s cannot open an SCTP server: %s", server, opened.Errno)
+	}
+	defer exchange.Release(ctx, server, opened.Handle)
+	nodes, err := machines(ctx, env)
+	if err != nil {
+		return err
+	}
+	service := env.Cast.Plan().NewService("nodeport-sctp", "nodeport", corev1.ServicePort{Name: "sctp", Protocol: corev1.ProtocolSCTP,
+		Port: world.ServicePort, TargetPort: intstr.FromInt(env.Port(0))})
+	service.Spec.Type = corev1.ServiceTypeNodePort
+	made, err := makeService(ctx, env, service)
+	if err != nil {
+		return fmt.Errorf("making a Service of protocol SCTP: %w", err)
+	}
+	for _, node := range nodes {
+		if _, err := exchange.Works(ctx, env, exchange.Talk{From: client, To: server, Network: "sctp",
+			Dial: requirement.At(node.ip, int(made.Spec.Ports[0].NodePort))}); err != nil {
+			return through(err, node.name)
+		}
+	}
+	return nil
+}
+
+func fromPods() requirement.Requirement {
+	return requirement.Requirement{
+		ID:    "external/nodeport-from-pod",
+		Title: "A NodePort answers a pod of every node on every node's address, over TCP and UDP.",
+		Level: requirement.Must,
+		Clause: requirement.Clause{
+			URL:  "https://github.com/kubernetes/kubernetes/blob/v1.36.3/test/e2e/network/service.go#L1287",
+			Says: "Conformance: a client pod reaches a NodePort Service by its name and cluster IP on the service port, and on the nodes' IPs on the node port.",
+		},
+		Why: "Programs that are told a public address from inside use the same path. A pod that dials its own node enters the proxy's rules " +
+			"by another hook than what comes in from the wire, and the way back needs a translation that some data paths lack.",
+		Roles:     []world.Role{world.Everywhere, world.WebNear},
+		Services:  []world.Service{world.NodePortFromPod},
+		PerFamily: true,
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			for _, protocol := range []string{"tcp", "udp"} {
+				if err := everyNodeAnswers(ctx, env, env.Roles(world.Everywhere), world.NodePortFromPod, protocol); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		Control: requirement.Control{
+			Says: "the node port dropped on one node",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnOneNode(dropNodePort(world.NodePortFromPod, []string{"prerouting"}, "tcp", "udp")),
+				fault.InPodOf(world.Everywhere, dropNodePort(world.NodePortFromPod, []string{"output"}, "tcp", "udp")),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+	}
+}
+
+func fromNodes() requirement.Requirement {
+	return requirement.Requirement{
+		ID:    "external/nodeport-from-node",
+		Title: "A NodePort answers every node on every node's address, its own and others', over TCP and UDP.",
+		Level: requirement.Must,
+		Clause: requirement.Clause{
+			URL: "https://kubernetes.io/docs/concepts/services-networking/service/#type-nodeport",
+			Says: "With the node port open on each node, a Service is reached at the IP of any node and that port, " +
+				"from the node itself as well.",
+		},
+		Why: "The kubelet, hostNetwork pods and people on a node dial it so. These packets leave by the output hook, which rules for " +
+			"what comes in never see. Whether 127.0.0.1 answers too depends on the proxy's mode and is reported only.",
+		Needs:       []requirement.Feature{requirement.NodeAgent},
+		PodSecurity: "privileged",
+		Roles:       []world.Role{world.Node, world.WebNear},
+		Services:    []world.Service{world.NodePortFromNode},
+		PerFamily:   true,
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			for _, protocol := range []string{"tcp", "udp"} {
+				if err := everyNodeAnswers(ctx, env, env.Roles(world.Node), world.NodePortFromNode, protocol); err != nil {
+					return err
+				}
+			}
+			return noteLoopback(ctx, env)
+		},
+		Control: requirement.Control{
+			Says: "the node port dropped on one node",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnOneNode(dropNodePort(world.NodePortFromNode, []string{"prerouting", "output"}, "tcp", "udp")),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+	}
+}
+
+// loopbackWithin bounds one attempt whose result is only reported.
+const loopbackWithin = 500 * time.Millisecond
+
+// noteLoopback reports how the node's own loopback answers: it is no promise, and differs between the proxy's modes.
+func noteLoopback(ctx context.Context, env *requirement.Env) error {
+	client := env.Role(world.Node)
+	dial := requirement.At(env.Loopback(), nodePort(env, world.NodePortFromNode, "tcp"))
+	seen, err := exchange.Once(ctx, env, exchange.Talk{From: client, Network: "tcp", Dial: dial, Within: loopbackWithin})
+	if err == nil {
+		env.Note("%s: the node %s itself at %s: %s", env.Family, client.Node, dial, seen.Errno)
+	}
+	return err
 }

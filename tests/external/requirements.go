@@ -1,8 +1,12 @@
 package external
 
-import "github.com/parley-k8s/parley/framework/requirement"
+import (
+	"slices"
+
+	"github.com/parley-k8s/parley/framework/requirement"
+)
 
 // Requirements lists the chapter, family by family.
 func Requirements() []requirement.Requirement {
-	return []requirement.Requirement{nodePortTCP()}
+	return slices.Concat(nodePorts())
 }
