@@ -7,6 +7,9 @@ func Requirements() []requirement.Requirement {
 	return []requirement.Requirement{
 		clusterIP("tcp"), clusterIP("udp"), clusterIPSCTP(), clusterIPFromNode(), clusterIPFromHostNetwork(), crossNamespace(),
 		localEndpoint(), remoteEndpoint(), sourceIP(),
+		multiPort(), samePortTCPUDP(), targetPortNamed(), targetPortDiffers(), undeclaredPort(), closedTargetRefused(),
+		reachesAll(), spreads(), sessionAffinity(), affinityTimeout(),
+		internalPolicyLocal(), internalPolicyLocalNone(),
 		headless(),
 		hairpin(),
 		noEndpointsRefused(),

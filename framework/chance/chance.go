@@ -1,0 +1,61 @@
+// Package chance says how likely it is that something random looks wrong although it is right, so that a check of a
+// random choice states its false-alarm probability instead of being lucky.
+package chance
+
+import (
+	"math"
+
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+// FalseAlarm is the greatest probability with which one verdict of a check may be wrong by chance.
+const FalseAlarm = 1e-9
+
+// DrawsToSee is how many uniform draws among n it takes that each of the n was drawn at least once, but for the
+// probability alarm (by the union bound). With one to draw from it is 1.
+func DrawsToSee(n int, alarm float64) int {
+	if n <= 1 {
+		return 1
+	}
+	// n * (1 - 1/n)^draws <= alarm
+	return int(math.Ceil(math.Log(alarm/float64(n)) / math.Log1p(-1/float64(n))))
+}
+
+// SpreadOf is Pearson's chi-square statistic of the counts against equal shares, 0 for fewer than two counts.
+func SpreadOf(counts []int) float64 {
+	sum := 0
+	for _, c := range counts {
+		sum += c
+	}
+	if len(counts) < 2 || sum == 0 {
+		return 0
+	}
+	share := float64(sum) / float64(len(counts))
+	var x float64
+	for _, c := range counts {
+		x += (float64(c) - share) * (float64(c) - share) / share
+	}
+	return x
+}
+
+// SpreadLimit is what SpreadOf n counts exceeds with the probability alarm where each draw is uniform and independent.
+// It is the chi-square distribution's, which the statistic follows closely from some dozens of draws a count on.
+func SpreadLimit(n int, alarm float64) float64 {
+	if n < 2 {
+		return 0
+	}
+	// The upper tail itself: 1-alarm would lose the digits of a small alarm.
+	tail := distuv.ChiSquared{K: float64(n - 1)}
+	low, high := 0.0, 1.0
+	for tail.Survival(high) > alarm {
+		high *= 2
+	}
+	for range 100 {
+		if middle := (low + high) / 2; tail.Survival(middle) > alarm {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return high
+}

@@ -1,0 +1,174 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/framework/until"
+)
+
+// stickyDraws is how many connections one client makes: without affinity they would all meet the first one's endpoint with
+// a probability of 4 to the power of -40 for four endpoints.
+const stickyDraws = 40
+
+func sessionAffinity() requirement.Requirement {
+	return requirement.Requirement{
+		ID:    "service/session-affinity",
+		Title: "With sessionAffinity ClientIP all connections of one client to a ClusterIP Service reach one endpoint, over TCP and over UDP.",
+		Level: requirement.Must,
+		Clause: requirement.Clause{
+			URL: "https://kubernetes.io/docs/reference/networking/virtual-ips/#session-affinity",
+			Says: "With sessionAffinity ClientIP, connections from a particular client are passed to the same pod each time, by the client's " +
+				"IP address.",
+		},
+		Why: "Software that keeps a session in memory rests on it: a second endpoint does not know who is logged in. Each of the " +
+			"proxy's modes has an implementation of its own.",
+		Roles:     []world.Role{world.Everywhere, world.Replica},
+		Services:  []world.Service{world.Sticky},
+		PerFamily: true,
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			ends := replicas(env)
+			if len(ends) < 2 {
+				return &requirement.Unsupported{Probed: "the Service has one endpoint in this cluster: no other to go to"}
+			}
+			service := env.Service(world.Sticky)
+			for _, protocol := range bothProtocols {
+				// The first connection alone makes the choice; the others follow it at once.
+				for _, count := range []int{1, stickyDraws} {
+					if err := fromEveryNode(ctx, env, service, protocol, count, func(d drawn) error { return toOne(d, ends) }); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		},
+		Control: requirement.Control{
+			Says:    "a Service without affinity before the same endpoints",
+			Variant: &requirement.Variant{Services: map[world.Service]world.Service{world.Sticky: world.Replicas}},
+			Red:     []requirement.Reason{requirement.WrongPeer},
+		},
+	}
+}
+
+func toOne(d drawn, ends []*requirement.End) error {
+	if err := d.among(ends); err != nil {
+		return err
+	}
+	if len(d.peers) != 1 {
+		return d.failure(requirement.WrongPeer, fmt.Sprintf("all %d connections of one client to reach one endpoint", d.count), d.shares())
+	}
+	return nil
+}
+
+// affinityPause is longer than the timeout by what proxies that count in whole seconds may add.
+const affinityPause = world.AffinitySeconds*time.Second + 1500*time.Millisecond
+
+// affinityTimeout tries many ports at once, since each has an affinity of its own: that not one of BriefPorts draws another
+// of k endpoints after the timeout has the probability k to the power of -BriefPorts: 1e-12 for four, 3e-10 for three.
+func affinityTimeout() requirement.Requirement {
+	return requirement.Requirement{
+		ID:    "service/affinity-timeout",
+		Title: "A client's affinity holds while it connects within timeoutSeconds, and ends when it was silent for longer.",
+		Level: requirement.Should,
+		Clause: requirement.Clause{
+			URL: "https://kubernetes.io/docs/reference/networking/virtual-ips/#session-stickiness-timeout",
+			Says: "timeoutSeconds of sessionAffinityConfig.clientIP sets the maximum session sticky time, 10800 by default. That silence, and " +
+				"not age, is what counts, kube-proxy decides.",
+		},
+		Why: "An affinity that never ends keeps every client of a NAT gateway or a long-lived proxy on one endpoint for good, and after " +
+			"scaling up the new endpoints stay idle.",
+		Roles:     []world.Role{world.Everywhere, world.Replica},
+		Services:  []world.Service{world.StickyBriefly, world.StickyLong},
+		PerFamily: true,
+		Check:     checkAffinityTimeout,
+		Control: requirement.Control{
+			Says:    "the default timeout of three hours",
+			Variant: &requirement.Variant{Services: map[world.Service]world.Service{world.StickyBriefly: world.StickyLong}},
+			Red:     []requirement.Reason{requirement.Stale},
+		},
+	}
+}
+
+func checkAffinityTimeout(ctx context.Context, env *requirement.Env) error {
+	ends := replicas(env)
+	if len(ends) < 2 {
+		return &requirement.Unsupported{Probed: "the Service has one endpoint in this cluster: no other to go to"}
+	}
+	ip, err := virtualIP(env, world.StickyBriefly)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, client := range env.Roles(world.Everywhere) {
+		group.Go(func() error {
+			return env.Until(ctx, func(ctx context.Context) error {
+				var at [3][world.BriefPorts]string
+				begun := time.Now()
+				for round := range at {
+					if round == 2 {
+						if err := until.Idle(ctx, affinityPause); err != nil {
+							return err
+						}
+					}
+					if err := askPorts(ctx, env, client, ip, ends, &at[round]); err != nil {
+						return err
+					}
+					if took := time.Since(begun); round == 1 && took > world.AffinitySeconds*time.Second/2 {
+						return fmt.Errorf("%d connections of %s took %s: too long to judge an affinity of %d s by them",
+							2*world.BriefPorts, client, took.Round(time.Millisecond), world.AffinitySeconds)
+					}
+				}
+				return affinityKept(env, client, ip.String(), at)
+			})
+		})
+	}
+	return group.Wait()
+}
+
+// askPorts connects to each of the ports and writes down who answered.
+func askPorts(ctx context.Context, env *requirement.Env, client *requirement.End, ip netip.Addr, ends []*requirement.End, at *[world.BriefPorts]string) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range at {
+		group.Go(func() error {
+			seen, err := exchange.Again(ctx, env, exchange.Talk{From: client, Among: ends, Network: "tcp", Dial: requirement.At(ip, world.ServicePort+i)})
+			if err == nil {
+				at[i] = seen.Witness.Who
+			}
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+func affinityKept(env *requirement.Env, client *requirement.End, ip string, at [3][world.BriefPorts]string) error {
+	moved := func(a, b int) (n int) {
+		for i := range at[a] {
+			if at[a][i] != at[b][i] {
+				n++
+			}
+		}
+		return n
+	}
+	fail := func(reason requirement.Reason, expected, observed string) error {
+		return &requirement.Failure{Reason: reason, From: client, Target: ip, Protocol: "tcp", Expected: expected, Observed: observed,
+			Again: fmt.Sprintf("kubectl get service -n %s %s -o jsonpath={.spec.sessionAffinityConfig}", client.Namespace, env.Service(world.StickyBriefly).Name)}
+	}
+	if n := moved(0, 1); n > 0 {
+		return fail(requirement.WrongPeer, "the endpoint that answered a moment before, on each of the Service's ports",
+			fmt.Sprintf("another on %d of %d", n, world.BriefPorts))
+	}
+	n := moved(0, 2)
+	if n == 0 {
+		return fail(requirement.Stale, fmt.Sprintf("endpoints to be chosen anew after %s of silence", affinityPause),
+			fmt.Sprintf("the same endpoint as before on all %d ports", world.BriefPorts))
+	}
+	env.Note("%s from %s: %d of %d ports led to another endpoint after %s of silence", env.Family, client.Node, n, world.BriefPorts, affinityPause)
+	return nil
+}

@@ -1,0 +1,230 @@
+package service
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/chance"
+	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/fault"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+// leads is a port of a Service and the port of the endpoint that it must lead to.
+type leads struct {
+	protocol string
+	from, to int
+}
+
+// ledTo says whether each port of the Service leads from the client to its own target.
+func ledTo(ctx context.Context, env *requirement.Env, client *requirement.End, service world.Service, ports ...leads) error {
+	ip, err := virtualIP(env, service)
+	if err != nil {
+		return err
+	}
+	for _, p := range ports {
+		talk := exchange.Talk{From: client, Among: webEndpoints(env), Network: p.protocol, Dial: requirement.At(ip, p.from)}
+		if err := env.Until(ctx, func(ctx context.Context) error {
+			seen, err := exchange.Again(ctx, env, talk)
+			if err != nil {
+				return err
+			}
+			return arrivedAt(env, talk, seen, p.to)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func arrivedAt(env *requirement.Env, talk exchange.Talk, seen wire.Exchange, port int) error {
+	if portOf(seen.Witness.Local) == port {
+		return nil
+	}
+	return &requirement.Failure{Reason: requirement.WrongPort, From: talk.From, Target: talk.Dial, Protocol: talk.Network,
+		Expected: fmt.Sprintf("an answer from port %d of an endpoint", port), Observed: fmt.Sprintf("one from %s at %s", seen.Witness.Who, seen.Witness.Local),
+		Again: "kubectl get endpointslices -n " + env.Cast.Plan().Main() + " -o yaml"}
+}
+
+var definingServices = "https://kubernetes.io/docs/concepts/services-networking/service/#defining-a-service"
+
+// toPorts fills in what the rows about ports have in common.
+func toPorts(r requirement.Requirement, says string, check func(context.Context, *requirement.Env) error) requirement.Requirement {
+	r.Level = requirement.Must
+	r.Roles = []world.Role{world.Near, world.WebNear}
+	r.Wants = []world.Role{world.WebFar}
+	r.Services = []world.Service{world.Ports, world.PortsSwapped}
+	r.PerFamily = true
+	r.Check = check
+	r.Control = requirement.Control{
+		Says:    says,
+		Variant: &requirement.Variant{Services: map[world.Service]world.Service{world.Ports: world.PortsSwapped}},
+		Red:     []requirement.Reason{requirement.WrongPort},
+	}
+	return r
+}
+
+func multiPort() requirement.Requirement {
+	return toPorts(requirement.Requirement{
+		ID:    "service/multi-port",
+		Title: "Each port of a ClusterIP Service with several ports leads to its own target port.",
+		Clause: requirement.Clause{
+			URL:  "https://kubernetes.io/docs/concepts/services-networking/service/#multi-port-services",
+			Says: "A Service can have several ports, each with a name; every one of them has a target of its own.",
+		},
+		Why: "Metrics on one port and requests on another are the rule. A proxy that takes the first port of an endpoint for all sends " +
+			"users to the metrics.",
+	}, "a Service whose ports have each other's targets", func(ctx context.Context, env *requirement.Env) error {
+		return ledTo(ctx, env, env.Role(world.Near), world.Ports,
+			leads{"tcp", world.ServicePort, world.TargetPort}, leads{"tcp", world.SecondServicePort, world.OtherPort})
+	})
+}
+
+func samePortTCPUDP() requirement.Requirement {
+	return toPorts(requirement.Requirement{
+		ID:    "service/same-port-tcp-udp",
+		Title: "One port number of a ClusterIP Service leads over TCP to one target port and over UDP to another.",
+		Clause: requirement.Clause{
+			URL: "https://kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1/#ServiceSpec",
+			Says: "The ports of a Service are keyed by number and protocol together, and each names its own target port: the same number may " +
+				"be there for TCP and for UDP.",
+		},
+		Why: "DNS and HTTP/3 do it. Rules or maps that are keyed by address and port without the protocol let one overwrite the other.",
+	}, "a Service whose two protocols have each other's targets", func(ctx context.Context, env *requirement.Env) error {
+		return ledTo(ctx, env, env.Role(world.Near), world.Ports,
+			leads{"tcp", world.ServicePort, world.TargetPort}, leads{"udp", world.ServicePort, world.OtherPort})
+	})
+}
+
+func targetPortNamed() requirement.Requirement {
+	return toPorts(requirement.Requirement{
+		ID:    "service/target-port-named",
+		Title: "A targetPort that is a name leads to the container port of that name.",
+		Clause: requirement.Clause{
+			URL:  definingServices,
+			Says: "Ports in pods have names, and the targetPort of a Service can refer to them.",
+		},
+		Why: "With names the number stays the pod's own affair: it can change with the next version without touching the Service.",
+	}, "a Service with another target", func(ctx context.Context, env *requirement.Env) error {
+		return ledTo(ctx, env, env.Role(world.Near), world.Ports, leads{"tcp", world.NamedServicePort, world.OtherPort})
+	})
+}
+
+// targetPortDiffers judges uniform draws wrong with a probability of at most chance.FalseAlarm.
+func targetPortDiffers() requirement.Requirement {
+	r := toPorts(requirement.Requirement{
+		ID:    "service/target-port-differs",
+		Title: "Where pods give one port name to different numbers, a Service with this name reaches each pod at its own number.",
+		Clause: requirement.Clause{
+			URL:  definingServices,
+			Says: "A name works even with a mixture of pods behind the Service that have it on different port numbers.",
+		},
+		Why: "A rollout that moves a port has both numbers at once. They lie in EndpointSlices of their own, and a proxy that reads one slice, or " +
+			"one port for all, loses half of the endpoints.",
+	}, "a Service with a target that the pods have on one number", nil)
+	r.Needs = []requirement.Feature{requirement.TwoNodes} // the two pods are on two nodes
+	r.Roles, r.Wants = append(r.Roles, world.WebFar), nil
+	r.Check = func(ctx context.Context, env *requirement.Env) error {
+		ip, err := virtualIP(env, world.Ports)
+		if err != nil {
+			return err
+		}
+		ports := map[string]int{env.Role(world.WebNear).Hostname(): world.DiffersPort(world.WebNear),
+			env.Role(world.WebFar).Hostname(): world.DiffersPort(world.WebFar)}
+		talk := exchange.Talk{From: env.Role(world.Near), Among: webEndpoints(env), Network: "tcp", Dial: requirement.At(ip, world.DiffersServicePort)}
+		return env.Until(ctx, func(ctx context.Context) error {
+			met := map[string]bool{}
+			for range chance.DrawsToSee(len(ports), chance.FalseAlarm) {
+				seen, err := exchange.Again(ctx, env, talk)
+				if err == nil {
+					err = arrivedAt(env, talk, seen, ports[seen.Witness.Who])
+				}
+				if err != nil {
+					return err
+				}
+				if met[seen.Witness.Who] = true; len(met) == len(ports) {
+					return nil
+				}
+			}
+			return &requirement.Failure{Reason: requirement.WrongPeer, From: talk.From, Target: talk.Dial, Protocol: "tcp",
+				Expected: fmt.Sprintf("both endpoints to answer, each at its own number (%v)", ports), Observed: fmt.Sprintf("only %v", met)}
+		})
+	}
+	return r
+}
+
+func undeclaredPort() requirement.Requirement {
+	return requirement.Requirement{
+		ID:    "service/undeclared-port",
+		Title: "A port that a ClusterIP Service does not declare is not forwarded to its endpoints, though they listen there.",
+		Level: requirement.Should,
+		Clause: requirement.Clause{
+			URL: "https://github.com/kubernetes/kubernetes/blob/v1.36.3/pkg/proxy/nftables/README.md",
+			Says: "kube-proxy redirects the declared ports of a cluster IP; in nftables mode it rejects the others. No document says what " +
+				"every proxy does with them.",
+		},
+		Why: "A Service's ports are what its owner offers. A data path that forwards a whole address gives away admin and debug ports " +
+			"with it. Whether the client is refused or waits in vain is reported.",
+		Roles:     []world.Role{world.Near, world.WebNear},
+		Services:  []world.Service{world.NearAlone, world.PortsDeclared},
+		PerFamily: true,
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			ip, err := virtualIP(env, world.NearAlone)
+			if err != nil {
+				return err
+			}
+			return unanswered(ctx, env, env.Role(world.Near), requirement.At(ip, world.TargetPort), requirement.At(ip, world.OtherPort))
+		},
+		Control: requirement.Control{
+			Says:    "a Service that declares the ports",
+			Variant: &requirement.Variant{Services: map[world.Service]world.Service{world.NearAlone: world.PortsDeclared}},
+			Red:     []requirement.Reason{requirement.Answered},
+		},
+	}
+}
+
+func closedTargetRefused() requirement.Requirement {
+	return requirement.Requirement{
+		ID:    "service/closed-target-refused",
+		Title: "Where nobody listens at the target port, a client of the ClusterIP is refused at once, over TCP and UDP.",
+		Level: requirement.Should,
+		Clause: requirement.Clause{
+			URL: "https://www.rfc-editor.org/rfc/rfc5508#section-4.1",
+			Says: "Whatever translates addresses translates ICMP errors back, in their payload too, so that they reach the socket that they are " +
+				"about. RFC 5382 asks the same of TCP's own resets. The endpoint's kernel refuses; the proxy must let its client know.",
+		},
+		Why: "A crashed server is seen at once, or after a time-out. Errors take another way back than answers: filters drop ICMP as such, and " +
+			"data paths without connection tracking forget to translate what is inside of it.",
+		Roles:     []world.Role{world.Near, world.WebNear},
+		Wants:     []world.Role{world.Far},
+		Services:  []world.Service{world.NearAlone},
+		PerFamily: true,
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			ip, err := virtualIP(env, world.NearAlone)
+			if err != nil {
+				return err
+			}
+			for _, client := range append(env.Roles(world.Near), env.Roles(world.Far)...) {
+				for i, protocol := range bothProtocols {
+					if err := exchange.Refused(ctx, env, exchange.Talk{From: client, Network: protocol, Dial: requirement.At(ip, world.ClosedServicePort),
+						Source: fmt.Sprintf(":%d", env.Port(i))}); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		},
+		Control: requirement.Control{
+			Says: "the refusals dropped as they leave the endpoint's pod",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.InPodOf(world.WebNear, func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
+					// To the client's own ports; the ICMP errors are left alone, since TCP comes first.
+					return []wire.Rule{{Hook: "output", Priority: fault.BeforeAll, Proto: "tcp", Flags: "rst", FromPort: world.ClosedPort, Do: "drop"}}, nil
+				}),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+	}
+}
