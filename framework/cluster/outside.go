@@ -14,8 +14,8 @@ import (
 )
 
 // Outside is a host beside the cluster: a container on the nodes' network that is no pod and knows no route to
-// podCIDRs. It runs the agent, which also answers NXDOMAIN to every name that the cluster's name service
-// asks it for, so that no name leaves this machine.
+// podCIDRs. It runs the agent, which is the cluster's name service's upstream too: NXDOMAIN to every
+// name but those of wire.UpstreamZone, so that no name leaves this machine.
 type Outside struct {
 	Name string
 	IPs  []netip.Addr
@@ -58,7 +58,7 @@ func (c *Cluster) startOutside(ctx context.Context) error {
 		"--network", c.net.Name, "--label", run.Label+"="+string(id),
 		// The agent runs without root; port 53 is open to it all the same.
 		"--sysctl", "net.ipv4.ip_unprivileged_port_start=0",
-		"--entrypoint", agentPath, c.spec.AgentRef, "serve", "--listen", "dns=:53,lies=nxdomain")
+		"--entrypoint", agentPath, c.spec.AgentRef, "serve", "--listen", "dns=:53,lies=upstream")
 	if err != nil {
 		return fmt.Errorf("starting the host outside the cluster: %w", err)
 	}

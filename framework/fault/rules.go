@@ -76,15 +76,13 @@ func DropToService(hook string, service world.Service, protos ...string) Rules {
 // lying resolver's port.
 func LieAbout(port int) Rules {
 	return func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
-		liar, err := env.IP(env.Role(world.Liar))
-		if err != nil {
-			return nil, err
-		}
 		var rules []wire.Rule
-		for _, p := range []string{"udp", "tcp"} {
-			rules = append(rules, wire.Rule{Hook: "output", Priority: BeforeNAT, Proto: p, ToPort: 53,
-				FromPort: env.Base, FromPortEnd: env.Base + requirement.PortsEach - 1, Do: "dnat",
-				Target: requirement.At(liar, port)})
+		for _, liar := range env.Role(world.Liar).IPs { // the resolver may be asked over either family
+			for _, p := range []string{"udp", "tcp"} {
+				rules = append(rules, wire.Rule{Hook: "output", Priority: BeforeNAT, Proto: p, ToPort: 53,
+					FromPort: env.Base, FromPortEnd: env.Base + requirement.PortsEach - 1, Do: "dnat",
+					Target: requirement.At(liar, port)})
+			}
 		}
 		return rules, nil
 	}

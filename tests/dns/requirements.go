@@ -5,7 +5,8 @@ import "github.com/parley-k8s/parley/framework/requirement"
 // Requirements lists the chapter, family by family.
 func Requirements() []requirement.Requirement {
 	return []requirement.Requirement{
-		serviceA(), nxdomain(),
-		shortName(), crossNamespace(),
+		serviceA(), serviceAAAA(), serviceSRV(), servicePTR(), kubernetesName(), noEndpoints(), anyCase(), schemaVersion(),
+		nxdomain(), negativeSOA(), noData(), unknownType(),
+		shortName(), namespaceName(), svcName(), fqdn(), undotted(), crossNamespace(),
 	}
 }

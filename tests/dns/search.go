@@ -3,10 +3,7 @@ package dns
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -19,24 +16,96 @@ var namespacesOfServices = requirement.Clause{
 		"in the query.",
 }
 
+func withoutSearch() requirement.Control {
+	return requirement.Control{
+		Says:    "a pod whose dnsConfig has no searches",
+		Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Near: world.NoSearch}},
+		Red:     []requirement.Reason{requirement.NameLost},
+	}
+}
+
 func shortName() requirement.Requirement {
+	return searched("dns/short-name", "The bare name of a Service resolves to its cluster IP from a pod of its namespace.",
+		"Manifests name their neighbours so. It rests on the first entry of the search list that the kubelet writes into resolv.conf.",
+		func(s requirement.ServiceSeen) string { return s.Name })
+}
+
+func namespaceName() requirement.Requirement {
+	return searched("dns/namespace-name", "name.namespace resolves to the Service's cluster IP.",
+		"The usual name across namespaces. It rests on the second entry of the search list, svc.zone, and on ndots above 1.",
+		func(s requirement.ServiceSeen) string { return s.Name + "." + s.Namespace })
+}
+
+func svcName() requirement.Requirement {
+	return searched("dns/svc-name", "name.namespace.svc resolves to the Service's cluster IP.",
+		"The API server calls webhooks by this name, and certificates carry it. It rests on the third entry of the search list, the cluster domain.",
+		func(s requirement.ServiceSeen) string { return s.Name + "." + s.Namespace + ".svc" })
+}
+
+// searched is a name that only the search list makes whole.
+func searched(id, title, why string, name func(requirement.ServiceSeen) string) requirement.Requirement {
 	return requirement.Requirement{
-		ID:       "dns/short-name",
-		Title:    "The bare name of a Service resolves to its cluster IP from a pod of its namespace.",
-		Level:    requirement.Must,
-		Clause:   namespacesOfServices,
-		Why:      "Manifests name their neighbours so. It rests on the search list that the kubelet writes into resolv.conf.",
+		ID: id, Title: title, Level: requirement.Must, Clause: namespacesOfServices, Why: why,
 		Roles:    []world.Role{world.Near},
 		Services: []world.Service{world.Web},
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			service := env.Service(world.Web)
-			return resolves(ctx, env, service.Name, service)
+			ip, err := clusterIP(env, world.Web)
+			if err != nil {
+				return err
+			}
+			return programGets(ctx, env, env.Role(world.Near), name(env.Service(world.Web)), familyOf(env.Family), ip)
 		},
-		Control: requirement.Control{
-			Says:    "a pod whose dnsConfig has no searches",
-			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Near: world.NoSearch}},
-			Red:     []requirement.Reason{requirement.NameLost},
+		Control: withoutSearch(),
+	}
+}
+
+func fqdn() requirement.Requirement {
+	return requirement.Requirement{
+		ID:     "dns/fqdn",
+		Title:  "The full name with the dot at its end resolves to the cluster IP, by a single question.",
+		Level:  requirement.Must,
+		Clause: addressRecords,
+		Why: "The dot keeps the search list out: one question in place of up to a handful. Busy clients are told to write it so, and it " +
+			"works in pods whatever their resolv.conf.",
+		Roles:    []world.Role{world.Near},
+		Services: []world.Service{world.Web},
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			ip, err := clusterIP(env, world.Web)
+			if err != nil {
+				return err
+			}
+			return both(ctx, env, env.Role(world.Near), nameOf(env, world.Web), env.Family, ip)
 		},
+		Control: lied(world.LiarPort, requirement.WrongRecord),
+	}
+}
+
+func undotted() requirement.Requirement {
+	return requirement.Requirement{
+		ID:     "dns/fqdn-undotted",
+		Title:  "The full name without the dot resolves to the cluster IP too, after the search list or before it.",
+		Level:  requirement.Must,
+		Clause: addressRecords,
+		Why: "With ndots:5 a name of four dots is first tried under every search domain, and each of these must fail at once and by name error. " +
+			"One wrong answer in between (a wildcard of an upstream's, a SERVFAIL) and nearly every configuration file leads elsewhere.",
+		Roles:    []world.Role{world.Near},
+		Services: []world.Service{world.Web},
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			ip, err := clusterIP(env, world.Web)
+			if err != nil {
+				return err
+			}
+			name := strings.TrimSuffix(nameOf(env, world.Web), ".")
+			if err := programGets(ctx, env, env.Role(world.Near), name, familyOf(env.Family), ip); err != nil {
+				return err
+			}
+			got, err := resolve(ctx, env, env.Role(world.Near), name, familyOf(env.Family))
+			if err == nil {
+				env.Note("%d questions, %.1f ms", len(got.Tried), float64(got.Took)/1000)
+			}
+			return err
+		},
+		Control: lied(world.LiarPort, requirement.WrongRecord),
 	}
 }
 
@@ -52,17 +121,20 @@ func crossNamespace() requirement.Requirement {
 		Services: []world.Service{world.Abroad},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			service, client := env.Service(world.Abroad), env.Role(world.Near)
-			if err := resolves(ctx, env, service.Name+"."+service.Namespace, service); err != nil {
+			ip, err := clusterIP(env, world.Abroad)
+			if err != nil {
 				return err
 			}
-			got, err := resolve(ctx, client, service.Name, "ip4")
+			if err := programGets(ctx, env, client, service.Name+"."+service.Namespace, familyOf(env.Family), ip); err != nil {
+				return err
+			}
+			got, err := resolve(ctx, env, client, service.Name, familyOf(env.Family))
 			if err != nil || got.Class == wire.NameError {
 				return err
 			}
-			failure := &requirement.Failure{Reason: requirement.Leaked, From: client, Target: service.Name, Protocol: "dns by resolv.conf",
-				Expected: "the bare name not to resolve outside its namespace", Observed: describeResolved(got)}
-			if !got.Ok() {
-				failure.Reason = requirement.ReasonOf(got.Errno)
+			failure := unresolved(client, service.Name, got, fmt.Sprintf("the bare name not to resolve outside %s", service.Namespace))
+			if got.Ok() {
+				failure.Reason = requirement.Leaked
 			}
 			return failure
 		},
@@ -72,46 +144,4 @@ func crossNamespace() requirement.Requirement {
 			Red:     []requirement.Reason{requirement.Leaked},
 		},
 	}
-}
-
-func resolves(ctx context.Context, env *requirement.Env, name string, service requirement.ServiceSeen) error {
-	client := env.Role(world.Near)
-	ip, ok := service.ClusterIP(corev1.IPv4Protocol)
-	family := "ip4"
-	if !ok {
-		if ip, ok = service.ClusterIP(corev1.IPv6Protocol); !ok {
-			return fmt.Errorf("the Service %s/%s has no cluster IP", service.Namespace, service.Name)
-		}
-		family = "ip6"
-	}
-	return env.Until(ctx, func(ctx context.Context) error {
-		got, err := resolve(ctx, client, name, family)
-		if err != nil {
-			return err
-		}
-		if got.Ok() && slices.Equal(got.Addresses, []string{ip.String()}) {
-			return nil
-		}
-		reason := requirement.WrongRecord
-		if !got.Ok() {
-			reason = requirement.ReasonOf(got.Errno)
-		}
-		return &requirement.Failure{Reason: reason, From: client, Target: name, Protocol: "dns by resolv.conf", Expected: ip.String(),
-			Observed: describeResolved(got), Again: "getent ahosts " + name}
-	})
-}
-
-func resolve(ctx context.Context, client *requirement.End, name, family string) (wire.Resolved, error) {
-	got, err := client.Resolve(ctx, wire.Resolve{Name: name, Family: family})
-	if err != nil {
-		return got, fmt.Errorf("asking %s to resolve %s: %w", client, name, err)
-	}
-	return got, nil
-}
-
-func describeResolved(got wire.Resolved) string {
-	if got.Ok() {
-		return strings.Join(got.Addresses, ", ") + " by " + got.From
-	}
-	return got.Errno.String() + "; tried " + strings.Join(got.Tried, ", ")
 }

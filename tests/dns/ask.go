@@ -1,0 +1,259 @@
+package dns
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/fault"
+	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/framework/until"
+)
+
+const specification = "https://github.com/kubernetes/dns/blob/master/docs/specification.md"
+
+const (
+	// followBound is how long the name service may take to answer by a change of the API. Kubernetes names the figure
+	// (sig-scalability's in-cluster DNS programming latency) and sets no number; what was measured is noted.
+	followBound = 10 * time.Second
+	// followUnderControl is what is left of it under a control that keeps the change from being seen.
+	followUnderControl = 2 * time.Second
+)
+
+// Each question's source port is the requirement's own, so that a fault can match it alone: one for the library that
+// asks a server, one for the program that resolves by resolv.conf.
+const (
+	byLibrary = iota
+	byProgram
+	spare // for a check that asks on the side
+	waysToAsk
+)
+
+// source is the port of one way to ask. Checks under a control ask from others, and each family does: the pod's
+// connection tracking would still send a question from a port the way that an earlier one was redirected.
+func source(env *requirement.Env, way int) string {
+	if env.Patience > 0 {
+		way += 2 * (waysToAsk + 1)
+	}
+	if env.Family == corev1.IPv6Protocol {
+		way += waysToAsk + 1
+	}
+	return fmt.Sprintf(":%d", env.Port(way))
+}
+
+// lied is the control of the rows that look at records: the asker's questions go to a lying resolver.
+func lied(port int, red ...requirement.Reason) requirement.Control {
+	says := map[int]string{
+		world.LiarPort:       "a wrong address",
+		world.LiarFailPort:   "SERVFAIL",
+		world.LiarNoNamePort: "an NXDOMAIN that has no SOA",
+	}
+	return requirement.Control{
+		Says:  "the asker's questions redirected to a resolver that answers with " + says[port],
+		Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.Near, fault.LieAbout(port))}},
+		Red:   red,
+	}
+}
+
+// ask puts one question to one server, by default the first of the client's resolv.conf.
+func ask(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS) (wire.DNSAnswer, error) {
+	if q.Source == "" {
+		q.Source = source(env, byLibrary)
+	}
+	q.Timeout = int(env.Attempt.Milliseconds())
+	got, err := client.DNS(ctx, q)
+	if err != nil {
+		return got, fmt.Errorf("asking %s for %s %s: %w", client, q.Type, q.Name, err)
+	}
+	return got, nil
+}
+
+// gives says whether the name has exactly the records wanted, in any order.
+func gives(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS, want ...string) error {
+	return env.Until(ctx, func(ctx context.Context) error { return givesNow(ctx, env, client, q, want...) })
+}
+
+// givesNow is gives by a single attempt.
+func givesNow(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS, want ...string) error {
+	got, err := ask(ctx, env, client, q)
+	if err != nil {
+		return err
+	}
+	slices.Sort(want)
+	if got.Ok() && slices.Equal(values(got, q.Type), want) {
+		return nil
+	}
+	return unlike(client, q, got, q.Type+" "+strings.Join(want, ", "))
+}
+
+// values are the answer's records without what the specification leaves open (an SRV record's priority and weight),
+// in small letters and in order: names compare without regard to case.
+func values(got wire.DNSAnswer, record string) (all []string) {
+	for _, v := range got.Answers {
+		if fields := strings.Fields(v); record == "SRV" && len(fields) == 4 {
+			v = fields[2] + " " + fields[3]
+		}
+		all = append(all, strings.ToLower(v))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// unlike is the failure that an answer is not the one expected.
+func unlike(client *requirement.End, q wire.DNS, got wire.DNSAnswer, expected string) *requirement.Failure {
+	protocol, again := "dns "+q.Type, "dig "+q.Type+" "+q.Name
+	if q.TCP {
+		protocol, again = protocol+" over tcp", again+" +tcp"
+	}
+	if got.Server != "" {
+		if server, err := netip.ParseAddrPort(got.Server); err == nil {
+			again += " @" + server.Addr().String()
+		}
+	}
+	return &requirement.Failure{Reason: wrong(got), From: client, Target: q.Name, Protocol: protocol, Expected: expected,
+		Observed: describe(got), Again: again}
+}
+
+func wrong(got wire.DNSAnswer) requirement.Reason {
+	switch {
+	case got.Class == wire.NameError:
+		return requirement.NameLost
+	case got.Rcode != "":
+		return requirement.WrongRecord
+	case got.Class == wire.Denied:
+		return requirement.NoAnswer // netfilter tells a UDP sender of a drop: nothing left for the server
+	}
+	return requirement.ReasonOf(got.Errno)
+}
+
+func describe(got wire.DNSAnswer) string {
+	what := strings.Join(got.Answers, ", ")
+	switch {
+	case !got.Ok():
+		what = got.Errno.String()
+	case what == "":
+		what = "an answer without records"
+	}
+	return what + " from " + got.Server
+}
+
+// programGets says whether a program gets exactly the addresses wanted for a name, by the container's resolv.conf.
+func programGets(ctx context.Context, env *requirement.Env, client *requirement.End, name, family string, want ...string) error {
+	return env.Until(ctx, func(ctx context.Context) error {
+		got, err := resolve(ctx, env, client, name, family)
+		if err != nil {
+			return err
+		}
+		slices.Sort(got.Addresses)
+		slices.Sort(want)
+		if got.Ok() && slices.Equal(got.Addresses, want) {
+			return nil
+		}
+		return unresolved(client, name, got, strings.Join(want, ", "))
+	})
+}
+
+// resolve has the agent do what a program of its container does with a name.
+func resolve(ctx context.Context, env *requirement.Env, client *requirement.End, name, family string) (wire.Resolved, error) {
+	got, err := client.Resolve(ctx, wire.Resolve{Name: name, Family: family, Source: source(env, byProgram),
+		Timeout: int(env.Attempt.Milliseconds())})
+	if err != nil {
+		return got, fmt.Errorf("asking %s to resolve %s: %w", client, name, err)
+	}
+	return got, nil
+}
+
+func unresolved(client *requirement.End, name string, got wire.Resolved, expected string) *requirement.Failure {
+	reason := requirement.WrongRecord
+	switch {
+	case got.Ok() || got.Class == wire.Other: // SERVFAIL
+	default:
+		reason = requirement.ReasonOf(got.Errno)
+	}
+	return &requirement.Failure{Reason: reason, From: client, Target: name, Protocol: "dns by resolv.conf", Expected: expected,
+		Observed: describeResolved(got), Again: "getent ahosts " + name}
+}
+
+func describeResolved(got wire.Resolved) string {
+	switch {
+	case got.Ok():
+		return strings.Join(got.Addresses, ", ") + " by " + got.From
+	case len(got.Tried) > 4:
+		return fmt.Sprintf("%s; asked %d times, at last %s", got.Errno, len(got.Tried), got.Tried[len(got.Tried)-1])
+	case len(got.Tried) > 0:
+		return got.Errno.String() + "; asked " + strings.Join(got.Tried, ", ")
+	}
+	return got.Errno.String()
+}
+
+// follows waits until the name service shows a change, which a control may keep it from, and says how long it took.
+func follows(ctx context.Context, env *requirement.Env, observe func(context.Context) error) (time.Duration, error) {
+	within := followBound
+	if env.Patience == 0 {
+		within = followUnderControl
+	}
+	seen, err := until.Settled(ctx, until.Policy{Within: within, Every: 10 * time.Millisecond}, observe)
+	if f := requirement.AsFailure(err); f != nil {
+		f.Attempts, f.Took = seen.Attempts, seen.Took
+		return seen.Took, f
+	}
+	return seen.Took, err
+}
+
+// both asks for the addresses of a name as a library and as a program do.
+func both(ctx context.Context, env *requirement.Env, client *requirement.End, name string, family corev1.IPFamily, want ...string) error {
+	if err := gives(ctx, env, client, wire.DNS{Name: name, Type: recordOf(family)}, want...); err != nil {
+		return err
+	}
+	return programGets(ctx, env, client, name, familyOf(family), want...)
+}
+
+// recordOf is the type of a family's address records, familyOf what a program calls the family.
+func recordOf(family corev1.IPFamily) string {
+	if family == corev1.IPv6Protocol {
+		return "AAAA"
+	}
+	return "A"
+}
+
+func familyOf(family corev1.IPFamily) string {
+	if family == corev1.IPv6Protocol {
+		return "ip6"
+	}
+	return "ip4"
+}
+
+// otherFamily is the one that is not.
+func otherFamily(family corev1.IPFamily) corev1.IPFamily {
+	if family == corev1.IPv6Protocol {
+		return corev1.IPv4Protocol
+	}
+	return corev1.IPv6Protocol
+}
+
+// fullName is a Service's, with the dot at its end.
+func fullName(env *requirement.Env, service, namespace string) string {
+	return fmt.Sprintf("%s.%s.svc.%s.", service, namespace, env.Cast.Plan().Domain)
+}
+
+// nameOf is the full name of what plays the Service.
+func nameOf(env *requirement.Env, s world.Service) string {
+	service := env.Service(s)
+	return fullName(env, service.Name, service.Namespace)
+}
+
+// clusterIP is the Service's address of the family in force.
+func clusterIP(env *requirement.Env, s world.Service) (string, error) {
+	ip, ok := env.Service(s).ClusterIP(env.Family)
+	if !ok {
+		return "", &requirement.Unsupported{Probed: fmt.Sprintf("the Service %s was given no cluster IP of %s", s, env.Family)}
+	}
+	return ip.String(), nil
+}
