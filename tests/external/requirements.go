@@ -8,5 +8,8 @@ import (
 
 // Requirements lists the chapter, family by family.
 func Requirements() []requirement.Requirement {
-	return slices.Concat(nodePorts())
+	return slices.Concat(nodePorts(), nodePortNumbers(), []requirement.Requirement{
+		nodePortNoEndpoints(), nodePortSessionAffinity(),
+		trafficPolicyLocal(), healthCheckNodePort(), externalIP(), egress(), portForward(),
+	}, apiProxies())
 }

@@ -1,0 +1,155 @@
+package external
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/fault"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+func egress() requirement.Requirement {
+	return requirement.Requirement{
+		ID:    "external/egress",
+		Title: "A pod on every node reaches a host outside the cluster, over TCP and UDP, which sees an address of the pod's node or the pod's own.",
+		Level: requirement.Optional,
+		Clause: requirement.Clause{
+			URL: "https://kubernetes.io/docs/tasks/administer-cluster/ip-masq-agent/",
+			Says: "Pods' addresses are often not routed outside of the cluster; nodes then hide them behind their own for what leaves it, and " +
+				"what stays in it keeps the pod's address.",
+		},
+		Why: "Databases, registries and APIs of others are outside. A host that does not know the way back to a pod's address never answers: " +
+			"forgotten masquerading looks like a dead network on one node, for what goes out only.",
+		Needs:     []requirement.Feature{requirement.OutsideIs},
+		Roles:     []world.Role{world.Outside, world.Everywhere, world.WebNear},
+		Wants:     []world.Role{world.Node},
+		Services:  []world.Service{world.NodePort},
+		PerFamily: true,
+		Check:     checkEgress,
+		Control: requirement.Control{
+			Says: "what goes to that host dropped on one node",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnOneNode(fault.All(fault.DropOwnPorts("prerouting", "tcp"), fault.DropOwnPorts("prerouting", "udp"))),
+				fault.InPodOf(world.Everywhere, fault.DropOwnPorts("output", "tcp")),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+	}
+}
+
+func checkEgress(ctx context.Context, env *requirement.Env) error {
+	outside := env.Role(world.Outside)
+	at, err := outsideIP(ctx, env)
+	if err != nil {
+		return err
+	}
+	id, err := outside.Identity(ctx)
+	if err != nil {
+		return fmt.Errorf("asking the %s for its name: %w", outside, err)
+	}
+	for i, protocol := range []string{"tcp", "udp"} {
+		opened, err := outside.Listen(ctx, wire.Listen{Network: protocol, Address: requirement.At(env.Any(), env.Port(i))})
+		if err == nil && !opened.Ok() {
+			err = errors.New(opened.Errno.String())
+		}
+		if err != nil {
+			return fmt.Errorf("opening a server in the %s: %w", outside, err)
+		}
+		defer exchange.Release(ctx, outside, opened.Handle)
+		if err := nodesReach(ctx, env, protocol, requirement.At(at, env.Port(i))); err != nil {
+			return err
+		}
+		for _, client := range env.Roles(world.Everywhere) {
+			seen, err := exchange.Works(ctx, env, exchange.Talk{From: client, Network: protocol, Dial: requirement.At(at, env.Port(i))})
+			if failure := requirement.AsFailure(err); failure != nil {
+				failure.To = outside
+			}
+			if err != nil {
+				return err
+			}
+			if seen.Witness.Who != id.Hostname {
+				return &requirement.Failure{Reason: requirement.WrongPeer, From: client, To: outside, Target: requirement.At(at, env.Port(i)), Protocol: protocol,
+					Expected: "an answer by " + id.Hostname, Observed: "an answer by " + seen.Witness.Who}
+			}
+			if err := judgeSource(ctx, env, client, outside, protocol, seen); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// outsideIP is the address of the host outside: its own, or where only this machine stands there the one that it shows
+// to a node's port.
+func outsideIP(ctx context.Context, env *requirement.Env) (netip.Addr, error) {
+	outside, server := env.Role(world.Outside), env.Role(world.WebNear)
+	if ip, ok := outside.IP(env.Family); ok {
+		return ip, nil
+	}
+	nodes, err := machines(ctx, env)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	seen, err := exchange.Works(ctx, env, exchange.Talk{From: outside, To: server, Network: "tcp",
+		Dial: requirement.At(nodes[0].ip, nodePort(env, world.NodePort, "tcp"))})
+	if err != nil {
+		return netip.Addr{}, &requirement.Unsupported{Probed: "the host outside reaches no node, so its own address towards them is not known: " + err.Error()}
+	}
+	return addrOf(seen.Local), nil
+}
+
+// nodesReach finds out whether the nodes themselves reach a server on this machine, where it is the host outside: a
+// firewall or a router between is none of the cluster's.
+func nodesReach(ctx context.Context, env *requirement.Env, protocol, dial string) error {
+	outside := env.Role(world.Outside)
+	if _, known := outside.IP(env.Family); known {
+		return nil
+	}
+	for _, node := range env.Roles(world.Node) {
+		seen, err := exchange.Once(ctx, env, exchange.Talk{From: node, Network: protocol, Dial: dial})
+		if err != nil {
+			return err
+		}
+		if !seen.Ok() {
+			return &requirement.Unsupported{Probed: fmt.Sprintf("node %s itself does not reach this machine at %s over %s: %s", node.Node, dial, protocol, seen.Errno)}
+		}
+	}
+	return nil
+}
+
+// judgeSource says whether the host outside saw the pod's own address or one of its node's.
+func judgeSource(ctx context.Context, env *requirement.Env, client, outside *requirement.End, protocol string, seen wire.Exchange) error {
+	from := addrOf(seen.Witness.Remote)
+	if from == addrOf(seen.Local) {
+		env.Note("%s %s: the host outside saw the pod of %s by its own address", env.Family, protocol, client.Node)
+		return nil
+	}
+	agent := env.OnNode(world.Node, client.Node)
+	if agent == nil {
+		env.Note("%s %s: the host outside saw the pod of %s as %s; whether the node has it was not judged", env.Family, protocol, client.Node, from)
+		return nil
+	}
+	id, err := agent.Identity(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the addresses of node %s: %w", client.Node, err)
+	}
+	for _, i := range id.Interfaces {
+		for _, text := range i.Addrs {
+			if prefix, err := netip.ParsePrefix(text); err == nil && prefix.Addr() == from {
+				env.Note("%s %s: the host outside saw the pod of %s as its node, %s", env.Family, protocol, client.Node, from)
+				return nil
+			}
+		}
+	}
+	if _, known := outside.IP(env.Family); !known {
+		env.Note("%s %s: the host outside saw the pod of %s as %s, translated somewhere on the way", env.Family, protocol, client.Node, from)
+		return nil
+	}
+	return &requirement.Failure{Reason: requirement.Translated, From: client, To: outside, Protocol: protocol,
+		Expected: "the host outside to see the pod's own address or one of its node's", Observed: "the pod as " + from.String()}
+}
