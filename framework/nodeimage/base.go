@@ -35,6 +35,25 @@ func (b *builder) base(ctx context.Context, s *step) (string, error) {
 		s.cached()
 		return dir, nil
 	}
+	root, err := b.debian(ctx, s, "rootfs", packages)
+	if err != nil {
+		return "", err
+	}
+	out, err := b.folder("base")
+	if err != nil {
+		return "", err
+	}
+	if err := packDebian(ctx, root, filepath.Join(out, rootfsName)); err != nil {
+		return "", err
+	}
+	if err := packProxy(root, filepath.Join(out, proxyName)); err != nil {
+		return "", err
+	}
+	return b.cache.put(key, out)
+}
+
+// debian makes a Debian root file system with the packages in a folder of the build, and returns the folder.
+func (b *builder) debian(ctx context.Context, s *step, folder string, packages []string) (root string, err error) {
 	if err := installDebootstrap(ctx, s); err != nil {
 		return "", err
 	}
@@ -42,8 +61,7 @@ func (b *builder) base(ctx context.Context, s *step) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	root, err := b.folder("rootfs")
-	if err != nil {
+	if root, err = b.folder(folder); err != nil {
 		return "", err
 	}
 	cmd := exec.CommandContext(ctx, "debootstrap", "--variant=minbase", "--include="+strings.Join(packages, ","), suite, root, mirror)
@@ -54,21 +72,19 @@ func (b *builder) base(ctx context.Context, s *step) (string, error) {
 	if _, err := command(ctx, cmd, true, nil); err != nil {
 		return "", fmt.Errorf("making the Debian base: %w: %s", err, progress.tail())
 	}
-	out, err := b.folder("base")
-	if err != nil {
-		return "", err
-	}
-	args := []string{"--create", "--file=" + filepath.Join(out, rootfsName), "--numeric-owner", "--xattrs", "--xattrs-include=*", "--sort=name", "--directory=" + root}
+	return root, nil
+}
+
+// packDebian writes a root file system to an archive, without what is left out.
+func packDebian(ctx context.Context, root, file string) error {
+	args := []string{"--create", "--file=" + file, "--numeric-owner", "--xattrs", "--xattrs-include=*", "--sort=name", "--directory=" + root}
 	for _, p := range leftOut {
 		args = append(args, "--exclude="+p)
 	}
 	if _, err := command(ctx, exec.CommandContext(ctx, "tar", append(args, ".")...), false, nil); err != nil {
-		return "", fmt.Errorf("packing the Debian base: %w", err)
+		return fmt.Errorf("packing the Debian base: %w", err)
 	}
-	if err := packProxy(root, filepath.Join(out, proxyName)); err != nil {
-		return "", err
-	}
-	return b.cache.put(key, out)
+	return nil
 }
 
 // installDebootstrap installs the program where it is missing and may be installed.

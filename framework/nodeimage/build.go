@@ -63,35 +63,48 @@ func Build(ctx context.Context, e *engine.Engine, progress func(Step)) (ref stri
 	if err := mayBuild(); err != nil {
 		return "", false, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, buildTimeout, fmt.Errorf("the node image was not built within %s", buildTimeout))
+	built := false
+	err = alone(ctx, progress, func(ctx context.Context, b *builder) error {
+		if present(ctx, e, ref) {
+			return nil
+		}
+		built = true
+		if err := b.build(ctx, e, ref); err != nil {
+			return fmt.Errorf("building the node image: %w", err)
+		}
+		used(hash)
+		b.cache.pruneImages(ctx, e)
+		return nil
+	})
+	return ref, !built && err == nil, err
+}
+
+// alone makes this process the only one that builds and gives it a folder, while do runs.
+func alone(ctx context.Context, progress func(Step), do func(context.Context, *builder) error) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, buildTimeout, fmt.Errorf("not built within %s", buildTimeout))
 	defer cancel()
 	c, err := openCache()
 	if err != nil {
-		return "", false, err
+		return err
 	}
-	unlock, err := c.lock(ctx, func() { progress(Step{Component: "waiting for another run that builds the node image"}) })
+	unlock, err := c.lock(ctx, func() { progress(Step{Component: "waiting for another run that builds"}) })
 	if err != nil {
-		return "", false, err
+		return err
 	}
 	defer unlock()
-	if present(ctx, e, ref) {
-		return ref, true, nil
-	}
 	b := &builder{cache: c, progress: progress}
 	if b.goVersion, err = goVersion(); err != nil {
-		return "", false, err
+		return err
 	}
 	if b.dir, err = c.scratch(); err != nil {
-		return "", false, err
+		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	if err := b.build(ctx, e, ref); err != nil {
-		return "", false, fmt.Errorf("building the node image: %w", err)
+	if err := do(ctx, b); err != nil {
+		return err
 	}
-	used(hash)
 	c.prune(time.Now())
-	c.pruneImages(ctx, e)
-	return ref, false, nil
+	return nil
 }
 
 // build runs the steps in order.

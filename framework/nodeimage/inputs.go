@@ -85,6 +85,10 @@ func readModule(name, required string) (module, error) {
 	if err != nil {
 		return module{}, fmt.Errorf("reading the module sums of %s: %w", name, err)
 	}
+	return parseModule(name, required, mod, sum)
+}
+
+func parseModule(name, required string, mod, sum []byte) (module, error) {
 	f, err := modfile.Parse(name+".mod", mod, nil)
 	if err != nil {
 		return module{}, fmt.Errorf("reading the module file of %s: %w", name, err)

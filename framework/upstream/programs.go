@@ -1,0 +1,29 @@
+package upstream
+
+import (
+	_ "embed"
+
+	"github.com/parley-k8s/parley/framework/nodeimage"
+)
+
+//go:embed modules/e2e.mod
+var mod []byte
+
+//go:embed modules/e2e.sum
+var sum []byte
+
+// The programs by the names of their files.
+const (
+	e2eTest = "e2e.test"
+	ginkgo  = "ginkgo"
+	kubectl = "kubectl"
+	agnhost = "agnhost"
+)
+
+// Programs are what is built of Kubernetes' module.
+func Programs() nodeimage.Programs {
+	return nodeimage.Programs{
+		Name: "e2e", Mod: mod, Sum: sum, Required: "k8s.io/kubernetes",
+		Tests: map[string]string{"k8s.io/kubernetes/test/e2e": e2eTest},
+	}
+}
