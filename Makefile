@@ -14,7 +14,7 @@ UNIT     := $(GO) list ./... | grep -v /parley/tests$$
 RUN = PARLEY_PROGRESS=/proc/$$$$/fd/2 $(GO) tool gotestsum --format pkgname --format-hide-empty-pkg --hide-summary=all \
 	--junitfile $(REPORT)/gotestsum.xml -- -count=1 -timeout $(TIMEOUT) ./tests/... -args -report $(REPORT) $(if $(KEEP),-keep)
 
-.PHONY: conformance prove test lint unit bench bench-matrix clean-all list doctor
+.PHONY: conformance prove test lint unit bench bench-matrix bench-upstream clean-all list doctor
 
 conformance: $(REPORT) ## judge a cluster that is made for it
 	$(RUN) $(ARGS)
@@ -42,6 +42,9 @@ bench: $(REPORT) ## probes a second between two pods of a cluster that is made f
 
 bench-matrix: $(REPORT) ## all ordered pairs of sixty pods over TCP and UDP, drawn
 	$(subst -benchtime 3s,-bench Matrix -benchtime 3x,$(BENCH)) $(ARGS)
+
+bench-upstream: ## Kubernetes' own [sig-network] conformance specs and Parley on one cluster, healthy and under four faults
+	$(PARLEY) $@ --report $(REPORT)/upstream $(ARGS)
 
 list doctor:
 	@$(PARLEY) $@

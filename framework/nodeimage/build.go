@@ -22,7 +22,7 @@ const buildTimeout = time.Hour
 // Step is what a build tells of its progress: once when a component is begun, from time to time while it goes on,
 // and once when it is done.
 type Step struct {
-	N, Of     int // the component's number, from 1, of how many; 0 while another run's build is waited for
+	N, Of     int // the component's number, from 1, of how many; 0 where it is the only one, or another run's is waited for
 	Component string
 	Detail    string // what is going on in it, such as the package that is compiled; may be ""
 	Done      bool

@@ -36,7 +36,7 @@ func (p Programs) Build(ctx context.Context, progress func(Step)) (dir string, e
 		return "", err
 	}
 	one := &step{component: p.Name + " " + m.version}
-	one.place(1, 1)
+	one.place(0, 0)
 	err = alone(ctx, progress, func(ctx context.Context, b *builder) error {
 		one.run = func(s *step) (err error) {
 			dir, err = b.programs(ctx, p, m, s)
@@ -92,7 +92,7 @@ func (b *builder) programs(ctx context.Context, p Programs, m module, s *step) (
 func DebianArchive(ctx context.Context, packages []string, progress func(Step)) (file string, err error) {
 	what := "the Debian packages " + strings.Join(packages, ", ")
 	one := &step{component: what}
-	one.place(1, 1)
+	one.place(0, 0)
 	err = alone(ctx, progress, func(ctx context.Context, b *builder) error {
 		one.run = func(s *step) error {
 			key := entryName("debian", append([]string{suite, runtime.GOARCH, fmt.Sprint(leftOut)}, packages...)...)

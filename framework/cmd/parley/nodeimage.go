@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -75,6 +76,7 @@ func makeReady(ctx context.Context, e *engine.Engine, named string, offline bool
 // progress shows how a build goes, in plain lines.
 type progress struct {
 	out  io.Writer
+	what string    // is built; "" is the node image
 	last time.Time // when something was shown
 }
 
@@ -103,7 +105,7 @@ func (p *progress) step(s nodeimage.Step) {
 		text = fmt.Sprintf("%s ... %s (%s)", s.Component, s.Detail, took)
 	}
 	p.last = time.Now()
-	fmt.Fprintf(p.out, "node image: %s%s\n", count, text)
+	fmt.Fprintf(p.out, "%s: %s%s\n", cmp.Or(p.what, "node image"), count, text)
 }
 
 func newNodeImagePlan() *cobra.Command {
