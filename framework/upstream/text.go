@@ -9,7 +9,7 @@ import (
 )
 
 // lineMax bounds a message's line in the text, in characters: an image's log can be one line.
-const lineMax = 400
+const lineMax = 1200
 
 // WriteText writes the comparison for a person: a table with a line for each round and suite, then the first line
 // of each message.
@@ -84,7 +84,11 @@ func (s Side) verdict() string {
 
 // tell writes the messages of a side.
 func (s named) tell(b *strings.Builder) {
-	fmt.Fprintf(b, "  %s: %s\n", s.name, s.verdict())
+	fmt.Fprintf(b, "  %s: %s", s.name, s.verdict())
+	if s.NotAsked > 0 {
+		fmt.Fprintf(b, " (%d more are unsupported here or left out by choice)", s.NotAsked)
+	}
+	b.WriteByte('\n')
 	if s.Ended != "" {
 		fmt.Fprintf(b, "    cut short: %s\n", short(s.Ended))
 	}
