@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -68,18 +67,14 @@ func clusterIPSCTP() requirement.Requirement {
 			if err := exchange.Speaks(ctx, "sctp", append(env.Roles(world.Everywhere), server)...); err != nil {
 				return err
 			}
-			opened, err := server.Listen(ctx, wire.Listen{Network: "sctp", Address: requirement.At(env.Any(), env.Port(1))})
-			if err == nil && !opened.Ok() {
-				err = errors.New(opened.Errno.String())
-			}
+			port, err := listens(ctx, env, server, "sctp", 1)
 			if err != nil {
-				return fmt.Errorf("opening an SCTP server in %s: %w", server, err)
+				return err
 			}
-			defer exchange.Release(ctx, server, opened.Handle)
-			service, err := ownService(ctx, env, corev1.ServiceSpec{
+			service, err := ownService(ctx, env, server.Namespace, corev1.ServiceSpec{
 				Selector: map[string]string{world.PodLabel: server.Pod}, IPFamilies: []corev1.IPFamily{env.Family},
 				Ports: []corev1.ServicePort{{Name: "sctp", Protocol: corev1.ProtocolSCTP, Port: world.ServicePort,
-					TargetPort: intstr.FromInt(env.Port(1))}}})
+					TargetPort: intstr.FromInt(port)}}})
 			if err != nil {
 				return err
 			}
@@ -88,8 +83,12 @@ func clusterIPSCTP() requirement.Requirement {
 				return err
 			}
 			for _, client := range env.Roles(world.Everywhere) {
-				if _, err := exchange.Works(ctx, env, exchange.Talk{From: client, To: server, Network: "sctp",
-					Dial: requirement.At(ip, world.ServicePort), Source: fmt.Sprintf(":%d", env.Port(0))}); err != nil {
+				talk := exchange.Talk{From: client, To: server, Network: "sctp", Dial: requirement.At(ip, world.ServicePort)}
+				if err := settled(ctx, env, talk); err != nil {
+					return err
+				}
+				talk.Source = fmt.Sprintf(":%d", env.Port(0))
+				if _, err := exchange.Works(ctx, env, talk); err != nil {
 					return err
 				}
 			}

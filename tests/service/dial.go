@@ -72,3 +72,12 @@ func portOf(text string) int {
 	}
 	return int(ap.Port())
 }
+
+// parseIP reads an address that the API gave.
+func parseIP(text string) (netip.Addr, error) {
+	ip, err := netip.ParseAddr(text)
+	if err != nil {
+		return ip, fmt.Errorf("the API gave %q for an address: %w", text, err)
+	}
+	return ip, nil
+}

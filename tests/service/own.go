@@ -5,22 +5,27 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/framework/until"
 )
 
-// ownService makes a Service of the check's own in the main namespace, which is removed after the check. The error of an
-// API server that refuses it can be asked about with apierrors.
-func ownService(ctx context.Context, env *requirement.Env, spec corev1.ServiceSpec) (requirement.ServiceSeen, error) {
+// ownService makes a Service of the check's own, which is removed after the check. The error of an API server that refuses it
+// can be asked about with apierrors.
+func ownService(ctx context.Context, env *requirement.Env, namespace string, spec corev1.ServiceSpec) (requirement.ServiceSeen, error) {
 	plan := env.Cast.Plan()
-	services := env.Kube.CoreV1().Services(plan.Main())
+	services := env.Kube.CoreV1().Services(namespace)
 	made, err := services.Create(ctx, &corev1.Service{Spec: spec, ObjectMeta: metav1.ObjectMeta{
-		GenerateName: strings.ReplaceAll(env.Requirement.ID, "/", "-") + "-", Namespace: plan.Main(), Labels: plan.Labels,
+		GenerateName: strings.ReplaceAll(env.Requirement.ID, "/", "-") + "-", Namespace: namespace, Labels: plan.Labels,
 	}}, metav1.CreateOptions{})
 	if err != nil {
 		return requirement.ServiceSeen{}, fmt.Errorf("making a Service: %w", err)
@@ -70,4 +75,38 @@ func handMade(ctx context.Context, env *requirement.Env, service requirement.Ser
 func slicePort(name string, protocol corev1.Protocol, port int) discoveryv1.EndpointPort {
 	number := int32(port)
 	return discoveryv1.EndpointPort{Name: &name, Protocol: &protocol, Port: &number}
+}
+
+// onePort is the ports of a Service that has one, over TCP, called tcp.
+func onePort(target int) []corev1.ServicePort {
+	return []corev1.ServicePort{{Name: "tcp", Protocol: corev1.ProtocolTCP, Port: world.ServicePort, TargetPort: intstr.FromInt(target)}}
+}
+
+// pointTo gives a hand-written EndpointSlice another address in place of those that it has.
+func pointTo(ctx context.Context, env *requirement.Env, slice *discoveryv1.EndpointSlice, ip netip.Addr) error {
+	changed := slice.DeepCopy()
+	changed.Endpoints = changed.Endpoints[:1]
+	changed.Endpoints[0].Addresses = []string{ip.String()}
+	if _, err := env.Kube.DiscoveryV1().EndpointSlices(slice.Namespace).Update(ctx, changed, metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("changing the EndpointSlice %s: %w", slice.Name, err)
+	}
+	return nil
+}
+
+// settleWithin bounds the wait for the proxies to take up what a check's preparation changed; under a control too, since the
+// control is not about that.
+const settleWithin = 10 * time.Second
+
+// settled waits until the talk works: a preparation of what is judged, so that it is waited for under a control too. The talk
+// has no source port of its own: a connection that was tried before the proxy knew the Service stays untranslated.
+func settled(ctx context.Context, env *requirement.Env, talk exchange.Talk) error {
+	seen, err := until.Settled(ctx, until.Policy{Within: settleWithin}, func(ctx context.Context) error {
+		_, err := exchange.Again(ctx, env, talk)
+		return err
+	})
+	if f := requirement.AsFailure(err); f != nil {
+		f.Attempts, f.Took = seen.Attempts, seen.Took
+		return f
+	}
+	return err
 }
