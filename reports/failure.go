@@ -25,6 +25,8 @@ type Failure struct {
 	FirstBrokenHop string `json:"firstBrokenHop,omitempty"`
 	// Again is a command to see it again by hand.
 	Again string `json:"again,omitempty"`
+	// Evidence is the folder of what was gathered about it, relative to the report's own.
+	Evidence string `json:"evidence,omitempty"`
 }
 
 // Sentence is the failure in one line, both ends in it; what isn't known is left out.
@@ -83,7 +85,8 @@ func (f Failure) tries() string {
 // blockLabelWidth leaves two blanks after the longest label of a block.
 const blockLabelWidth = len("attempts and time:") + 2
 
-// Block is the failure as lines of text, each field under its label, always all of them and always in this order.
+// Block is the failure as lines of text, each field under its label, always all of them and always in this order,
+// then the folder of the evidence where there is one.
 // A value of several lines goes on under its own beginning. The last line has no line feed.
 func (f Failure) Block() string {
 	fields := []struct{ label, value string }{
@@ -96,6 +99,9 @@ func (f Failure) Block() string {
 		{"attempts and time:", f.tries()},
 		{"first broken hop:", f.FirstBrokenHop},
 		{"see it again:", f.Again},
+	}
+	if f.Evidence != "" {
+		fields = append(fields, struct{ label, value string }{"evidence:", f.Evidence})
 	}
 	var b strings.Builder
 	for i, field := range fields {

@@ -128,6 +128,20 @@ func (c *cast) lacks(q requirement.Requirement) (reports.Outcome, string) {
 	return "", ""
 }
 
+// without keeps in one of the two why nobody plays the role.
+func (c *cast) without(reasons map[world.Role]string, role world.Role, why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	reasons[role] = why
+}
+
+// why nobody plays the role: it could not be planned, was refused, or did not start; "" where nothing stood in its way.
+func (c *cast) why(role world.Role) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.missing[role] + c.broken[role]
+}
+
 func (c *cast) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

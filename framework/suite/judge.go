@@ -17,7 +17,6 @@ import (
 	"sigs.k8s.io/e2e-framework/pkg/features"
 	"sigs.k8s.io/e2e-framework/pkg/types"
 
-	"github.com/parley-k8s/parley/framework/diagnose"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
 )
@@ -159,7 +158,12 @@ func (r *Run) judge(ctx context.Context, q requirement.Requirement) reports.Resu
 // verdictOf runs the check once and sorts its error.
 func (r *Run) verdictOf(ctx context.Context, e *requirement.Env, q requirement.Requirement, result *reports.Result) reports.Verdict {
 	verdict := reports.Verdict{Family: string(e.Family), Outcome: reports.Passed}
-	err := guarded(ctx, e, q)
+	begun := time.Now()
+	var told *reports.Failure
+	err := guarded(ctx, e, q, func(f *requirement.Failure) {
+		explained := r.lab.explain(ctx, e, q, f, begun)
+		told = &explained
+	})
 	if err == nil {
 		return verdict
 	}
@@ -170,11 +174,11 @@ func (r *Run) verdictOf(ctx context.Context, e *requirement.Env, q requirement.R
 	case errors.As(err, &unsupported):
 		verdict.Outcome, verdict.Reason = reports.Unsupported, unsupported.Probed
 	case failure != nil:
-		if failure.FirstBrokenHop == "" {
-			failure.FirstBrokenHop = diagnose.FirstBrokenHop(ctx, e, failure)
+		if told == nil { // the check's time was up as it failed
+			plain := tell(q, e, failure)
+			told = &plain
 		}
-		told := tell(q, e, failure)
-		result.Failure = &told
+		result.Failure = told
 		verdict.Outcome, verdict.Reason = reports.Failed, told.Sentence()
 	default:
 		verdict.Outcome, verdict.Reason = reports.Errored, err.Error()
@@ -182,8 +186,9 @@ func (r *Run) verdictOf(ctx context.Context, e *requirement.Env, q requirement.R
 	return verdict
 }
 
-// guarded runs the check within its bound; a panic in it is its own error and nobody else's.
-func guarded(ctx context.Context, e *requirement.Env, q requirement.Requirement) (err error) {
+// guarded runs the check within its bound; a panic in it is its own error and nobody else's. red, where given, is told
+// of a failure before what the check made is removed.
+func guarded(ctx context.Context, e *requirement.Env, q requirement.Requirement, red func(*requirement.Failure)) (err error) {
 	bound := checkBound
 	if q.Slow {
 		bound = slowBound
@@ -198,7 +203,11 @@ func guarded(ctx context.Context, e *requirement.Env, q requirement.Requirement)
 			err = fmt.Errorf("what the check made could not be removed: %w", undone)
 		}
 	}()
-	return q.Check(ctx, e)
+	err = q.Check(ctx, e)
+	if failure := requirement.AsFailure(err); failure != nil && red != nil && context.Cause(ctx) == nil {
+		red(failure)
+	}
+	return err
 }
 
 // tell turns the framework's failure into the report's.

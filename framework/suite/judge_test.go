@@ -16,7 +16,7 @@ func TestPanicInACheckIsItsOwnError(t *testing.T) {
 		e.Defer(func(context.Context) error { cleaned = true; return nil })
 		panic("out of range")
 	}}
-	err := guarded(context.Background(), &requirement.Env{Requirement: &q}, q)
+	err := guarded(context.Background(), &requirement.Env{Requirement: &q}, q, nil)
 	require.ErrorContains(t, err, "pod/x panicked: out of range")
 	require.True(t, cleaned)
 }

@@ -37,6 +37,10 @@ type lab struct {
 
 	mu    sync.Mutex
 	undos []*undo
+
+	witnessed  sync.Once
+	witnessErr error
+	explainer  explainer
 }
 
 type undo struct {

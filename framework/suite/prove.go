@@ -51,7 +51,7 @@ func (r *Run) proveOnce(ctx context.Context, e *requirement.Env, q requirement.R
 	if proof.State != reports.Proved {
 		return
 	}
-	if err := guarded(ctx, r.lab.env(q, e.Family, patience), q); err != nil && ctx.Err() == nil {
+	if err := guarded(ctx, r.lab.env(q, e.Family, patience), q, nil); err != nil && ctx.Err() == nil {
 		proof.State, proof.Reason = reports.Refuted, "it is not green again after the control was lifted: "+err.Error()
 	}
 }
@@ -77,7 +77,7 @@ func (r *Run) proveByVariant(ctx context.Context, e *requirement.Env, q requirem
 		}()
 	}
 	e.Variant = v
-	conclude(ctx, guarded(ctx, e, q), q, proof)
+	conclude(ctx, guarded(ctx, e, q, nil), q, proof)
 }
 
 func variantRoles(v *requirement.Variant) (roles []world.Role) {
@@ -119,7 +119,7 @@ func (r *Run) tryPoint(ctx context.Context, e *requirement.Env, q requirement.Re
 		}
 		forget()
 	}()
-	verdict := guarded(ctx, e, q)
+	verdict := guarded(ctx, e, q, nil)
 	met, how, err := fault.Acted(ctx)
 	if err != nil {
 		return false, err

@@ -35,7 +35,6 @@ func (l *lab) apply(ctx context.Context, roles map[world.Role]bool) error {
 			return err
 		}
 	}
-	planned := l.plan.Pods(roles)
 	group, groupCtx := errgroup.WithContext(ctx)
 	for _, service := range l.plan.Services() {
 		group.Go(func() error {
@@ -49,6 +48,16 @@ func (l *lab) apply(ctx context.Context, roles map[world.Role]bool) error {
 			return nil
 		})
 	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return l.deploy(ctx, roles)
+}
+
+// deploy makes the pods that the roles need and waits until all run.
+func (l *lab) deploy(ctx context.Context, roles map[world.Role]bool) error {
+	planned := l.plan.Pods(roles)
+	group, groupCtx := errgroup.WithContext(ctx)
 	refused := make([]string, len(planned))
 	for i, pod := range planned {
 		group.Go(func() (err error) {
@@ -67,7 +76,7 @@ func (l *lab) apply(ctx context.Context, roles map[world.Role]bool) error {
 			continue
 		}
 		for _, part := range pod.Plays {
-			l.cast.missing[part.Role] = refused[i]
+			l.cast.without(l.cast.missing, part.Role, refused[i])
 		}
 	}
 	running, late, err := l.cast.await(ctx, isReady, made...)
@@ -81,7 +90,7 @@ func (l *lab) apply(ctx context.Context, roles map[world.Role]bool) error {
 		if why := late[key(pod.Object)]; why != "" {
 			l.run.progress.say("a fixture did not start: %s", why)
 			for _, part := range pod.Plays {
-				l.cast.broken[part.Role] = why
+				l.cast.without(l.cast.broken, part.Role, why)
 			}
 			continue
 		}
@@ -90,6 +99,23 @@ func (l *lab) apply(ctx context.Context, roles map[world.Role]bool) error {
 		}
 	}
 	return nil
+}
+
+// witnesses has an agent on every node and a pod on every node, which a diagnosis asks: where no requirement of the
+// run needed them they are started with the first failure.
+func (l *lab) witnesses(ctx context.Context) error {
+	l.witnessed.Do(func() {
+		late := map[world.Role]bool{}
+		for _, role := range []world.Role{world.Node, world.Everywhere} {
+			if len(l.cast.Ends(role)) == 0 && l.cast.why(role) == "" {
+				late[role] = true
+			}
+		}
+		if len(late) > 0 {
+			l.witnessErr = l.deploy(ctx, late)
+		}
+	})
+	return l.witnessErr
 }
 
 func (l *lab) copyPullSecrets(ctx context.Context, namespace string) error {

@@ -1,0 +1,291 @@
+package diagnose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+// Priorities that see a packet before everything else does with it at a hook, and after.
+const (
+	first = -450 // before raw (-300) and defragmentation (-400)
+	last  = 350  // after the translation of sources (100) and conntrack's helpers (300)
+)
+
+// place is a network namespace that packets pass, and who can put rules there.
+type place struct {
+	name   string // "worker", "pod near-1"
+	agent  *requirement.End
+	netns  uint64 // 0 is the agent's own, the node's
+	inside bool   // an end's own namespace: packets begin or end there
+}
+
+// step is one point of the way, in one direction.
+type step struct {
+	place  int
+	hook   string
+	answer bool
+	words  string // completes "the request ..."
+}
+
+// way is a path over places.
+type way struct {
+	places []place
+	steps  []step
+}
+
+// path is the way from the client to the server and back. Where no agent is on a node its steps are left out; nil is
+// where nothing can be followed.
+func (w *walk) path(ctx context.Context, client, server *requirement.End) *way {
+	if !w.rules {
+		return nil
+	}
+	p := &way{}
+	from, fromNode := p.end(ctx, w.env, client)
+	var to, toNode = -1, -1
+	if server != nil {
+		to, toNode = p.end(ctx, w.env, server)
+	}
+	if len(p.places) == 0 {
+		return nil
+	}
+	forth := func(answer bool, from, fromNode, to, toNode int) {
+		p.leave(from, answer)
+		if fromNode >= 0 && fromNode != from {
+			p.cross(fromNode, answer)
+		}
+		if toNode >= 0 && toNode != fromNode && toNode != to {
+			p.cross(toNode, answer)
+		}
+		p.arrive(to, answer)
+	}
+	forth(false, from, fromNode, to, toNode)
+	if server != nil {
+		forth(true, to, toNode, from, fromNode)
+	}
+	return p
+}
+
+// end adds the end's own network namespace and its node; -1 is one that can't be looked into.
+func (p *way) end(ctx context.Context, env *requirement.Env, end *requirement.End) (own, node int) {
+	own, node = -1, -1
+	for _, agent := range env.Cast.Ends(world.Node) {
+		if agent.Node != end.Node || end.Pod == "" {
+			continue
+		}
+		node = p.add(place{name: agent.Node, agent: agent})
+		if end.HostNetwork {
+			p.places[node].inside = true
+			return node, node
+		}
+		if end.Agent == nil {
+			continue // a component's pod
+		}
+		if id, err := end.Identity(ctx); err == nil && id.Namespaces["net"] != 0 {
+			own = p.add(place{name: "pod " + end.Pod, agent: agent, netns: id.Namespaces["net"], inside: true})
+		}
+	}
+	return own, node
+}
+
+func (p *way) add(new place) int {
+	for i, old := range p.places {
+		if old.agent.Node == new.agent.Node && old.netns == new.netns {
+			return i
+		}
+	}
+	p.places = append(p.places, new)
+	return len(p.places) - 1
+}
+
+func (p *way) leave(at int, answer bool) {
+	if at >= 0 {
+		p.steps = append(p.steps, step{at, "output", answer, "is sent by " + p.places[at].name},
+			step{at, "postrouting", answer, "leaves " + p.places[at].name})
+	}
+}
+
+func (p *way) cross(at int, answer bool) {
+	p.steps = append(p.steps, step{at, "prerouting", answer, "reaches " + p.places[at].name},
+		step{at, "postrouting", answer, "leaves " + p.places[at].name})
+}
+
+func (p *way) arrive(at int, answer bool) {
+	if at >= 0 {
+		p.steps = append(p.steps, step{at, "prerouting", answer, "reaches " + p.places[at].name},
+			step{at, "input", answer, "is delivered in " + p.places[at].name})
+	}
+}
+
+// rules are those that count at each step of one place, by the client's port: requests come from it and answers go to it.
+func (p *way) rules(at, port int, proto string) (rules []wire.Rule, steps []int) {
+	for i, s := range p.steps {
+		if s.place != at {
+			continue
+		}
+		r := wire.Rule{Hook: s.hook, Proto: proto, Priority: last, Do: "count"}
+		if s.answer {
+			r.ToPort = port
+		} else {
+			r.FromPort = port
+		}
+		if s.hook == "prerouting" || s.hook == "output" {
+			r.Priority = first
+			trace := r
+			trace.Do = "trace"
+			rules, steps = append(rules, trace), append(steps, -1)
+		}
+		rules, steps = append(rules, r), append(steps, i)
+	}
+	return rules, steps
+}
+
+// follow counts the packets of one more attempt at each step and says where they were lost; "" where that can't be
+// said.
+func (w *walk) follow(ctx context.Context, p *way, attempt func(ctx context.Context, source string) error) string {
+	if p == nil {
+		return ""
+	}
+	port := w.env.Port(sourcePort)
+	table := w.env.Cast.Plan().Prefix + "-follow-" + fmt.Sprint(port)
+	counts := make([]uint64, len(p.steps))
+	drops := make([][]wire.Drop, len(p.places))
+	before := w.counters(ctx, p)
+	stepsOf := make([][]int, len(p.places))
+	handles := make([]string, len(p.places))
+	for i, at := range p.places {
+		var rules []wire.Rule
+		rules, stepsOf[i] = p.rules(i, port, w.transport())
+		seen, err := at.agent.Filter(ctx, wire.Filter{Do: "add", Table: table, Netns: at.netns, Rules: rules})
+		if err := either(seen.Errno, err); err != nil {
+			w.note("nothing could be counted in %s: %v", at.name, err)
+			return ""
+		}
+		defer w.remove(ctx, at, table)
+		if traced, err := at.agent.Trace(ctx, wire.Trace{Do: "start", Netns: at.netns}); either(traced.Errno, err) == nil {
+			handles[i] = traced.Handle
+		}
+	}
+	if err := attempt(ctx, fmt.Sprintf(":%d", port)); err != nil {
+		return ""
+	}
+	for i, at := range p.places {
+		seen, err := at.agent.Filter(ctx, wire.Filter{Do: "read", Table: table, Netns: at.netns})
+		if either(seen.Errno, err) != nil {
+			continue
+		}
+		for k, n := range seen.Packets {
+			if k < len(stepsOf[i]) && stepsOf[i][k] >= 0 {
+				counts[stepsOf[i][k]] += n
+			}
+		}
+		if traced, err := at.agent.Trace(ctx, wire.Trace{Do: "stop", Handle: handles[i]}); err == nil {
+			drops[i] = traced.Drops
+		}
+	}
+	for i, s := range p.steps {
+		w.note("%s %s: %d packets", direction(s), s.words, counts[i])
+	}
+	for i, at := range p.places {
+		for _, d := range drops[i] {
+			w.note("%s: %s", at.name, dropped(d))
+		}
+	}
+	lost := locate(p, counts)
+	told := tell(p, lost, counts, drops)
+	if told == "" {
+		return ""
+	}
+	told += w.facts(ctx, p, lost)
+	if grown := w.grown(ctx, p, before); grown != "" {
+		told += "; " + grown
+	}
+	return told
+}
+
+// remove takes the counting rules away, also after the diagnosis's own time.
+func (w *walk) remove(ctx context.Context, at place, table string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoBound)
+	defer cancel()
+	gone, err := at.agent.Filter(ctx, wire.Filter{Do: "remove", Table: table, Netns: at.netns})
+	if err := either(gone.Errno, err); err != nil {
+		w.note("the counting rules in %s could not be removed and end with its agent: %v", at.name, err)
+	}
+}
+
+// transport is what the failure's packets are.
+func (w *walk) transport() string {
+	if w.failure.Protocol == "tcp" {
+		return "tcp"
+	}
+	return "udp" // DNS too
+}
+
+// locate is the last step at which packets were seen, -1 where at none. Steps without packets before it belong to a
+// data path that passes that hook by (a bridge, eBPF), and prove nothing.
+func locate(p *way, counts []uint64) int {
+	for i := len(p.steps) - 1; i >= 0; i-- {
+		if counts[i] > 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// tell says where the packets were seen last, and what dropped them.
+func tell(p *way, at int, counts []uint64, drops [][]wire.Drop) string {
+	var by []string
+	for i, place := range p.places {
+		for _, d := range drops[i] {
+			by = append(by, place.name+": "+dropped(d))
+		}
+	}
+	culprit := ""
+	if len(by) > 0 {
+		culprit = "; " + strings.Join(by, "; ")
+	}
+	switch {
+	case len(p.steps) == 0 || at == len(p.steps)-1 && p.steps[at].answer:
+		return strings.TrimPrefix(culprit, "; ")
+	case at == len(p.steps)-1:
+		return fmt.Sprintf("the request %s (%d packets)", p.steps[at].words, counts[at]) + culprit
+	case at < 0:
+		return "no packet of it was seen at all" + culprit
+	}
+	seen, next := p.steps[at], p.steps[at+1]
+	if seen.answer != next.answer {
+		return fmt.Sprintf("the request %s (%d packets) and nothing answers there", seen.words, counts[at]) + culprit
+	}
+	if seen.hook == "postrouting" && seen.place != next.place {
+		return fmt.Sprintf("the %s %s (%d packets) and is lost before it %s", direction(seen), seen.words, counts[at], next.words) + culprit
+	}
+	return fmt.Sprintf("the %s %s (%d packets) and is lost there: it never %s", direction(seen), seen.words, counts[at], next.words) + culprit
+}
+
+func direction(s step) string {
+	if s.answer {
+		return "answer"
+	}
+	return "request"
+}
+
+func dropped(d wire.Drop) string {
+	what := fmt.Sprintf("rule %d of the nftables chain %s %s %s", d.Rule, d.Family, d.Table, d.Chain)
+	if d.Rule == 0 {
+		what = fmt.Sprintf("the policy of the nftables chain %s %s %s", d.Family, d.Table, d.Chain)
+	}
+	return what + " drops it"
+}
+
+// either is what went wrong, at the agent or on the way to it.
+func either(e wire.Errno, err error) error {
+	if err == nil && !e.Ok() {
+		err = errors.New(e.String())
+	}
+	return err
+}

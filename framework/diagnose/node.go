@@ -1,0 +1,175 @@
+package diagnose
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+// undoBound bounds the removal of counting rules, also after the diagnosis's own time.
+const undoBound = 5 * time.Second
+
+// facts are what the place where packets were seen last has to say about where they were to go: its route, and the
+// neighbour there.
+func (w *walk) facts(ctx context.Context, p *way, at int) string {
+	if at < 0 {
+		at = 0
+	}
+	if len(p.steps) == 0 {
+		return ""
+	}
+	target := w.failure.Target
+	if s := p.steps[at]; s.answer {
+		ip, ok := w.failure.From.IP(w.env.Family)
+		if !ok {
+			return ""
+		}
+		target = ip.String()
+	} else if server := w.server(); server != nil {
+		if ip, ok := server.IP(w.env.Family); ok {
+			target = ip.String()
+		}
+	}
+	ip, ok := address(target)
+	if !ok {
+		return ""
+	}
+	place := p.places[p.steps[at].place]
+	seen, err := place.agent.Look(ctx, wire.Look{Netns: place.netns, To: []string{ip.String()}})
+	if either(seen.Errno, err) != nil || len(seen.Ways) != 1 {
+		return ""
+	}
+	told := wayOf(place.name, seen.Ways[0])
+	w.note("%s", told)
+	return "; " + told
+}
+
+// entry is the conntrack entry of what was followed from the client, on its node: where a proxy sent it.
+func (w *walk) entry(ctx context.Context, client *requirement.End) string {
+	ip, ok := client.IP(w.env.Family)
+	if !ok || !w.rules {
+		return ""
+	}
+	for _, agent := range w.env.Cast.Ends(world.Node) {
+		if agent.Node != client.Node {
+			continue
+		}
+		from := requirement.At(ip, w.env.Port(sourcePort))
+		seen, err := agent.Track(ctx, wire.Track{Do: "find", Proto: w.transport(), From: from})
+		switch {
+		case either(seen.Errno, err) != nil:
+			return ""
+		case len(seen.Entries) == 0:
+			return fmt.Sprintf("; %s tracks no connection from %s", agent.Node, from)
+		}
+		return fmt.Sprintf("; %s tracks it as %s", agent.Node, strings.Join(strings.Fields(seen.Entries[0]), " "))
+	}
+	return ""
+}
+
+func address(text string) (netip.Addr, bool) {
+	if ap, err := netip.ParseAddrPort(text); err == nil {
+		return ap.Addr(), true
+	}
+	ip, err := netip.ParseAddr(text)
+	return ip, err == nil
+}
+
+// wayOf is a route and its neighbour in words.
+func wayOf(place string, w wire.Way) string {
+	switch {
+	case !w.Ok():
+		return fmt.Sprintf("%s has no route to %s (%s)", place, w.To, w.Text)
+	case w.Kind == "local":
+		return fmt.Sprintf("%s holds %s to be its own address", place, w.To)
+	case w.Kind != "":
+		return fmt.Sprintf("%s has a route of type %s to %s", place, w.Kind, w.To)
+	}
+	hop, told := w.To, fmt.Sprintf("%s routes %s by %s", place, w.To, w.Device)
+	if w.Via != "" {
+		hop, told = w.Via, fmt.Sprintf("%s routes %s via %s by %s", place, w.To, w.Via, w.Device)
+	}
+	switch {
+	case w.State == "FAILED" || w.State == "INCOMPLETE":
+		return fmt.Sprintf("%s, where its neighbour table has %s as %s", told, hop, w.State)
+	case w.State != "":
+		return fmt.Sprintf("%s (neighbour %s %s)", told, hop, w.State)
+	}
+	return told
+}
+
+// telling are the kernel's counters of packets that it drops outside of rules (proc_net_snmp(5) and the kernel's
+// Documentation/networking/snmp_counter.rst).
+var telling = []string{"Ip.InNoRoutes", "Ip.OutNoRoutes", "Ip.InAddrErrors", "Ip.InHdrErrors", "Ip.ReasmFails", "Ip.FragFails",
+	"IpExt.InNoRoutes", "IpExt.InCsumErrors", "TcpExt.IPReversePathFilter", "TcpExt.ListenDrops", "TcpExt.ListenOverflows",
+	"Tcp.InCsumErrors", "Udp.RcvbufErrors", "Udp.InCsumErrors", "Udp.NoPorts"}
+
+// counters reads those of the nodes on the way, by node.
+func (w *walk) counters(ctx context.Context, p *way) map[string]map[string]uint64 {
+	all := map[string]map[string]uint64{}
+	for _, place := range p.places {
+		if place.netns != 0 || all[place.name] != nil {
+			continue
+		}
+		all[place.name] = map[string]uint64{}
+		for _, file := range []string{"/proc/net/snmp", "/proc/net/netstat"} {
+			got, err := place.agent.File(ctx, wire.File{Do: "read", Path: file})
+			if err == nil && got.Ok() {
+				parseCounters(string(got.Data), all[place.name])
+			}
+		}
+	}
+	return all
+}
+
+// grown are the telling counters that have grown since.
+func (w *walk) grown(ctx context.Context, p *way, before map[string]map[string]uint64) string {
+	var told []string
+	after := w.counters(ctx, p)
+	for _, place := range p.places {
+		if place.netns != 0 {
+			continue
+		}
+		for _, name := range telling {
+			if now, was := after[place.name][name], before[place.name][name]; now > was {
+				told = append(told, fmt.Sprintf("%s counted %d more %s meanwhile", place.name, now-was, name))
+			}
+		}
+	}
+	told = slices.Compact(told)
+	for _, line := range told {
+		w.note("%s", line)
+	}
+	return strings.Join(told, "; ")
+}
+
+// parseCounters reads the pairs of lines of /proc/net/snmp and /proc/net/netstat: names, then values.
+func parseCounters(text string, into map[string]uint64) {
+	lines := bufio.NewScanner(strings.NewReader(text))
+	var names []string
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) == 0 {
+			continue
+		}
+		if len(names) != len(fields) || names[0] != fields[0] {
+			names = fields
+			continue
+		}
+		for i := 1; i < len(fields); i++ {
+			if n, err := strconv.ParseUint(fields[i], 10, 64); err == nil {
+				into[strings.TrimSuffix(names[0], ":")+"."+names[i]] = n
+			}
+		}
+		names = nil
+	}
+}

@@ -1,0 +1,53 @@
+package suite
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/parley-k8s/parley/framework/diagnose"
+	"github.com/parley-k8s/parley/framework/evidence"
+	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/reports"
+)
+
+// explainWithin is how long after its first failure a run goes on diagnosing failures and gathering their evidence:
+// where a whole cluster is broken, the first of them tell enough, and the verdicts must not wait for all.
+const explainWithin = 4 * time.Minute
+
+// atOnceExplained is how many failures are looked into side by side, so that they do not disturb each other.
+const atOnceExplained = 2
+
+// explainer looks into failures while what failed is still there.
+type explainer struct {
+	once  sync.Once
+	until time.Time
+	slots chan struct{}
+}
+
+// explain finds the first broken hop of the failure and gathers its evidence, before the check's own pods are removed.
+func (l *lab) explain(ctx context.Context, e *requirement.Env, q requirement.Requirement, f *requirement.Failure, since time.Time) reports.Failure {
+	l.explainer.once.Do(func() {
+		l.explainer.until, l.explainer.slots = time.Now().Add(explainWithin), make(chan struct{}, atOnceExplained)
+	})
+	l.explainer.slots <- struct{}{}
+	defer func() { <-l.explainer.slots }()
+	if ctx.Err() != nil || time.Now().After(l.explainer.until) {
+		return tell(q, e, f)
+	}
+	if err := l.witnesses(ctx); err != nil {
+		l.run.progress.say("agents that a diagnosis asks could not be started: %s", err)
+	}
+	found := diagnose.FirstBrokenHop(ctx, e, f, l.faultsAllowed())
+	if f.FirstBrokenHop == "" {
+		f.FirstBrokenHop = found.Hop
+	}
+	told := tell(q, e, f)
+	subject := evidence.Subject{Env: e, Failure: f, Block: told.Block(), Steps: found.Seen, Since: since, Report: l.run.config.Report}
+	if err := evidence.Collect(ctx, subject); err != nil {
+		l.run.progress.say("%s: %s", q.ID, fmt.Errorf("not all of the evidence could be gathered: %w", err))
+	}
+	told.Evidence = subject.Path()
+	return told
+}
