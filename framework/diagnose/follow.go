@@ -191,13 +191,20 @@ func (w *walk) follow(ctx context.Context, p *way, attempt func(ctx context.Cont
 	for i, s := range p.steps {
 		w.note("%s %s: %d packets", direction(s), s.words, counts[i])
 	}
+	var culprits []string
 	for i, at := range p.places {
 		for _, d := range drops[i] {
-			w.note("%s: %s", at.name, dropped(d))
+			culprits = append(culprits, at.name+": "+dropped(d)+w.quote(ctx, at, d))
 		}
 	}
 	lost := locate(p, counts)
-	told := tell(p, lost, counts, drops)
+	if len(culprits) == 0 && lost >= 0 {
+		culprits = w.legacy(ctx, p.places[p.steps[lost].place], attempt, port)
+	}
+	for _, line := range culprits {
+		w.note("%s", line)
+	}
+	told := tell(p, lost, counts, culprits)
 	if told == "" {
 		return ""
 	}
@@ -238,16 +245,10 @@ func locate(p *way, counts []uint64) int {
 }
 
 // tell says where the packets were seen last, and what dropped them.
-func tell(p *way, at int, counts []uint64, drops [][]wire.Drop) string {
-	var by []string
-	for i, place := range p.places {
-		for _, d := range drops[i] {
-			by = append(by, place.name+": "+dropped(d))
-		}
-	}
+func tell(p *way, at int, counts []uint64, culprits []string) string {
 	culprit := ""
-	if len(by) > 0 {
-		culprit = "; " + strings.Join(by, "; ")
+	if len(culprits) > 0 {
+		culprit = "; " + strings.Join(culprits, "; ")
 	}
 	switch {
 	case len(p.steps) == 0 || at == len(p.steps)-1 && p.steps[at].answer:

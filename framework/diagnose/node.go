@@ -48,7 +48,7 @@ func (w *walk) facts(ctx context.Context, p *way, at int) string {
 	if either(seen.Errno, err) != nil || len(seen.Ways) != 1 {
 		return ""
 	}
-	told := wayOf(place.name, seen.Ways[0])
+	told := WayOf(place.name, seen.Ways[0])
 	w.note("%s", told)
 	return "; " + told
 }
@@ -84,8 +84,8 @@ func address(text string) (netip.Addr, bool) {
 	return ip, err == nil
 }
 
-// wayOf is a route and its neighbour in words.
-func wayOf(place string, w wire.Way) string {
+// WayOf is a route and its neighbour in words.
+func WayOf(place string, w wire.Way) string {
 	switch {
 	case !w.Ok():
 		return fmt.Sprintf("%s has no route to %s (%s)", place, w.To, w.Text)

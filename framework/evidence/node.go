@@ -3,7 +3,6 @@ package evidence
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +12,8 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
-	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/framework/diagnose"
+	"github.com/parley-k8s/parley/framework/probe"
 )
 
 const (
@@ -56,7 +56,7 @@ func (c *collector) node(ctx context.Context, node string) error {
 		}
 		var ways []string
 		for _, w := range seen.Ways {
-			ways = append(ways, strings.TrimSpace(fmt.Sprintf("%s via %s dev %s src %s %s mtu %d neighbour %s %s %s", w.To, w.Via, w.Device, w.Source, w.Kind, w.MTU, w.Address, w.State, w.Text)))
+			ways = append(ways, diagnose.WayOf(node, w))
 		}
 		section("how "+node+" would send to these addresses", ways)
 		section("interfaces", seen.Links)
@@ -66,7 +66,7 @@ func (c *collector) node(ctx context.Context, node string) error {
 		section("neighbours", seen.Neighbours)
 		section("connections tracked that mention "+strings.Join(c.addresses(), ", "), seen.Tracked)
 		for _, tool := range ruleTools {
-			text, err := c.run(ctx, agent, append([]string{"/agent", "host"}, tool...))
+			text, err := probe.Output(ctx, c.Env.Cast.Dialer(agent, append([]string{"/agent", "host"}, tool...)...), mostRules)
 			if err != nil {
 				section(strings.Join(tool, " "), []string{"not to be had: " + err.Error()})
 				continue
@@ -115,19 +115,6 @@ func mentions(line, address string) bool {
 		}
 		at = after
 	}
-}
-
-// run runs a command in a node agent's container and gives what it printed.
-func (c *collector) run(ctx context.Context, agent *requirement.End, command []string) (string, error) {
-	stream, err := c.Env.Cast.Dialer(agent, command...).Dial(ctx)
-	if err != nil {
-		return "", err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = stream.Close() })
-	defer stop()
-	defer func() { _ = stream.Close() }() // all that it had to say was read, or the time was up
-	text, err := io.ReadAll(io.LimitReader(stream, mostRules))
-	return string(text), err
 }
 
 // logs writes what the ends' agents and the components on their nodes logged since the check began.

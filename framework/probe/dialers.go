@@ -21,6 +21,19 @@ type Dialer interface {
 	Dial(ctx context.Context) (io.ReadWriteCloser, error)
 }
 
+// Output is all that the far end of a stream sends until it ends, at most limit bytes: of a command, what it prints.
+func Output(ctx context.Context, d Dialer, limit int64) (string, error) {
+	stream, err := d.Dial(ctx)
+	if err != nil {
+		return "", err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = stream.Close() })
+	defer stop()
+	defer func() { _ = stream.Close() }() // all that it had to say was read, or the time was up
+	text, err := io.ReadAll(io.LimitReader(stream, limit))
+	return string(text), err
+}
+
 // Local returns the Dialer of an agent within this process, for the outside where the suite's machine is it, and
 // for tests. The function ends that agent and all that it has open.
 func Local() (Dialer, func(), error) {
