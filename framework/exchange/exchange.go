@@ -33,8 +33,10 @@ type Talk struct {
 	Digest    bool // as in wire.Connect, the three
 	DF        bool
 	HalfClose bool
-	Reuse     string // the handle of a connection that Hold opened, for Again
-	hold      bool
+	// Unconnected is as in wire.Connect: the answer must then come from what was dialled.
+	Unconnected bool
+	Reuse       string // the handle of a connection that Hold opened, for Again
+	hold        bool
 }
 
 // Works says whether the conversation works, within the patience in force, and what was seen last.
@@ -91,7 +93,7 @@ func Once(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, 
 	got, err := talk.From.Connect(ctx, wire.Connect{
 		Network: talk.Network, Address: talk.Dial, Source: talk.Source, Bytes: talk.Bytes,
 		Timeout: int(within / time.Millisecond), Digest: talk.Digest, DF: talk.DF, HalfClose: talk.HalfClose,
-		Hold: talk.hold, Reuse: talk.Reuse,
+		Hold: talk.hold, Reuse: talk.Reuse, Unconnected: talk.Unconnected,
 	})
 	if err != nil {
 		return wire.Exchange{}, fmt.Errorf("asking %s to dial %s: %w", talk.From, talk.Dial, err)
@@ -149,6 +151,8 @@ func (t Talk) judge(seen wire.Exchange) error {
 		return fail(requirement.ReasonOf(seen.Errno), answer, "%s at %s", seen.Errno, step(seen.Step))
 	case seen.Witness == nil || !seen.Same:
 		return fail(requirement.Broken, "the bytes that were sent to come back", "%d other bytes", seen.Bytes)
+	case t.Unconnected && seen.Remote != t.Dial:
+		return fail(requirement.Translated, answer, "one from the address %s", seen.Remote)
 	case !t.expects(seen.Witness.Who):
 		return fail(requirement.WrongPeer, answer+" by "+t.who(), "an answer by %s", seen.Witness.Who)
 	}

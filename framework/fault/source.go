@@ -39,3 +39,22 @@ func nobodys(family corev1.IPFamily) string {
 	}
 	return "192.0.2.66"
 }
+
+// UntrackAnswers hides what a server's port answers to the requirement's own source ports from connection tracking.
+func UntrackAnswers(proto string, serverPort int) Rules {
+	return func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
+		return []wire.Rule{ownPorts(env, wire.Rule{Hook: "prerouting", Priority: BeforeAll, Proto: proto, FromPort: serverPort, Do: "notrack"})}, nil
+	}
+}
+
+// DropLongerFrom drops what comes from the requirement's own source ports in packets of more bytes than that, without a
+// word to the sender.
+func DropLongerFrom(hook string, bytes int, protos ...string) Rules {
+	return func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
+		var rules []wire.Rule
+		for _, p := range protos {
+			rules = append(rules, ownSources(env, wire.Rule{Hook: hook, Priority: BeforeAll, Proto: p, Longer: bytes, Do: "drop"}))
+		}
+		return rules, nil
+	}
+}

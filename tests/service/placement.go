@@ -3,9 +3,12 @@ package service
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
@@ -19,20 +22,42 @@ type path struct {
 var (
 	localPaths  = []path{{world.Near, world.WebNear, world.NearAlone}, {world.Far, world.WebFar, world.FarAlone}}
 	remotePaths = []path{{world.Near, world.WebFar, world.FarAlone}, {world.Far, world.WebNear, world.NearAlone}}
+	everyPath   = slices.Concat(localPaths, remotePaths)
 )
 
-// along walks those of the paths that the cluster has the nodes for, over TCP and UDP.
-func along(ctx context.Context, env *requirement.Env, paths []path, see func(client *requirement.End, protocol string, seen wire.Exchange) error) error {
+// along walks those of the paths that the cluster has the nodes for, with the Service's cluster IP.
+func along(env *requirement.Env, paths []path, do func(client, server *requirement.End, ip netip.Addr) error) error {
 	for _, p := range paths {
 		if len(env.Roles(p.client)) == 0 || len(env.Roles(p.server)) == 0 {
 			env.Note("judged on one node only: the cluster has no other that takes pods")
 			continue
 		}
-		if err := each(ctx, env, []*requirement.End{env.Role(p.client)}, p.service, []*requirement.End{env.Role(p.server)}, bothProtocols, see); err != nil {
+		ip, err := virtualIP(env, p.service)
+		if err != nil {
+			return err
+		}
+		if err := do(env.Role(p.client), env.Role(p.server), ip); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// works has the client talk to the server through the cluster IP over each protocol, from the requirement's own source ports.
+func works(ctx context.Context, env *requirement.Env, see func(client *requirement.End, protocol string, seen wire.Exchange) error) func(client, server *requirement.End, ip netip.Addr) error {
+	return func(client, server *requirement.End, ip netip.Addr) error {
+		for i, protocol := range bothProtocols {
+			seen, err := exchange.Works(ctx, env, exchange.Talk{From: client, To: server, Network: protocol,
+				Dial: requirement.At(ip, world.ServicePort), Source: fmt.Sprintf(":%d", env.Port(i))})
+			if err == nil && see != nil {
+				err = see(client, protocol, seen)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 func localEndpoint() requirement.Requirement {
@@ -48,7 +73,7 @@ func localEndpoint() requirement.Requirement {
 		Services:  []world.Service{world.NearAlone, world.FarAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			return along(ctx, env, localPaths, nil)
+			return along(env, localPaths, works(ctx, env, nil))
 		},
 		Control: requirement.Control{
 			Says: "what comes to the endpoint dropped on its node after translation",
@@ -74,7 +99,7 @@ func remoteEndpoint() requirement.Requirement {
 		Services:  []world.Service{world.NearAlone, world.FarAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			return along(ctx, env, remotePaths, nil)
+			return along(env, remotePaths, works(ctx, env, nil))
 		},
 		Control: requirement.Control{
 			Says: "what comes to one endpoint dropped on its node",
@@ -115,10 +140,7 @@ func sourceIP() requirement.Requirement {
 					Observed: "the client as " + seen.Witness.Remote,
 					Again:    "conntrack -L --orig-dst " + addrOf(seen.Remote).String() + "   (on node " + client.Node + ")"}
 			}
-			if err := along(ctx, env, localPaths, seesClient); err != nil {
-				return err
-			}
-			return along(ctx, env, remotePaths, seesClient)
+			return along(env, everyPath, works(ctx, env, seesClient))
 		},
 		Control: requirement.Control{
 			Says: "the requirement's own connections masqueraded as they leave the node for the endpoint",

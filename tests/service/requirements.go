@@ -6,7 +6,7 @@ import "github.com/parley-k8s/parley/framework/requirement"
 func Requirements() []requirement.Requirement {
 	return []requirement.Requirement{
 		clusterIP("tcp"), clusterIP("udp"), clusterIPSCTP(), clusterIPFromNode(), clusterIPFromHostNetwork(), crossNamespace(),
-		localEndpoint(), remoteEndpoint(), sourceIP(),
+		localEndpoint(), remoteEndpoint(), sourceIP(), udpUnconnected(), udpFragments(), largeTransfer(), sameSourcePort(),
 		multiPort(), samePortTCPUDP(), targetPortNamed(), targetPortDiffers(), undeclaredPort(), closedTargetRefused(),
 		reachesAll(), spreads(), sessionAffinity(), affinityTimeout(),
 		internalPolicyLocal(), internalPolicyLocalNone(), trafficDistribution(distributions[0]), trafficDistribution(distributions[1]),
