@@ -14,10 +14,10 @@ var sum []byte
 
 // The programs by the names of their files.
 const (
-	e2eTest = "e2e.test"
-	ginkgo  = "ginkgo"
-	kubectl = "kubectl"
-	agnhost = "agnhost"
+	e2eTest   = "e2e.test"
+	ginkgoCLI = "ginkgo"
+	kubectl   = "kubectl"
+	agnhost   = "agnhost"
 )
 
 // Programs are what is built of Kubernetes' module.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/parley-k8s/parley/framework/upstream/ginkgo"
 	"github.com/parley-k8s/parley/reports"
 )
 
@@ -63,15 +64,15 @@ func (s Seconds) Duration() time.Duration {
 }
 
 // ofSpecs is what upstream told.
-func ofSpecs(specs []spec) Side {
+func ofSpecs(specs []ginkgo.Spec) Side {
 	var side Side
 	for _, s := range specs {
-		red := Red{Name: s.name, Message: s.first, Bytes: s.bytes, Took: Seconds(s.took.Seconds())}
+		red := Red{Name: s.Name, Message: s.First, Bytes: s.Bytes, Took: Seconds(s.Took.Seconds())}
 		switch {
-		case s.passed:
+		case s.Passed:
 			side.Judged++
-		case s.noImage != "":
-			red.Message = fmt.Sprintf("its image %s is not to be had", s.noImage)
+		case s.NoImage != "":
+			red.Message = fmt.Sprintf("its image %s is not to be had", s.NoImage)
 			side.Unjudged = append(side.Unjudged, red)
 		default:
 			side.Judged++

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/parley-k8s/parley/framework/upstream/ginkgo"
 	"github.com/parley-k8s/parley/reports"
 )
 
@@ -39,10 +40,10 @@ func TestOfReport(t *testing.T) {
 }
 
 func TestOfSpecs(t *testing.T) {
-	side := ofSpecs([]spec{
-		{name: "a", passed: true, took: time.Second},
-		{name: "b", first: "1 out of 2 connections failed", bytes: 52000, took: 121 * time.Second},
-		{name: "c", first: "pod never ran", bytes: 10, noImage: "registry.example/x:1"},
+	side := ofSpecs([]ginkgo.Spec{
+		{Name: "a", Passed: true, Took: time.Second},
+		{Name: "b", First: "1 out of 2 connections failed", Bytes: 52000, Took: 121 * time.Second},
+		{Name: "c", First: "pod never ran", Bytes: 10, NoImage: "registry.example/x:1"},
 	})
 	require.Equal(t, Side{Judged: 2,
 		Reds:     []Red{{Name: "b", Message: "1 out of 2 connections failed", Bytes: 52000, Took: 121}},

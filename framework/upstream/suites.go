@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/parley-k8s/parley/framework/until"
+	"github.com/parley-k8s/parley/framework/upstream/ginkgo"
 	"github.com/parley-k8s/parley/reports"
 )
 
@@ -38,7 +39,7 @@ func (b *bench) runUpstream(ctx context.Context, dir string) (Side, error) {
 	if err != nil {
 		return Side{}, err
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(b.programs, ginkgo),
+	cmd := exec.CommandContext(ctx, filepath.Join(b.programs, ginkgoCLI),
 		"--procs="+strconv.Itoa(b.options.Procs), "--timeout="+b.options.Limit.String(), "--focus="+chosen, "--no-color", "--succinct",
 		"--junit-report="+junitFile, "--output-dir="+dir, filepath.Join(b.programs, e2eTest), "--",
 		"--kubeconfig="+b.cluster.Kubeconfig(), "--kubectl-path="+filepath.Join(b.programs, kubectl), "--provider=skeleton", "--disable-log-dump")
@@ -73,13 +74,13 @@ func (b *bench) runUpstream(ctx context.Context, dir string) (Side, error) {
 	return side, context.Cause(ctx)
 }
 
-func readFile(name string) ([]spec, error) {
+func readFile(name string) ([]ginkgo.Spec, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("reading ginkgo's report: %w", err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	return readJUnit(f)
+	return ginkgo.Read(f)
 }
 
 // settleWithin bounds the wait for the specs' namespaces to go: a Service's pods may take their whole grace period.

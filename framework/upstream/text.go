@@ -6,6 +6,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"unicode/utf8"
+
+	"github.com/parley-k8s/parley/framework/upstream/ginkgo"
 )
 
 // lineMax bounds a message's line in the text, in characters: an image's log can be one line.
@@ -109,7 +111,7 @@ func (s named) tell(b *strings.Builder) {
 
 // short is the text's first line, cut where it is too long for one.
 func short(text string) string {
-	text = firstLine(text)
+	text = ginkgo.FirstLine(text)
 	if utf8.RuneCountInString(text) > lineMax {
 		text = string([]rune(text)[:lineMax]) + " ..."
 	}
