@@ -99,7 +99,20 @@ func (b *builder) kindFiles(ctx context.Context) (string, error) {
 	if err := m.write(src); err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", "sigs.k8s.io/kind")
+	root, err := b.moduleDir(ctx, src, "sigs.k8s.io/kind")
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(root, "images", "base", "files")
+	if _, err := os.Stat(dir); err != nil {
+		return "", fmt.Errorf("kind's base files: %w", err)
+	}
+	return dir, nil
+}
+
+// moduleDir is the folder in the Go module cache of a module that the one in src requires, checked against its sum.
+func (b *builder) moduleDir(ctx context.Context, src, path string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", path)
 	cmd.Dir, cmd.Env = src, b.goEnv()
 	out, err := command(ctx, cmd, false, nil)
 	if err != nil {
@@ -107,13 +120,9 @@ func (b *builder) kindFiles(ctx context.Context) (string, error) {
 	}
 	var got struct{ Dir string }
 	if err := json.Unmarshal([]byte(out), &got); err != nil {
-		return "", fmt.Errorf("reading where kind's module is: %w", err)
+		return "", fmt.Errorf("reading where the module %s is: %w", path, err)
 	}
-	dir := filepath.Join(got.Dir, "images", "base", "files")
-	if _, err := os.Stat(dir); err != nil {
-		return "", fmt.Errorf("kind's base files: %w", err)
-	}
-	return dir, nil
+	return got.Dir, nil
 }
 
 // entryName names a cache entry by what it was made from.

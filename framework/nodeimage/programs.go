@@ -21,6 +21,7 @@ type Programs struct {
 	Mod, Sum []byte
 	Required string            // the module in it whose version counts
 	Tests    map[string]string // of the tool lines, packages whose test binary is wanted, and the binary's name
+	Files    []string          // of the required module, by path in it; they lie beside the programs by their last names
 }
 
 // Version is the version of the required module.
@@ -54,7 +55,7 @@ func (p Programs) Build(ctx context.Context, progress func(Step)) (dir string, e
 func (b *builder) programs(ctx context.Context, p Programs, m module, s *step) (string, error) {
 	kubernetes := components[0] // whose stamp also tells e2e.test its version
 	flags := []string{"-trimpath", "-buildvcs=false", "-ldflags=" + kubernetes.ldflags(m.version)}
-	key := entryName(p.Name, append([]string{b.goVersion, runtime.GOARCH, string(m.mod), string(m.sum), fmt.Sprint(p.Tests)}, flags...)...)
+	key := entryName(p.Name, append([]string{b.goVersion, runtime.GOARCH, string(m.mod), string(m.sum), fmt.Sprint(p.Tests, p.Files)}, flags...)...)
 	if dir, ok := b.cache.get(key); ok {
 		s.cached()
 		return dir, nil
@@ -84,7 +85,31 @@ func (b *builder) programs(ctx context.Context, p Programs, m module, s *step) (
 			return "", err
 		}
 	}
+	if err := b.moduleFiles(ctx, src, p, out); err != nil {
+		return "", err
+	}
 	return b.cache.put(key, out)
+}
+
+// moduleFiles copies the files that are wanted of the required module.
+func (b *builder) moduleFiles(ctx context.Context, src string, p Programs, out string) error {
+	if len(p.Files) == 0 {
+		return nil
+	}
+	root, err := b.moduleDir(ctx, src, p.Required)
+	if err != nil {
+		return err
+	}
+	for _, f := range p.Files {
+		content, err := os.ReadFile(filepath.Join(root, f))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(out, filepath.Base(f)), content, 0o644)
+		}
+		if err != nil {
+			return fmt.Errorf("copying %s of %s: %w", f, p.Required, err)
+		}
+	}
+	return nil
 }
 
 // DebianArchive makes a Debian root file system with the packages, or finds it in the cache, and returns the file

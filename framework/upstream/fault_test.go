@@ -147,6 +147,8 @@ func TestExecute(t *testing.T) {
 	said, err := io.ReadAll(f)
 	require.NoError(t, err)
 	require.Equal(t, "said\n", string(said))
+	require.Equal(t, "said (all of it: "+log+")", lastLine(log))
+	require.Contains(t, lastLine(log+".none"), "all of it")
 
 	ended, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("enough"))

@@ -28,9 +28,9 @@ var packages = []string{"bind9-dnsutils", "curl", "iproute2", "netcat-openbsd", 
 
 // standIn is an image that is put together in place of upstream's.
 type standIn struct {
-	ref     string
-	program string // of the built ones, in the image's root; "" where there is none
-	config  v1.Config
+	ref    string
+	files  []string // of what was built, in the image's root; the first is its program
+	config v1.Config
 }
 
 const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -38,11 +38,11 @@ const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 // standIns are the images that the [sig-network] conformance specs name, besides pause, which every node has. The
 // names are those of Kubernetes v1.36 (test/utils/image/manifest.go); listed checks them against e2e.test.
 var standIns = []standIn{
-	{"registry.k8s.io/e2e-test-images/agnhost:2.63.0", agnhost,
+	{"registry.k8s.io/e2e-test-images/agnhost:2.63.0", []string{agnhost, certificate, key},
 		v1.Config{Env: []string{searchPath}, Entrypoint: []string{"/" + agnhost}, Cmd: []string{"pause"}}},
-	{"registry.k8s.io/e2e-test-images/glibc-dns-testing:2.0.0", "",
+	{"registry.k8s.io/e2e-test-images/glibc-dns-testing:2.0.0", nil,
 		v1.Config{Env: []string{searchPath}, Cmd: []string{"bash"}}},
-	{"registry.k8s.io/e2e-test-images/nginx:1.15-4", "",
+	{"registry.k8s.io/e2e-test-images/nginx:1.15-4", nil,
 		v1.Config{Env: []string{searchPath}, Cmd: []string{"nginx", "-g", "daemon off;"}}},
 }
 
@@ -66,7 +66,7 @@ func listed(ctx context.Context, dir string) error {
 	return nil
 }
 
-// saveImages writes the stand-ins to one archive: the Debian layer that all share, and each one's program.
+// saveImages writes the stand-ins to one archive: the Debian layer that all share, and each one's own files.
 func saveImages(dir, debian, archive string) error {
 	// Packing would cost more than it saves: nothing leaves this machine.
 	base, err := tarball.LayerFromFile(debian, tarball.WithCompressionLevel(gzip.NoCompression))
@@ -80,10 +80,10 @@ func saveImages(dir, debian, archive string) error {
 			return fmt.Errorf("reading the image name %s: %w", s.ref, err)
 		}
 		layers := []v1.Layer{base}
-		if s.program != "" {
-			own, err := programLayer(filepath.Join(dir, s.program))
+		for _, file := range s.files {
+			own, err := fileLayer(filepath.Join(dir, file))
 			if err != nil {
-				return fmt.Errorf("making the layer of %s: %w", s.program, err)
+				return fmt.Errorf("making the layer of %s: %w", file, err)
 			}
 			layers = append(layers, own)
 		}
@@ -107,8 +107,8 @@ func saveImages(dir, debian, archive string) error {
 	return nil
 }
 
-// programLayer is a layer with one program in the root.
-func programLayer(file string) (v1.Layer, error) {
+// fileLayer is a layer with one file in the root.
+func fileLayer(file string) (v1.Layer, error) {
 	open := func() (io.ReadCloser, error) {
 		in, err := os.Open(file)
 		if err != nil {

@@ -45,6 +45,13 @@ func execute(ctx context.Context, cmd *exec.Cmd, logFile string) (took time.Dura
 	return took, 0, nil
 }
 
+// lastLine is the last line of a suite's output, and where the rest is.
+func lastLine(logFile string) string {
+	content, _ := os.ReadFile(logFile) // it is only quoted
+	lines := strings.Split(strings.TrimSpace(string(content)), "\n")
+	return strings.TrimSpace(lines[len(lines)-1]) + " (all of it: " + logFile + ")"
+}
+
 // withoutOwn is this process's environment without Parley's variables: they are meant for another cluster.
 func withoutOwn(environ []string) []string {
 	var left []string

@@ -12,12 +12,15 @@ var mod []byte
 //go:embed modules/e2e.sum
 var sum []byte
 
-// The programs by the names of their files.
+// What is built, by the names of the files.
 const (
 	e2eTest   = "e2e.test"
 	ginkgoCLI = "ginkgo"
 	kubectl   = "kubectl"
 	agnhost   = "agnhost"
+
+	certificate = "localhost.crt"
+	key         = "localhost.key"
 )
 
 // Programs are what is built of Kubernetes' module.
@@ -25,5 +28,7 @@ func Programs() nodeimage.Programs {
 	return nodeimage.Programs{
 		Name: "e2e", Mod: mod, Sum: sum, Required: "k8s.io/kubernetes",
 		Tests: map[string]string{"k8s.io/kubernetes/test/e2e": e2eTest},
+		// What agnhost's porter serves TLS with, from its working directory.
+		Files: []string{"test/images/agnhost/porter/" + certificate, "test/images/agnhost/porter/" + key},
 	}
 }

@@ -62,7 +62,7 @@ func (b *bench) runUpstream(ctx context.Context, dir string) (Side, error) {
 	case err != nil:
 		side.Ended = err.Error()
 	case readErr != nil:
-		side.Ended = fmt.Sprintf("%s; its exit code was %d, its output is in %s", readErr, code, log)
+		side.Ended = fmt.Sprintf("%s; its exit code was %d: %s", readErr, code, lastLine(log))
 	case code != 0 && took >= b.options.Limit:
 		side.Ended = fmt.Sprintf("not done within %s", b.options.Limit)
 	case code != 0 && len(side.Reds)+len(side.Unjudged) == 0:
@@ -142,7 +142,7 @@ func (b *bench) runParley(ctx context.Context, dir string) (Side, error) {
 	side := Side{Wall: Seconds(took.Seconds())}
 	file, openErr := os.Open(filepath.Join(dir, reports.JSONFile))
 	if openErr != nil {
-		side.Ended = errors.Join(err, fmt.Errorf("no report; its exit code was %d, its output is in %s", code, log)).Error()
+		side.Ended = errors.Join(err, fmt.Errorf("no report; its exit code was %d: %s", code, lastLine(log))).Error()
 		return side, nil
 	}
 	defer func() { _ = file.Close() }() // only read
