@@ -1,0 +1,232 @@
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/convergence"
+	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/framework/until"
+)
+
+// programmedWithin bounds how long a change may take until every node's data path follows it. The SLI is that of
+// https://github.com/kubernetes/community/blob/master/sig-scalability/slos/network_programming_latency.md, which leaves its
+// bound open; this one is the upstream suite's own for endpoints (KubeProxyEndpointLagTimeout):
+// https://github.com/kubernetes/kubernetes/blob/v1.36.3/test/e2e/framework/service/const.go
+const programmedWithin = 30 * time.Second
+
+// What is measured, as the report has it.
+const (
+	endpointJoins  = "an endpoint joins"
+	endpointLeaves = "an endpoint leaves"
+	endpointMoves  = "the endpoints are replaced by others"
+	serviceMade    = "a Service is made"
+	serviceDeleted = "a Service is deleted"
+	portAdded      = "a port is added"
+	portRemoved    = "a port is removed"
+)
+
+// programming is the clause of the rows for which only the time is left to a source of its own.
+const programmingSLI = "https://github.com/kubernetes/community/blob/master/sig-scalability/slos/network_programming_latency.md"
+
+// random is a name that nothing else has.
+func random() string {
+	var id [6]byte
+	_, _ = rand.Read(id[:]) // never fails, by its contract
+	return hex.EncodeToString(id[:])
+}
+
+// ownService makes a Service of the check's own in the family in force, TCP and UDP, for the pods that have the label; it is
+// removed after the check.
+func ownService(ctx context.Context, env *requirement.Env, label map[string]string, alter func(*corev1.Service)) (*corev1.Service, error) {
+	plan := env.Cast.Plan()
+	single := corev1.IPFamilyPolicySingleStack
+	target := intstr.FromInt32(world.TargetPort)
+	service := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: strings.ReplaceAll(env.Requirement.ID, "/", "-") + "-", Namespace: plan.Main(), Labels: plan.Labels},
+		Spec: corev1.ServiceSpec{Selector: label, IPFamilyPolicy: &single, IPFamilies: []corev1.IPFamily{env.Family}, Ports: []corev1.ServicePort{
+			{Name: "tcp", Protocol: corev1.ProtocolTCP, Port: world.ServicePort, TargetPort: target},
+			{Name: "udp", Protocol: corev1.ProtocolUDP, Port: world.ServicePort, TargetPort: target},
+		}},
+	}
+	if alter != nil {
+		alter(service)
+	}
+	made, err := env.Kube.CoreV1().Services(service.Namespace).Create(ctx, service, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("making the Service %s: %w", service.GenerateName+service.Name, err)
+	}
+	env.Defer(func(ctx context.Context) error { return dropService(ctx, env, made) })
+	return made, nil
+}
+
+func dropService(ctx context.Context, env *requirement.Env, service *corev1.Service) error {
+	err := env.Kube.CoreV1().Services(service.Namespace).Delete(ctx, service.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(service.UID))})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("removing the Service %s: %w", service.Name, err)
+	}
+	return nil
+}
+
+// virtualIP is the Service's cluster IP of the family in force.
+func virtualIP(env *requirement.Env, service *corev1.Service) (netip.Addr, error) {
+	ip, ok := requirement.ServiceSeen{Service: service}.ClusterIP(env.Family)
+	if !ok {
+		return ip, fmt.Errorf("the Service %s was given no cluster IP of %s", service.Name, env.Family)
+	}
+	return ip, nil
+}
+
+// everywhere is a client on every node that asks the address.
+func everywhere(env *requirement.Env, network, address string) (clients []convergence.Client) {
+	for _, end := range env.Roles(world.Everywhere) {
+		clients = append(clients, convergence.Client{From: end, Network: network, Dial: address})
+	}
+	return clients
+}
+
+// watchService has a client on every node ask the Service's cluster IP over TCP.
+func watchService(ctx context.Context, env *requirement.Env, service *corev1.Service) (*convergence.Watch, error) {
+	ip, err := virtualIP(env, service)
+	if err != nil {
+		return nil, err
+	}
+	return convergence.Begin(ctx, env, everywhere(env, "tcp", requirement.At(ip, world.ServicePort))...), nil
+}
+
+// answered is what is expected after the change: answers by those alone, or by nobody.
+func answered(what string, by ...*requirement.End) convergence.Expect {
+	expect := convergence.Expect{What: what, Within: programmedWithin}
+	for _, end := range by {
+		expect.By = append(expect.By, end.Hostname())
+	}
+	return expect
+}
+
+// now is a change that is made when it is asked for.
+func now(change func(context.Context) error) func(context.Context) (time.Time, error) {
+	return func(ctx context.Context) (time.Time, error) { return time.Time{}, change(ctx) }
+}
+
+// unchanged waits without a change, for what was changed just before.
+func unchanged(context.Context) (time.Time, error) { return time.Time{}, nil }
+
+// mark gives the end's pod a label, or takes it away; what was given is taken away after the check.
+func mark(ctx context.Context, env *requirement.Env, end *requirement.End, label string, on bool) error {
+	var value any
+	if on {
+		value = "yes"
+		env.Defer(func(ctx context.Context) error {
+			if err := mark(ctx, env, end, label, false); !apierrors.IsNotFound(err) {
+				return err
+			}
+			return nil
+		})
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": map[string]any{label: value}}})
+	if err != nil {
+		return err
+	}
+	if _, err = env.Kube.CoreV1().Pods(end.Namespace).Patch(ctx, end.Pod, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("labelling the pod %s: %w", end.Pod, err)
+	}
+	return nil
+}
+
+// ownLabel is a label that selects for one check alone.
+func ownLabel() string { return "parley.dev/change-" + random() }
+
+// extraSlice is the control of rows in which an endpoint has to leave: a hand-written EndpointSlice of the Service keeps it.
+const extraSlice = "a hand-written extra EndpointSlice keeps the address that left"
+
+// keepBySlice writes that slice where the control is in force. Slices that are not the controller's are left alone by it and
+// followed by proxies: https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#management
+func keepBySlice(ctx context.Context, env *requirement.Env, service *corev1.Service, ends ...*requirement.End) error {
+	if !env.Fixture(extraSlice) {
+		return nil
+	}
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: service.Name + "-", Namespace: service.Namespace, Labels: map[string]string{
+			discoveryv1.LabelServiceName: service.Name, discoveryv1.LabelManagedBy: "parley.dev"}},
+		AddressType: discoveryv1.AddressType(env.Family),
+	}
+	// Together with the Service it goes by itself.
+	slice.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Service", Name: service.Name, UID: service.UID}}
+	for _, p := range service.Spec.Ports {
+		port := p.TargetPort.IntVal
+		slice.Ports = append(slice.Ports, discoveryv1.EndpointPort{Name: &p.Name, Protocol: &p.Protocol, Port: &port})
+	}
+	yes := true
+	for _, end := range ends {
+		ip, err := env.IP(end)
+		if err != nil {
+			return err
+		}
+		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{ip.String()}, NodeName: &end.Node,
+			Conditions: discoveryv1.EndpointConditions{Ready: &yes}})
+	}
+	if _, err := env.Kube.DiscoveryV1().EndpointSlices(slice.Namespace).Create(ctx, slice, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("writing an EndpointSlice of the Service %s: %w", service.Name, err)
+	}
+	return nil
+}
+
+func extraSliceControl(red ...requirement.Reason) requirement.Control {
+	return requirement.Control{Says: extraSlice, Variant: &requirement.Variant{Fixture: extraSlice}, Red: red}
+}
+
+// podBecomes waits until the pod is as right says, and says when that was seen: a watch tells of it as it happens.
+func podBecomes(ctx context.Context, env *requirement.Env, pod *corev1.Pod, words string, right func(*corev1.Pod) bool) (time.Time, error) {
+	pods := env.Kube.CoreV1().Pods(pod.Namespace)
+	ctx, cancel := context.WithTimeoutCause(ctx, kubeletActs, fmt.Errorf("the pod %s did not become %s within %s", pod.Name, words, kubeletActs))
+	defer cancel()
+	var at time.Time
+	_, err := until.Settled(ctx, until.Policy{Within: kubeletActs}, func(ctx context.Context) error {
+		seen, err := pods.Watch(ctx, metav1.SingleObject(metav1.ObjectMeta{Name: pod.Name}))
+		if err != nil {
+			return fmt.Errorf("watching the pod %s: %w", pod.Name, err)
+		}
+		defer seen.Stop()
+		for event := range seen.ResultChan() {
+			if is, ok := event.Object.(*corev1.Pod); ok && is.UID == pod.UID && right(is) {
+				at = time.Now()
+				return nil
+			}
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("the watch of the pod %s ended", pod.Name)
+	})
+	return at, err
+}
+
+// kubeletActs bounds how long a kubelet may take for what it does within a second or two, since nodes are busy.
+const kubeletActs = 30 * time.Second
+
+func isReady(pod *corev1.Pod) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+func isRunning(pod *corev1.Pod) bool {
+	return len(pod.Status.ContainerStatuses) > 0 && pod.Status.ContainerStatuses[0].State.Running != nil && pod.Status.PodIP != ""
+}
