@@ -7,11 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -50,45 +48,18 @@ func random() string {
 	return hex.EncodeToString(id[:])
 }
 
-// ownService makes a Service of the check's own in the family in force, TCP and UDP, for the pods that have the label; it is
-// removed after the check.
-func ownService(ctx context.Context, env *requirement.Env, label map[string]string, alter func(*corev1.Service)) (*corev1.Service, error) {
-	plan := env.Cast.Plan()
-	single := corev1.IPFamilyPolicySingleStack
-	target := intstr.FromInt32(world.TargetPort)
-	service := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: strings.ReplaceAll(env.Requirement.ID, "/", "-") + "-", Namespace: plan.Main(), Labels: plan.Labels},
-		Spec: corev1.ServiceSpec{Selector: label, IPFamilyPolicy: &single, IPFamilies: []corev1.IPFamily{env.Family}, Ports: []corev1.ServicePort{
+// selecting makes a Service of the check's own in the family in force, TCP and UDP, for the pods that have the label.
+func selecting(ctx context.Context, env *requirement.Env, label string, alter func(*corev1.ServiceSpec)) (requirement.ServiceSeen, error) {
+	single, target := corev1.IPFamilyPolicySingleStack, intstr.FromInt32(world.TargetPort)
+	spec := corev1.ServiceSpec{Selector: map[string]string{label: "yes"}, IPFamilyPolicy: &single, IPFamilies: []corev1.IPFamily{env.Family},
+		Ports: []corev1.ServicePort{
 			{Name: "tcp", Protocol: corev1.ProtocolTCP, Port: world.ServicePort, TargetPort: target},
 			{Name: "udp", Protocol: corev1.ProtocolUDP, Port: world.ServicePort, TargetPort: target},
-		}},
-	}
+		}}
 	if alter != nil {
-		alter(service)
+		alter(&spec)
 	}
-	made, err := env.Kube.CoreV1().Services(service.Namespace).Create(ctx, service, metav1.CreateOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("making the Service %s: %w", service.GenerateName+service.Name, err)
-	}
-	env.Defer(func(ctx context.Context) error { return dropService(ctx, env, made) })
-	return made, nil
-}
-
-func dropService(ctx context.Context, env *requirement.Env, service *corev1.Service) error {
-	err := env.Kube.CoreV1().Services(service.Namespace).Delete(ctx, service.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(service.UID))})
-	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-		return fmt.Errorf("removing the Service %s: %w", service.Name, err)
-	}
-	return nil
-}
-
-// virtualIP is the Service's cluster IP of the family in force.
-func virtualIP(env *requirement.Env, service *corev1.Service) (netip.Addr, error) {
-	ip, ok := requirement.ServiceSeen{Service: service}.ClusterIP(env.Family)
-	if !ok {
-		return ip, fmt.Errorf("the Service %s was given no cluster IP of %s", service.Name, env.Family)
-	}
-	return ip, nil
+	return ownService(ctx, env, spec)
 }
 
 // everywhere is a client on every node that asks the address.
@@ -99,13 +70,47 @@ func everywhere(env *requirement.Env, network, address string) (clients []conver
 	return clients
 }
 
-// watchService has a client on every node ask the Service's cluster IP over TCP.
-func watchService(ctx context.Context, env *requirement.Env, service *corev1.Service) (*convergence.Watch, error) {
-	ip, err := virtualIP(env, service)
+// watchService has clients on every node ask the Service's cluster IPs over TCP: the one, or both of a dual-stack Service.
+func watchService(ctx context.Context, env *requirement.Env, service requirement.ServiceSeen) (*convergence.Watch, error) {
+	return watchPatiently(ctx, env, service, 0)
+}
+
+// watchPatiently gives each question so much time: for rows in which none may fail, a lost packet's retransmission included.
+func watchPatiently(ctx context.Context, env *requirement.Env, service requirement.ServiceSeen, within time.Duration) (*convergence.Watch, error) {
+	ips, err := clusterIPsOf(service)
 	if err != nil {
 		return nil, err
 	}
-	return convergence.Begin(ctx, env, everywhere(env, "tcp", requirement.At(ip, world.ServicePort))...), nil
+	var clients []convergence.Client
+	for _, ip := range ips {
+		for _, client := range everywhere(env, "tcp", requirement.At(ip, world.ServicePort)) {
+			client.Within = within
+			clients = append(clients, client)
+		}
+	}
+	return convergence.Begin(ctx, env, clients...), nil
+}
+
+// clusterIPsOf are all cluster IPs of the Service.
+func clusterIPsOf(service requirement.ServiceSeen) (ips []netip.Addr, err error) {
+	for _, text := range service.Spec.ClusterIPs {
+		ip, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("the Service %s has the cluster IP %q: %w", service.Name, text, err)
+		}
+		ips = append(ips, ip)
+	}
+	if len(ips) == 0 {
+		return nil, fmt.Errorf("the Service %s was given no cluster IP", service.Name)
+	}
+	return ips, nil
+}
+
+// allFamilies has the Service take every family of the cluster. The rows that start or end pods of their own ask over all of
+// them in one pass: it is the pods that take the time, and each address is judged and named by itself.
+func allFamilies(spec *corev1.ServiceSpec) {
+	prefer := corev1.IPFamilyPolicyPreferDualStack
+	spec.IPFamilyPolicy, spec.IPFamilies = &prefer, nil
 }
 
 // answered is what is expected after the change: answers by those alone, or by nobody.
@@ -155,34 +160,20 @@ const extraSlice = "a hand-written extra EndpointSlice keeps the address that le
 
 // keepBySlice writes that slice where the control is in force. Slices that are not the controller's are left alone by it and
 // followed by proxies: https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#management
-func keepBySlice(ctx context.Context, env *requirement.Env, service *corev1.Service, ends ...*requirement.End) error {
+func keepBySlice(ctx context.Context, env *requirement.Env, service requirement.ServiceSeen, ends ...*requirement.End) error {
 	if !env.Fixture(extraSlice) {
 		return nil
 	}
-	slice := &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: service.Name + "-", Namespace: service.Namespace, Labels: map[string]string{
-			discoveryv1.LabelServiceName: service.Name, discoveryv1.LabelManagedBy: "parley.dev"}},
-		AddressType: discoveryv1.AddressType(env.Family),
-	}
-	// Together with the Service it goes by itself.
-	slice.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Service", Name: service.Name, UID: service.UID}}
-	for _, p := range service.Spec.Ports {
-		port := p.TargetPort.IntVal
-		slice.Ports = append(slice.Ports, discoveryv1.EndpointPort{Name: &p.Name, Protocol: &p.Protocol, Port: &port})
-	}
-	yes := true
+	var ips []netip.Addr
 	for _, end := range ends {
 		ip, err := env.IP(end)
 		if err != nil {
 			return err
 		}
-		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{ip.String()}, NodeName: &end.Node,
-			Conditions: discoveryv1.EndpointConditions{Ready: &yes}})
+		ips = append(ips, ip)
 	}
-	if _, err := env.Kube.DiscoveryV1().EndpointSlices(slice.Namespace).Create(ctx, slice, metav1.CreateOptions{}); err != nil {
-		return fmt.Errorf("writing an EndpointSlice of the Service %s: %w", service.Name, err)
-	}
-	return nil
+	_, err := handMade(ctx, env, service, slicePort("tcp", corev1.ProtocolTCP, world.TargetPort), ips...)
+	return err
 }
 
 func extraSliceControl(red ...requirement.Reason) requirement.Control {

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/convergence"
 	"github.com/parley-k8s/parley/framework/exchange"
@@ -20,19 +18,21 @@ func settleFor(ctx context.Context, d time.Duration) error { return until.Idle(c
 
 // holdEverywhere opens a TCP connection through the Service from every node, each from a port of the requirement's own, and
 // gives back clients that go on asking on it.
-func holdEverywhere(ctx context.Context, env *requirement.Env, service *corev1.Service, with *requirement.End) (clients []convergence.Client, err error) {
-	ip, err := virtualIP(env, service)
+func holdEverywhere(ctx context.Context, env *requirement.Env, service requirement.ServiceSeen, with *requirement.End) (clients []convergence.Client, err error) {
+	ips, err := clusterIPsOf(service)
 	if err != nil {
 		return nil, err
 	}
-	for _, from := range env.Roles(world.Everywhere) {
-		talk := exchange.Talk{From: from, To: with, Network: "tcp", Dial: requirement.At(ip, world.ServicePort), Source: fmt.Sprintf(":%d", env.Port(1))}
-		seen, err := exchange.Hold(ctx, env, talk)
-		if err != nil {
-			return nil, err
+	for _, ip := range ips {
+		for _, from := range env.Roles(world.Everywhere) {
+			talk := exchange.Talk{From: from, To: with, Network: "tcp", Dial: requirement.At(ip, world.ServicePort), Source: fmt.Sprintf(":%d", env.Port(1))}
+			seen, err := exchange.Hold(ctx, env, talk)
+			if err != nil {
+				return nil, err
+			}
+			env.Defer(func(ctx context.Context) error { exchange.Release(ctx, from, seen.Handle); return nil })
+			clients = append(clients, convergence.Client{From: from, Network: "tcp", Dial: talk.Dial, Reuse: seen.Handle, Within: env.Attempt})
 		}
-		env.Defer(func(ctx context.Context) error { exchange.Release(ctx, from, seen.Handle); return nil })
-		clients = append(clients, convergence.Client{From: from, Network: "tcp", Dial: talk.Dial, Reuse: seen.Handle, Within: env.Attempt})
 	}
 	return clients, nil
 }
@@ -43,7 +43,7 @@ func stillHeld(ctx context.Context, env *requirement.Env, using *convergence.Wat
 		return err
 	}
 	asked, err := using.Held(ctx, since, expect)
-	env.Note("%s: %d questions on connections that stood before were answered", env.Family, asked)
+	env.Note("%d questions on connections that stood before were answered", asked)
 	return err
 }
 
@@ -59,12 +59,12 @@ func connectionsSurviveJoin() requirement.Requirement {
 		},
 		Why: "Every scaling changes the endpoints of a Service that is in use. A data path that hashes each packet over the endpoints of the " +
 			"moment moves connections to servers that have never heard of them.",
-		Roles: []world.Role{world.Everywhere, world.WebNear, world.SiblingA}, PerFamily: true,
+		Roles: []world.Role{world.Everywhere, world.Near, world.WebNear, world.SiblingA}, PerFamily: true,
 		Check: checkSurviveJoin,
 		Control: requirement.Control{
 			Says: "what comes back on those connections dropped once the others have come and gone",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.Midway(fault.InPodOf(world.Near, fault.DropFrom("input", "tcp"))),
+				fault.Midway(fault.InPodOf(world.Near, fault.DropOwnPorts("input", "tcp"))),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
@@ -76,7 +76,7 @@ func checkSurviveJoin(ctx context.Context, env *requirement.Env) error {
 	if err := mark(ctx, env, stays, label, true); err != nil {
 		return err
 	}
-	service, err := ownService(ctx, env, map[string]string{label: "yes"}, nil)
+	service, err := selecting(ctx, env, label, nil)
 	if err != nil {
 		return err
 	}

@@ -16,9 +16,6 @@ import (
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
-// readinessRounds is how often a pod turns ready and unready again.
-const readinessRounds = 2
-
 const notReadyPublished = "publishNotReadyAddresses"
 
 func readiness() requirement.Requirement {
@@ -34,14 +31,14 @@ func readiness() requirement.Requirement {
 		},
 		Why: "Every rollout and every overload rests on it. A node whose proxy is late sends its clients to a server that said it can't serve. " +
 			"Under load it is late on some nodes first.",
-		Roles: []world.Role{world.Everywhere}, PerFamily: true,
+		Roles: []world.Role{world.Everywhere, world.Near},
 		Check: checkReadiness,
 		Control: requirement.Control{Says: notReadyPublished + " set on the Service", Variant: &requirement.Variant{Fixture: notReadyPublished},
 			Red: []requirement.Reason{requirement.Answered}},
 	}
 }
 
-// probedPod is a pod of the check's own that is ready while its probe is answered: see switchOf.
+// probedPod is a pod of the check's own that is ready while its probe is answered, which it is not yet: see readySwitch.
 func probedPod(ctx context.Context, env *requirement.Env, label string) (*requirement.Started, error) {
 	clients := env.Roles(world.Everywhere)
 	pod := env.NewPod(clients[len(clients)-1].Node, world.Container("web", fmt.Sprintf("tcp=:%d", world.TargetPort), fmt.Sprintf("udp=:%d", world.TargetPort)))
@@ -51,7 +48,7 @@ func probedPod(ctx context.Context, env *requirement.Env, label string) (*requir
 	return env.StartUntil(ctx, pod, isRunning)
 }
 
-// readySwitch answers a pod's readiness probe, or lets it be refused.
+// readySwitch is a probed pod: it answers a pod's readiness probe, or lets it be refused.
 type readySwitch struct {
 	env     *requirement.Env
 	started *requirement.Started
@@ -81,8 +78,9 @@ func (s *readySwitch) turn(ready bool) func(context.Context) (time.Time, error) 
 
 func checkReadiness(ctx context.Context, env *requirement.Env) error {
 	label := ownLabel()
-	service, err := ownService(ctx, env, map[string]string{label: "yes"}, func(s *corev1.Service) {
-		s.Spec.PublishNotReadyAddresses = env.Fixture(notReadyPublished)
+	service, err := selecting(ctx, env, label, func(s *corev1.ServiceSpec) {
+		allFamilies(s)
+		s.PublishNotReadyAddresses = env.Fixture(notReadyPublished)
 	})
 	if err != nil {
 		return err
@@ -96,15 +94,10 @@ func checkReadiness(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	for range readinessRounds {
-		if err := watch.Change(ctx, answered(endpointJoins, pod.end()), pod.turn(true)); err != nil {
-			return err
-		}
-		if err := watch.Change(ctx, answered(endpointLeaves), pod.turn(false)); err != nil {
-			return err
-		}
+	if err := watch.Change(ctx, answered("a pod turns ready", pod.end()), pod.turn(true)); err != nil {
+		return err
 	}
-	return nil
+	return watch.Change(ctx, answered("a pod turns unready"), pod.turn(false))
 }
 
 func publishNotReady() requirement.Requirement {
@@ -119,7 +112,7 @@ func publishNotReady() requirement.Requirement {
 		},
 		Why: "Members of a database find each other by it before they are ready: without it none becomes ready, since each waits for the " +
 			"others.",
-		Roles: []world.Role{world.Everywhere}, PerFamily: true,
+		Roles: []world.Role{world.Everywhere, world.Near},
 		Check: checkPublishNotReady,
 		Control: requirement.Control{Says: "the field unset", Variant: &requirement.Variant{Fixture: "unset"},
 			Red: []requirement.Reason{requirement.Refused, requirement.NoAnswer, requirement.Unreachable}},
@@ -128,8 +121,9 @@ func publishNotReady() requirement.Requirement {
 
 func checkPublishNotReady(ctx context.Context, env *requirement.Env) error {
 	label := ownLabel()
-	service, err := ownService(ctx, env, map[string]string{label: "yes"}, func(s *corev1.Service) {
-		s.Spec.PublishNotReadyAddresses = !env.Fixture("unset")
+	service, err := selecting(ctx, env, label, func(s *corev1.ServiceSpec) {
+		allFamilies(s)
+		s.PublishNotReadyAddresses = !env.Fixture("unset")
 	})
 	if err != nil {
 		return err
@@ -158,7 +152,7 @@ func checkPublishNotReady(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	asked, err := watch.Held(ctx, since, goesOn)
-	env.Note("%s: %d questions were answered while the pod turned ready and unready", env.Family, asked)
+	env.Note("%d questions were answered while the pod turned ready and unready", asked)
 	return err
 }
 
@@ -174,12 +168,12 @@ func unreadyKeepsConnections() requirement.Requirement {
 		},
 		Why: "An overloaded server turns unready to get some air. If its connections were cut, all its clients would come back at once, to the " +
 			"others.",
-		Roles: []world.Role{world.Everywhere}, PerFamily: true,
+		Roles: []world.Role{world.Everywhere, world.Near},
 		Check: checkUnreadyKeeps,
 		Control: requirement.Control{
 			Says: "what comes back on those connections dropped once the pod is unready",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.Midway(fault.InPodOf(world.Near, fault.DropFrom("input", "tcp"))),
+				fault.Midway(fault.InPodOf(world.Near, fault.DropOwnPorts("input", "tcp"))),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
@@ -188,7 +182,7 @@ func unreadyKeepsConnections() requirement.Requirement {
 
 func checkUnreadyKeeps(ctx context.Context, env *requirement.Env) error {
 	label := ownLabel()
-	service, err := ownService(ctx, env, map[string]string{label: "yes"}, nil)
+	service, err := selecting(ctx, env, label, allFamilies)
 	if err != nil {
 		return err
 	}
@@ -201,7 +195,7 @@ func checkUnreadyKeeps(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := watch.Change(ctx, answered(endpointJoins, pod.end()), pod.turn(true)); err != nil {
+	if err := watch.Change(ctx, answered("a pod turns ready", pod.end()), pod.turn(true)); err != nil {
 		return err
 	}
 	held, err := holdEverywhere(ctx, env, service, pod.end())
@@ -210,7 +204,7 @@ func checkUnreadyKeeps(ctx context.Context, env *requirement.Env) error {
 	}
 	using := convergence.Begin(ctx, env, held...)
 	since := time.Now()
-	if err := watch.Change(ctx, answered(endpointLeaves), pod.turn(false)); err != nil {
+	if err := watch.Change(ctx, answered("a pod turns unready"), pod.turn(false)); err != nil {
 		return err
 	}
 	return stillHeld(ctx, env, using, since, answered("the endpoint's turning unready, on connections that stood before", pod.end()))

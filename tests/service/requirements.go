@@ -15,5 +15,9 @@ func Requirements() []requirement.Requirement {
 		headless(),
 		hairpin(),
 		noEndpointsRefused(),
+		selectorChange(), labelChange(), readiness(), publishNotReady(), unreadyKeepsConnections(), connectionsSurviveJoin(), terminatingFallback(),
+		stableIP(), rollingUpdate(), scaling(),
+		udpStaleConntrack(), udpFirstEndpoint(),
+		deleted(), portChange(), recreated(),
 	}
 }
