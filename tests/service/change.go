@@ -27,6 +27,9 @@ import (
 // https://github.com/kubernetes/kubernetes/blob/v1.36.3/test/e2e/framework/service/const.go
 const programmedWithin = 30 * time.Second
 
+// redWithin is the bound in its place under a control, which is to turn red soon.
+const redWithin = 3 * time.Second
+
 // What is measured, as the report has it.
 const (
 	endpointJoins  = "an endpoint joins"
@@ -125,6 +128,11 @@ func answered(what string, by ...*requirement.End) convergence.Expect {
 // now is a change that is made when it is asked for.
 func now(change func(context.Context) error) func(context.Context) (time.Time, error) {
 	return func(ctx context.Context) (time.Time, error) { return time.Time{}, change(ctx) }
+}
+
+// madeAt is a change that was made at that time.
+func madeAt(at time.Time) func(context.Context) (time.Time, error) {
+	return func(context.Context) (time.Time, error) { return at, nil }
 }
 
 // unchanged waits without a change, for what was changed just before.

@@ -18,6 +18,7 @@ func Requirements() []requirement.Requirement {
 		selectorChange(), labelChange(), readiness(), publishNotReady(), unreadyKeepsConnections(), connectionsSurviveJoin(), terminatingFallback(),
 		stableIP(), rollingUpdate(), scaling(),
 		udpStaleConntrack(), udpFirstEndpoint(),
+		endpointSlices(), typeChanges(),
 		deleted(), portChange(), recreated(),
 	}
 }

@@ -329,5 +329,5 @@ func checkScaling(ctx context.Context, env *requirement.Env) error {
 	if expect.By, err = rolledOut(ctx, env, d); err != nil {
 		return err
 	}
-	return watch.Change(ctx, expect, func(context.Context) (time.Time, error) { return at, nil })
+	return watch.Change(ctx, expect, madeAt(at))
 }
