@@ -14,6 +14,8 @@ type Expect struct {
 	By []string
 	// Every is where each of them is to answer each client at least once.
 	Every bool
+	// Red is the step that a control turns red: under one it gets less time, and what comes before it does not.
+	Red bool
 }
 
 // right says whether an answer is what is expected.

@@ -20,11 +20,11 @@ const (
 	atOnce = 16
 	// answerWithin bounds one question: less than the first retransmission of a SYN (1 s, RFC 6298), so that a lost
 	// packet is one wrong answer and not a late right one.
-	answerWithin = 500 * time.Millisecond
+	answerWithin = 900 * time.Millisecond
 	// inRow is how many right answers in a row count as settled. Where a stale endpoint would get every second
 	// connection it goes unseen on one node by a chance of 2^-20 at each moment, on three by 2^-60.
 	inRow = 20
-	// redWithin is the bound in place of Expect.Within under a control, which is to turn red soon.
+	// redWithin is the bound in place of Expect.Within for the step that a control is to turn red, which is to be soon.
 	redWithin = 3 * time.Second
 	// look is how often the answers are looked at.
 	look = 10 * time.Millisecond
@@ -167,7 +167,7 @@ func (w *Watch) Change(ctx context.Context, expect Expect, change func(context.C
 		at = began
 	}
 	within := expect.Within
-	if w.env.Patience == 0 {
+	if expect.Red && w.env.Patience == 0 {
 		within = min(within, redWithin)
 	}
 	var samples []requirement.ConvergenceSample

@@ -30,6 +30,10 @@ const programmedWithin = 30 * time.Second
 // redWithin is the bound in its place under a control, which is to turn red soon.
 const redWithin = 3 * time.Second
 
+// noneLost bounds a question in rows in which none may fail: a SYN is sent again after 1 s and 3 s (RFC 6298), and the machine
+// may be busy.
+const noneLost = 5 * time.Second
+
 // What is measured, as the report has it.
 const (
 	endpointJoins  = "an endpoint joins"
@@ -128,6 +132,12 @@ func answered(what string, by ...*requirement.End) convergence.Expect {
 // now is a change that is made when it is asked for.
 func now(change func(context.Context) error) func(context.Context) (time.Time, error) {
 	return func(ctx context.Context) (time.Time, error) { return time.Time{}, change(ctx) }
+}
+
+// red marks the step that the control turns red.
+func red(expect convergence.Expect) convergence.Expect {
+	expect.Red = true
+	return expect
 }
 
 // madeAt is a change that was made at that time.

@@ -31,7 +31,7 @@ func holdEverywhere(ctx context.Context, env *requirement.Env, service requireme
 				return nil, err
 			}
 			env.Defer(func(ctx context.Context) error { exchange.Release(ctx, from, seen.Handle); return nil })
-			clients = append(clients, convergence.Client{From: from, Network: "tcp", Dial: talk.Dial, Reuse: seen.Handle, Within: env.Attempt})
+			clients = append(clients, convergence.Client{From: from, Network: "tcp", Dial: talk.Dial, Reuse: seen.Handle, Within: noneLost})
 		}
 	}
 	return clients, nil

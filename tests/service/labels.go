@@ -52,7 +52,7 @@ func checkSelectorChange(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	for _, next := range []*requirement.End{green, blue} {
-		if err := watch.Change(ctx, answered(endpointMoves, next), now(func(ctx context.Context) error {
+		if err := watch.Change(ctx, red(answered(endpointMoves, next)), now(func(ctx context.Context) error {
 			return patchService(ctx, env, service, map[string]any{"spec": map[string]any{"selector": map[string]any{
 				labels[blue]: ifSo(next == blue), labels[green]: ifSo(next == green)}}})
 		})); err != nil {
@@ -119,7 +119,7 @@ func checkLabelChange(ctx context.Context, env *requirement.Env) error {
 	if err := watch.Change(ctx, answered(serviceMade, first), unchanged); err != nil {
 		return err
 	}
-	if err := watch.Change(ctx, answered(endpointLeaves), now(func(ctx context.Context) error { return mark(ctx, env, first, label, false) })); err != nil {
+	if err := watch.Change(ctx, red(answered(endpointLeaves)), now(func(ctx context.Context) error { return mark(ctx, env, first, label, false) })); err != nil {
 		return err
 	}
 	if err := watch.Change(ctx, answered(endpointJoins, second), now(func(ctx context.Context) error { return mark(ctx, env, second, label, true) })); err != nil {

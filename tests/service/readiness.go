@@ -97,7 +97,7 @@ func checkReadiness(ctx context.Context, env *requirement.Env) error {
 	if err := watch.Change(ctx, answered("a pod turns ready", pod.end()), pod.turn(true)); err != nil {
 		return err
 	}
-	return watch.Change(ctx, answered("a pod turns unready"), pod.turn(false))
+	return watch.Change(ctx, red(answered("a pod turns unready")), pod.turn(false))
 }
 
 func publishNotReady() requirement.Requirement {
@@ -133,12 +133,12 @@ func checkPublishNotReady(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	pod := &readySwitch{env: env, started: started}
-	watch, err := watchService(ctx, env, service)
+	watch, err := watchPatiently(ctx, env, service, noneLost)
 	if err != nil {
 		return err
 	}
 	goesOn := answered("the pod's turning ready and unready", pod.end())
-	if err := watch.Change(ctx, answered(endpointJoins+", not ready, with publishNotReadyAddresses", pod.end()), unchanged); err != nil {
+	if err := watch.Change(ctx, red(answered(endpointJoins+", not ready, with publishNotReadyAddresses", pod.end())), unchanged); err != nil {
 		return err
 	}
 	since := time.Now()

@@ -221,7 +221,7 @@ func checkRollingUpdate(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	watch, err := watchPatiently(ctx, env, service, env.Attempt)
+	watch, err := watchPatiently(ctx, env, service, noneLost)
 	if err != nil {
 		return err
 	}
@@ -316,12 +316,12 @@ func checkScaling(ctx context.Context, env *requirement.Env) error {
 			return err
 		}
 	}
-	expect.What, expect.By, expect.Every = "a Deployment is scaled up", all, true
+	expect.What, expect.By, expect.Every, expect.Red = "a Deployment is scaled up", all, true, true
 	if err := watch.Change(ctx, expect, unchanged); err != nil {
 		return err
 	}
 	expect.What = "a Deployment is scaled down"
-	expect.Every = false
+	expect.Every, expect.Red = false, false
 	at := time.Now()
 	if err := changeDeployment(ctx, env, d, map[string]any{"replicas": 1}); err != nil {
 		return err

@@ -27,8 +27,8 @@ func endpointSlices() requirement.Requirement {
 			Says: "The control plane makes EndpointSlices with references to all the pods that match the selector; each endpoint has conditions ready, " +
 				"serving and terminating, its node and its zone.",
 		},
-		Why:   "Every proxy, ingress and mesh reads these objects and no pods. What is wrong here is wrong for all of them, on every node at once.",
-		Roles: []world.Role{world.WebNear, world.SiblingA}, PerFamily: true,
+		Why:     "Every proxy, ingress and mesh reads these objects and no pods. What is wrong here is wrong for all of them, on every node at once.",
+		Roles:   []world.Role{world.WebNear, world.SiblingA},
 		Check:   checkEndpointSlices,
 		Control: extraSliceControl(requirement.Orphaned),
 	}
@@ -41,7 +41,7 @@ func endpoint(address, pod, node, zone string, ready, serving, terminating bool,
 
 func checkEndpointSlices(ctx context.Context, env *requirement.Env) error {
 	label := ownLabel()
-	service, err := selecting(ctx, env, label, nil)
+	service, err := selecting(ctx, env, label, allFamilies)
 	if err != nil {
 		return err
 	}
@@ -101,11 +101,13 @@ func checkEndpointSlices(ctx context.Context, env *requirement.Env) error {
 		end                         *requirement.End
 		ready, serving, terminating bool
 	}{{ready, true, true, false}, {started[0].Ends["web"], false, false, false}, {drained, false, true, true}} {
-		ip, err := env.IP(e.end)
-		if err != nil {
-			return err
+		for _, family := range service.Spec.IPFamilies {
+			ip, ok := e.end.IP(family)
+			if !ok {
+				return fmt.Errorf("%s has no %s address in its status (%v)", e.end, family, e.end.IPs)
+			}
+			want = append(want, endpoint(ip.String(), e.end.Pod, e.end.Node, zone, e.ready, e.serving, e.terminating, ports))
 		}
-		want = append(want, endpoint(ip.String(), e.end.Pod, e.end.Node, zone, e.ready, e.serving, e.terminating, ports))
 	}
 	slices.Sort(want)
 	within := programmedWithin
@@ -129,7 +131,7 @@ func portWords(ports []corev1.ServicePort) string {
 	return strings.Join(words, " ")
 }
 
-// sameEndpoints compares what all of the Service's slices of the family say with what is wanted.
+// sameEndpoints compares what all of the Service's slices say with what is wanted.
 func sameEndpoints(ctx context.Context, env *requirement.Env, service requirement.ServiceSeen, want []string) error {
 	list, err := env.Kube.DiscoveryV1().EndpointSlices(service.Namespace).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service.Name})
 	if err != nil {
@@ -137,9 +139,6 @@ func sameEndpoints(ctx context.Context, env *requirement.Env, service requiremen
 	}
 	var got []string
 	for _, slice := range list.Items {
-		if slice.AddressType != discoveryv1.AddressType(env.Family) {
-			continue
-		}
 		var ports []corev1.ServicePort
 		for _, p := range slice.Ports {
 			one := corev1.ServicePort{}

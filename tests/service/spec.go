@@ -95,7 +95,7 @@ func checkDeleted(ctx context.Context, env *requirement.Env) error {
 	if err := watch.Change(ctx, answered(serviceMade, server), unchanged); err != nil {
 		return err
 	}
-	return watch.Change(ctx, answered(serviceDeleted), now(func(ctx context.Context) error {
+	return watch.Change(ctx, red(answered(serviceDeleted)), now(func(ctx context.Context) error {
 		if err := gone(ctx, env, ip); err != nil {
 			return err
 		}
@@ -163,7 +163,7 @@ func checkPortChange(ctx context.Context, env *requirement.Env) error {
 	})); err != nil {
 		return err
 	}
-	return old.Change(ctx, answered(portRemoved), unchanged)
+	return old.Change(ctx, red(answered(portRemoved)), unchanged)
 }
 
 func recreated() requirement.Requirement {
@@ -202,7 +202,7 @@ func checkRecreated(ctx context.Context, env *requirement.Env) error {
 	if err := watch.Change(ctx, answered(serviceMade, before), unchanged); err != nil {
 		return err
 	}
-	return watch.Change(ctx, answered("a Service is made again with its ClusterIP", after), now(func(ctx context.Context) error {
+	return watch.Change(ctx, red(answered("a Service is made again with its ClusterIP", after)), now(func(ctx context.Context) error {
 		if err := deleteService(ctx, env, service); err != nil {
 			return err
 		}

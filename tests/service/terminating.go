@@ -98,7 +98,7 @@ func checkTerminatingFallback(ctx context.Context, env *requirement.Env) error {
 	if seen, err := last.File(ctx, wire.File{Do: "write", Path: ready}); err != nil || !seen.Ok() {
 		return fmt.Errorf("making %s ready: %w", last, errors.Join(err, errnoOf(seen.Errno)))
 	}
-	watch, err := watchService(ctx, env, service)
+	watch, err := watchPatiently(ctx, env, service, noneLost)
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func checkTypeChanges(ctx context.Context, env *requirement.Env) error {
 		}
 		return atNodes.Change(ctx, answered(what+", at the node port", by...), madeAt(made))
 	}
-	if err := atNodes.Change(ctx, answered("a node port opens", server), madeAt(made)); err != nil {
+	if err := atNodes.Change(ctx, red(answered("a node port opens", server)), madeAt(made)); err != nil {
 		return err
 	}
 	made = time.Now()

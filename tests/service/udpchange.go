@@ -89,7 +89,7 @@ func checkUDPStale(ctx context.Context, env *requirement.Env) error {
 	if err := env.Midway(ctx, virtual(ip), first); err != nil {
 		return err
 	}
-	return watch.Change(ctx, answered("a UDP client goes on", next), unchanged)
+	return watch.Change(ctx, red(answered("a UDP client goes on", next)), unchanged)
 }
 
 func udpFirstEndpoint() requirement.Requirement {
@@ -138,5 +138,5 @@ func checkUDPFirst(ctx context.Context, env *requirement.Env) error {
 	if err := env.Midway(ctx, virtual(ip)); err != nil {
 		return err
 	}
-	return watch.Change(ctx, answered("a UDP client goes on", server), unchanged)
+	return watch.Change(ctx, red(answered("a UDP client goes on", server)), unchanged)
 }
