@@ -57,34 +57,37 @@ func (q question) words() string {
 // progress is how far a client's answers have come.
 type progress struct {
 	settled               bool
+	late                  bool // what is expected did not hold when the time was up
 	firstRight, lastWrong time.Duration
 	asked                 int
 	last                  question // the last that was wrong, or the last of all
 	missing               []string // who has not answered yet, under Every
 }
 
-// judge looks at the closed questions that were asked since the change at, in their order.
-func (e Expect) judge(all []question, at time.Time) progress {
+// judge looks at the closed questions that were asked since the change at, in their order. A question that is asked after
+// the time that the change has must be answered rightly: what is slow to answer is no failure.
+func (e Expect) judge(all []question, at time.Time, within time.Duration) progress {
 	p := progress{asked: len(all)}
 	if e.Every {
 		p.missing = slices.Clone(e.By)
 	}
 	row, seenRight, wrong := 0, false, false
 	for _, q := range all {
+		after := q.asked.Sub(at)
 		if !e.right(q) {
-			row, wrong, p.last, p.lastWrong = 0, true, q, q.asked.Sub(at)
+			row, wrong, p.last, p.lastWrong = 0, true, q, after
+			p.late = p.late || after >= within
 			continue
 		}
 		row++
 		if !wrong {
 			p.last = q
 		}
-		if before := len(p.missing); before > 0 {
-			p.missing = slices.DeleteFunc(p.missing, func(name string) bool { return name == q.who })
-		}
+		p.missing = slices.DeleteFunc(p.missing, func(name string) bool { return name == q.who })
 		if !seenRight && len(p.missing) == 0 {
 			seenRight, p.firstRight = true, q.answered.Sub(at)
 		}
+		p.late = p.late || after >= within && len(p.missing) > 0
 	}
 	p.settled = seenRight && row >= inRow
 	return p

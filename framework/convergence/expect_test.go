@@ -44,6 +44,8 @@ func TestJudge(t *testing.T) {
 		settled               bool
 		firstRight, lastWrong time.Duration
 		missing               []string
+		within                time.Duration // 0 is an hour
+		late                  bool
 	}{
 		{name: "nothing asked", expect: a},
 		{name: "right from the start", expect: a, got: many("a", inRow), settled: true, firstRight: ms},
@@ -57,9 +59,16 @@ func TestJudge(t *testing.T) {
 		{name: "one of two", expect: ab, got: many("a", 3*inRow), missing: []string{"b"}},
 		{name: "both", expect: ab, got: append(append(many("a", 3), "b"), many("a", inRow)...), settled: true, firstRight: 31 * ms},
 		{name: "both and a stranger", expect: ab, got: append([]string{"a", "b", "c"}, many("a", inRow)...), settled: true, firstRight: 11 * ms, lastWrong: 20 * ms},
+		{name: "wrong until the time is up", expect: a, got: append([]string{"b", "b"}, many("a", inRow)...), settled: true, firstRight: 21 * ms, lastWrong: 10 * ms, within: 20 * ms},
+		{name: "wrong after it", expect: a, got: []string{"b", "b", "b", "a"}, firstRight: 31 * ms, lastWrong: 20 * ms, within: 20 * ms, late: true},
+		{name: "one of two after it", expect: ab, got: many("a", 4), missing: []string{"b"}, within: 20 * ms, late: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := c.expect.judge(asked(c.got...), at)
+			if c.within == 0 {
+				c.within = time.Hour
+			}
+			p := c.expect.judge(asked(c.got...), at, c.within)
+			require.Equal(t, c.late, p.late)
 			require.Equal(t, c.settled, p.settled)
 			require.Equal(t, c.firstRight, p.firstRight)
 			require.Equal(t, c.lastWrong, p.lastWrong)

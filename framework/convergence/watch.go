@@ -2,7 +2,6 @@ package convergence
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -26,6 +25,8 @@ const (
 	inRow = 20
 	// redWithin is the bound in place of Expect.Within for the step that a control is to turn red, which is to be soon.
 	redWithin = 3 * time.Second
+	// settleWithin bounds the wait for as many answers beyond the time that the change has.
+	settleWithin = time.Minute
 	// look is how often the answers are looked at.
 	look = 10 * time.Millisecond
 )
@@ -171,22 +172,29 @@ func (w *Watch) Change(ctx context.Context, expect Expect, change func(context.C
 		within = min(within, redWithin)
 	}
 	var samples []requirement.ConvergenceSample
-	_, err = until.Settled(ctx, until.Policy{Within: time.Until(at.Add(within)), Every: look}, func(context.Context) error {
+	var late error
+	_, err = until.Settled(ctx, until.Policy{Within: time.Until(at.Add(within + settleWithin)), Every: look}, func(context.Context) error {
 		samples = samples[:0]
+		var open error
 		for _, s := range w.streams {
-			seen := expect.judge(s.since(at), at)
-			if seen.settled {
+			seen := expect.judge(s.since(at), at, within)
+			switch {
+			case seen.settled:
 				samples = append(samples, requirement.ConvergenceSample{Node: s.From.Node, Family: family(s.Dial), FirstRight: seen.firstRight, LastWrong: seen.lastWrong})
-				continue
+			case seen.late:
+				late = s.failure(expect, seen, at, within)
+				return nil
+			default:
+				open = s.failure(expect, seen, at, within)
 			}
-			return s.failure(expect, seen, within)
 		}
-		return nil
+		return open
 	})
-	if err != nil {
-		var late *until.ErrNotYet
-		if f := requirement.AsFailure(err); f != nil && errors.As(err, &late) {
-			f.Took = time.Since(at)
+	switch {
+	case late != nil:
+		return late
+	case err != nil:
+		if f := requirement.AsFailure(err); f != nil {
 			return f
 		}
 		return err
@@ -232,12 +240,12 @@ func (w *Watch) Held(ctx context.Context, since time.Time, expect Expect) (asked
 	return asked, nil
 }
 
-func (s *stream) failure(expect Expect, seen progress, within time.Duration) error {
+func (s *stream) failure(expect Expect, seen progress, at time.Time, within time.Duration) error {
 	if seen.last.err != nil {
 		return fmt.Errorf("asking %s to dial %s: %w", s.From, s.Dial, seen.last.err)
 	}
 	f := s.failed(expect, seen.last)
-	f.Attempts = seen.asked
+	f.Attempts, f.Took = seen.asked, time.Since(at)
 	f.Expected = fmt.Sprintf("%s within %s of the change (%s)", expect.words(), within, expect.What)
 	f.Observed = fmt.Sprintf("%s, still %s after it", seen.last.words(), seen.lastWrong.Round(time.Millisecond))
 	if len(seen.missing) > 0 && seen.last.errno.Ok() {

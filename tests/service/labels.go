@@ -15,7 +15,7 @@ import (
 func selectorChange() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "service/selector-change",
-		Title: "When a Service's selector is changed, its traffic goes to the pods that the new one selects, and to them alone, from every node within 30 s.",
+		Title: "When a Service's selector is changed, its traffic goes to the pods that the new one selects, and to them alone, from every node within a minute.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL: "https://kubernetes.io/docs/concepts/services-networking/service/#defining-a-service",
@@ -85,7 +85,7 @@ func patchService(ctx context.Context, env *requirement.Env, service requirement
 func labelChange() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "service/label-change",
-		Title: "A pod that loses the label leaves the Service, and one that gets it joins, on every node within 30 s.",
+		Title: "A pod that loses the label leaves the Service, and one that gets it joins, on every node within a minute.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL: "https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/#isolating-pods-from-a-replicaset",

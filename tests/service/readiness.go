@@ -21,7 +21,7 @@ const notReadyPublished = "publishNotReadyAddresses"
 func readiness() requirement.Requirement {
 	return requirement.Requirement{
 		ID: "service/readiness",
-		Title: "A pod that turns ready gets its Service's traffic from every node, and one that turns unready gets none any more, both within 30 s " +
+		Title: "A pod that turns ready gets its Service's traffic from every node, and one that turns unready gets none any more, both within a minute " +
 			"of the pod's condition.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{

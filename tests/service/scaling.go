@@ -14,7 +14,7 @@ import (
 func scaling() requirement.Requirement {
 	return requirement.Requirement{
 		ID: "service/scaling",
-		Title: "When a Deployment is scaled up every node sends to each of its pods within 30 s of their readiness, and when it is scaled down to no pod " +
+		Title: "When a Deployment is scaled up every node sends to each of its pods within a minute of their readiness, and when it is scaled down to no pod " +
 			"that is gone.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{

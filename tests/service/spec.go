@@ -61,7 +61,7 @@ func virtual(ip netip.Addr) *requirement.End {
 func deleted() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "service/deleted",
-		Title: "The ClusterIP of a Service that was deleted answers on no node any more within 30 s.",
+		Title: "The ClusterIP of a Service that was deleted answers on no node any more within a minute.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL: "https://kubernetes.io/docs/reference/networking/virtual-ips/",
@@ -117,7 +117,7 @@ const otherPort = world.ServicePort + 1
 func portChange() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "service/port-change",
-		Title: "When a port of a Service is replaced by another, the new one answers and the old one no more, on every node within 30 s.",
+		Title: "When a port of a Service is replaced by another, the new one answers and the old one no more, on every node within a minute.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL: "https://github.com/kubernetes/kubernetes/blob/v1.36.3/test/e2e/network/service.go",
@@ -170,7 +170,7 @@ func recreated() requirement.Requirement {
 	return requirement.Requirement{
 		ID: "service/recreated",
 		Title: "A Service that is deleted and made again with the same ClusterIP sends its traffic to the new selector's pods alone, from every node " +
-			"within 30 s.",
+			"within a minute.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL: "https://kubernetes.io/docs/concepts/services-networking/cluster-ip-allocation/",

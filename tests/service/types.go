@@ -21,7 +21,7 @@ func typeChanges() requirement.Requirement {
 	return requirement.Requirement{
 		ID: "service/type-changes",
 		Title: "A Service changed from ClusterIP to NodePort, LoadBalancer, ExternalName and back has the ports of its type open on every node, and those of " +
-			"its former type closed, within 30 s of each change.",
+			"its former type closed, within a minute of each change.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL: "https://kubernetes.io/docs/concepts/services-networking/service/#publishing-services-service-types",

@@ -35,7 +35,7 @@ func fixedClients(ctx context.Context, env *requirement.Env, service requirement
 func udpStaleConntrack() requirement.Requirement {
 	return requirement.Requirement{
 		ID: "service/udp-stale-conntrack",
-		Title: "A UDP client that keeps sending from one source port is answered by the new endpoint within 30 s, on every node, when its endpoint is " +
+		Title: "A UDP client that keeps sending from one source port is answered by the new endpoint within a minute, on every node, when its endpoint is " +
 			"replaced.",
 		Level:  requirement.Must,
 		Clause: udpPreserved,
@@ -82,7 +82,7 @@ func checkUDPStale(ctx context.Context, env *requirement.Env) error {
 		if err := mark(ctx, env, next, label, true); err != nil {
 			return err
 		}
-		return started.Remove(ctx)
+		return deletePod(ctx, env, started.Pod)
 	})); err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func checkUDPStale(ctx context.Context, env *requirement.Env) error {
 func udpFirstEndpoint() requirement.Requirement {
 	return requirement.Requirement{
 		ID: "service/udp-first-endpoint",
-		Title: "A UDP client that sent from one source port before a Service had an endpoint is answered within 30 s of the first endpoint's joining, on " +
+		Title: "A UDP client that sent from one source port before a Service had an endpoint is answered within a minute of the first endpoint's joining, on " +
 			"every node.",
 		Level:  requirement.Must,
 		Clause: udpPreserved,
