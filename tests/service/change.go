@@ -66,7 +66,7 @@ func selecting(ctx context.Context, env *requirement.Env, label string, alter fu
 	if alter != nil {
 		alter(&spec)
 	}
-	return ownService(ctx, env, spec)
+	return ownService(ctx, env, env.Cast.Plan().Main(), spec)
 }
 
 // everywhere is a client on every node that asks the address.

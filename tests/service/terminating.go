@@ -12,6 +12,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/convergence"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/until"
 )
@@ -121,11 +122,11 @@ func checkTerminatingFallback(ctx context.Context, env *requirement.Env) error {
 	}); err != nil {
 		return err
 	}
-	// Longer than a proxy's programming usually takes; a late proxy is no failure here, since it still sends to the pod.
-	if err := settleFor(ctx, terminatingFor); err != nil {
-		return err
+	within := terminatingFor
+	if env.Fixture(notServing) {
+		within = programmedWithin // the nodes' own time to follow
 	}
-	asked, err := watch.Held(ctx, since, answered("the last endpoint's termination", last))
+	asked, err := heldFor(ctx, watch, since, within, answered("the last endpoint's termination", last))
 	if err != nil {
 		return err
 	}
@@ -135,7 +136,20 @@ func checkTerminatingFallback(ctx context.Context, env *requirement.Env) error {
 	}))
 }
 
-// terminatingFor is how long a Service is looked at whose only endpoint is terminating.
+// heldFor looks again and again whether each question since then was answered rightly, for so long.
+func heldFor(ctx context.Context, watch *convergence.Watch, since time.Time, within time.Duration, expect convergence.Expect) (asked int, err error) {
+	for end := time.Now().Add(within); ; {
+		if asked, err = watch.Held(ctx, since, expect); err != nil || time.Now().After(end) {
+			return asked, err
+		}
+		if err := settleFor(ctx, 200*time.Millisecond); err != nil {
+			return asked, err
+		}
+	}
+}
+
+// terminatingFor is how long a Service is looked at whose only endpoint is terminating: longer than a proxy's programming
+// usually takes. A late proxy is no failure here, since it still sends to the pod.
 const terminatingFor = 2 * time.Second
 
 func errnoOf(e wire.Errno) error {

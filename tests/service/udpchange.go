@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/convergence"
@@ -127,8 +128,12 @@ func checkUDPFirst(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := watch.Change(ctx, answered("a Service is made without endpoints"), unchanged); err != nil {
-		return err
+	// Every client has to have sent in vain, more than once.
+	began := time.Now()
+	for range 2 {
+		if _, err := watch.Held(ctx, began, answered("the time without endpoints")); err != nil {
+			return err
+		}
 	}
 	if err := watch.Change(ctx, answered("the first endpoint of a UDP Service joins", server), now(func(ctx context.Context) error {
 		return mark(ctx, env, server, label, true)
