@@ -234,7 +234,10 @@ func (s *summaryWriter) proofs(c *Cluster) {
 }
 
 // closing is one line for the whole run.
-func (s *summaryWriter) closing(r *Report) {
+func (s *summaryWriter) closing(r *Report) { s.title(s.bold, ClosingLine(r)) }
+
+// ClosingLine says in one line what became of the whole run.
+func ClosingLine(r *Report) string {
 	sum := r.Summary()
 	line := fmt.Sprintf("%d passed of %d", sum.Passed, sum.Asked())
 	if others := sum.others(); others != "" {
@@ -246,5 +249,5 @@ func (s *summaryWriter) closing(r *Report) {
 	if took := r.took(); took > 0 {
 		line += "; took " + shortDuration(took)
 	}
-	s.title(s.bold, line)
+	return line
 }

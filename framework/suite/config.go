@@ -10,7 +10,9 @@ import (
 
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
 
+	"github.com/parley-k8s/parley/framework/axis"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/reports"
 )
 
 // Config is what a user can choose, by flags after -args or by environment variables PARLEY_<FLAG>.
@@ -31,6 +33,8 @@ type Config struct {
 	ProveSeed   string
 	Family      string
 	ProxyMode   string
+	Matrix      string
+	Known       string
 	Strict      bool
 	Slow        bool
 	Measure     bool
@@ -60,8 +64,10 @@ func (c *Config) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.ProveOnly, "prove-only", "", "prove only these of the requirements that run, as in -select")
 	fs.DurationVar(&c.ProveWithin, "prove-within", 0, "begin no proof after this time; the order is drawn by -prove-seed, so that other rows are proved each time; 0 proves all")
 	fs.StringVar(&c.ProveSeed, "prove-seed", "", "what the order of the proofs is drawn by: a commit's hash")
-	fs.StringVar(&c.Family, "family", "", "address families of a cluster that is made: ipv4, ipv6 or dual")
-	fs.StringVar(&c.ProxyMode, "proxy-mode", "", "mode of kube-proxy in a cluster that is made: iptables, nftables or ipvs")
+	fs.StringVar(&c.Family, "family", "", "address families of a cluster that is made: ipv4, ipv6 or dual; of several, separated by commas, each gets a cluster")
+	fs.StringVar(&c.ProxyMode, "proxy-mode", "", "mode of kube-proxy in a cluster that is made: iptables, nftables or ipvs; of several, separated by commas, each gets a cluster")
+	fs.StringVar(&c.Matrix, "matrix", "", "clusters to judge side by side, each one or more values joined by '+': 'iptables nftables dual+nftables', or the sets proxies and families")
+	fs.StringVar(&c.Known, "known", "", "a YAML file of known differences (id, where, link, expires, why): their failures are shown and not counted until they expire")
 	fs.BoolVar(&c.Strict, "strict", false, "let a failed SHOULD fail the run")
 	fs.BoolVar(&c.Slow, "slow", false, "run the requirements that take minutes too")
 	fs.BoolVar(&c.Measure, "measure", false, "measure latency, throughput and connections a second of the cluster's paths, after the verdicts (half a minute; never judged)")
@@ -109,10 +115,6 @@ func (c *Config) check(given map[string]bool) error {
 		return fmt.Errorf("%q is no flag: flags begin with a hyphen and stand after -args", flag.Arg(0))
 	case c.Workers < 1:
 		return fmt.Errorf("-workers %d: a cluster needs at least one worker", c.Workers)
-	case !slices.Contains([]string{"", "ipv4", "ipv6", "dual"}, c.Family):
-		return fmt.Errorf("-family %s: the families are ipv4, ipv6 and dual", c.Family)
-	case !slices.Contains([]string{"", "iptables", "nftables", "ipvs"}, c.ProxyMode):
-		return fmt.Errorf("-proxy-mode %s: the modes are iptables, nftables and ipvs", c.ProxyMode)
 	case c.ProveWithin < 0:
 		return fmt.Errorf("-prove-within %s: a time can't be negative", c.ProveWithin)
 	case c.existing() && slices.ContainsFunc(ofMadeClusters, func(name string) bool { return given[name] }):
@@ -124,7 +126,61 @@ func (c *Config) check(given map[string]bool) error {
 }
 
 // ofMadeClusters are the flags that say what cluster to make.
-var ofMadeClusters = []string{"node-image", "workers", "keep", "family", "proxy-mode", "engine"}
+var ofMadeClusters = []string{"node-image", "workers", "keep", "family", "proxy-mode", "matrix", "engine"}
+
+// axes are the values of the flags of the axes, by name.
+func (c *Config) axes() map[string]*string {
+	return map[string]*string{"family": &c.Family, "proxy-mode": &c.ProxyMode}
+}
+
+// columns are the clusters that the flags ask for. One is made with its values set in the flags.
+func (c *Config) columns() ([]axis.Column, error) {
+	lists := map[string]string{}
+	for flag, value := range c.axes() {
+		lists[flag] = *value
+	}
+	columns, err := axis.Columns(axis.All(), lists, c.Matrix)
+	switch {
+	case err != nil:
+		return nil, err
+	case c.existing() && (len(columns) > 1 || c.Matrix != ""):
+		return nil, fmt.Errorf("-matrix and lists of values make clusters: leave them out with -kubeconfig or -context, and compare saved reports with `parley diff`")
+	case len(columns) == 1:
+		values := c.axes()
+		for name, value := range columns[0].Flags() {
+			if to := values[name]; to != nil {
+				*to = value
+			} else if err := flag.Set(name, value); err != nil {
+				return nil, fmt.Errorf("%s asks for -%s %s: %w", columns[0].Name(), name, value, err)
+			}
+		}
+	}
+	return columns, nil
+}
+
+// knownDifferences reads the file of known differences; none is empty.
+func (c *Config) knownDifferences() ([]reports.Known, error) {
+	if c.Known == "" {
+		return nil, nil
+	}
+	f, err := os.Open(c.Known)
+	if err != nil {
+		return nil, fmt.Errorf("-known %s: %w", c.Known, err)
+	}
+	defer f.Close()
+	list, err := reports.ReadKnown(f)
+	if err != nil {
+		return nil, fmt.Errorf("-known %s: %w", c.Known, err)
+	}
+	return list, nil
+}
+
+// markKnown marks a result that is a known difference, so that go test does not count it.
+func (r *Run) markKnown(result *reports.Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	result.MarkKnown(r.known, &r.report.Clusters[0], time.Now())
+}
 
 // existing says whether the user names a cluster.
 func (c *Config) existing() bool { return c.Kubeconfig != "" || c.Context != "" }

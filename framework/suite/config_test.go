@@ -17,8 +17,6 @@ func TestCheckRefusesWhatDoesNotGoTogether(t *testing.T) {
 	}{
 		"nothing":             {Config{Workers: 2}, nil, ""},
 		"no worker":           {Config{}, nil, "needs at least one worker"},
-		"unknown family":      {Config{Workers: 1, Family: "ipv5"}, nil, "the families are ipv4, ipv6 and dual"},
-		"unknown mode":        {Config{Workers: 1, ProxyMode: "userspace"}, nil, "the modes are iptables, nftables and ipvs"},
 		"negative time":       {Config{Workers: 1, ProveWithin: -time.Second}, nil, "can't be negative"},
 		"keep of a user's":    {Config{Workers: 2, Kubeconfig: "k", Keep: true}, []string{"keep"}, "are for clusters that Parley makes"},
 		"agent image of ours": {Config{Workers: 2, AgentImage: "x"}, nil, "name it with -kubeconfig or -context"},

@@ -160,6 +160,13 @@ func (l *lab) join(ctx context.Context) (agentImage string, err error) {
 // make makes a cluster.
 func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 	config, say := l.run.config, l.run.progress.say
+	host, err := l.run.hostFor(ctx)
+	if err != nil {
+		return "", err
+	}
+	if _, _, err := possible(l.run.columns, host); err != nil {
+		return "", err
+	}
 	l.engine, _, err = engine.Find(ctx, engine.Options{Want: config.Engine, Install: config.Install, Log: func(s string) { say("%s", s) }})
 	if err != nil {
 		return "", err

@@ -22,13 +22,18 @@ type progress struct {
 	mu    sync.Mutex
 	out   io.Writer
 	color bool
-	start time.Time
-	n, of int
+	// column is for the run of a column, whose lines the matrix puts the time and the column's name before.
+	column bool
+	start  time.Time
+	n, of  int
 }
 
 // newProgress writes to the file that the variable names, else to the terminal, else to standard error.
 func newProgress() *progress {
-	p := &progress{out: os.Stderr, start: time.Now()}
+	p := &progress{out: os.Stderr, start: time.Now(), column: isColumn()}
+	if p.column {
+		return p
+	}
 	for _, name := range []string{os.Getenv(progressVariable), "/dev/tty"} {
 		if name == "" || (name == "/dev/tty" && term.IsTerminal(int(os.Stderr.Fd()))) {
 			continue
@@ -47,6 +52,10 @@ func newProgress() *progress {
 func (p *progress) say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.column {
+		fmt.Fprintf(p.out, format+"\n", args...)
+		return
+	}
 	fmt.Fprintf(p.out, "%6.1fs  %s\n", time.Since(p.start).Seconds(), fmt.Sprintf(format, args...))
 }
 
@@ -77,12 +86,26 @@ func (p *progress) verdict(id, word, sentence string, took time.Duration) {
 	p.say("%3d of %-3d %-11s %s (%s)%s", n, of, word, id, took.Round(time.Millisecond), sentence)
 }
 
-// summary shows the whole at the end.
+// summary shows the whole at the end; of a column one line, since the matrix shows them side by side.
 func (p *progress) summary(r *reports.Report, dir string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.column {
+		fmt.Fprintln(p.out, reports.ClosingLine(r))
+		return
+	}
 	if err := reports.WriteSummary(p.out, r, p.color); err != nil {
 		fmt.Fprintln(os.Stderr, "showing the summary: "+err.Error())
 	}
 	fmt.Fprintf(p.out, "reports: %s\n", filepath.Join(dir, reports.JUnitFile))
+}
+
+// comparison shows the whole of a matrix.
+func (p *progress) comparison(r *reports.Report, dir string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := reports.WriteComparison(p.out, reports.Compare(r), p.color); err != nil {
+		fmt.Fprintln(os.Stderr, "showing the comparison: "+err.Error())
+	}
+	fmt.Fprintf(p.out, "reports: %s, and a folder beside it for each cluster\n", filepath.Join(dir, reports.MatrixMarkdownFile))
 }

@@ -15,6 +15,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/parley-k8s/parley/framework/axis"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/run"
 	"github.com/parley-k8s/parley/reports"
@@ -37,11 +38,15 @@ type Run struct {
 
 	mu     sync.Mutex
 	report *reports.Report
+	known  []reports.Known
 	left   map[string]string // requirement ID -> why it is left out, "" for those that run
 	lab    *lab              // nil until set up
 	fatal  error             // why nothing could be judged
 	// judging is set once verdicts are asked for.
 	judging bool
+
+	columns []axis.Column // the clusters that are asked for
+	runs    []*columnRun  // of a matrix, in the order of its columns
 }
 
 // New is a run of the requirements.
@@ -61,6 +66,7 @@ func (r *Run) Main(m *testing.M) int {
 	ctx, stop := context.WithCancelCause(context.Background())
 	r.ctx, r.stop = ctx, stop
 	defer stop(nil)
+	r.followMatrix()
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -90,6 +96,12 @@ func (r *Run) prepare() error {
 		return err
 	}
 	if _, err := r.config.patterns("prove-only", r.config.ProveOnly, r.all); err != nil {
+		return err
+	}
+	if r.columns, err = r.config.columns(); err != nil {
+		return err
+	}
+	if r.known, err = r.config.knownDifferences(); err != nil {
 		return err
 	}
 	if r.config.Report == "" {
@@ -163,14 +175,31 @@ func (r *Run) Test(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.judging = true
-	if err := r.setUp(r.rolesNeeded()); err != nil {
+	if r.isMatrix() {
+		r.judgeColumns(t)
+		return
+	}
+	done, err := r.ready()
+	if err != nil {
 		r.mu.Lock()
 		r.fatal = err
 		r.mu.Unlock()
 		t.Fatal(err)
 	}
+	defer done()
 	r.judgeAll(t)
 	r.measure()
+}
+
+// ready sets up the cluster and waits for its turn to be judged, which done ends.
+func (r *Run) ready() (done func(), err error) {
+	if err := reports.Forget(r.config.Report); err != nil {
+		return nil, err
+	}
+	if err := r.setUp(r.rolesNeeded()); err != nil {
+		return nil, err
+	}
+	return r.takeTurn()
 }
 
 // finish removes what was made, completes the report, writes it, and says how it went.
@@ -192,8 +221,12 @@ func (r *Run) finish(code int) int {
 	case r.fatal != nil:
 		r.report.Interrupted = r.fatal.Error()
 	}
+	if r.isMatrix() {
+		return r.finishMatrix(code)
+	}
 	judged := r.completeResults()
 	r.report.Ended = time.Now()
+	r.report.MarkKnown(r.known, r.report.Ended)
 	r.report.MarkWarnings(r.config.Strict)
 	if err := reports.Save(r.config.Report, r.report); err != nil {
 		r.progress.say("%s", err)

@@ -147,7 +147,7 @@ func (l *lab) castOutside() error {
 func (r *Run) openReport(facts cluster.Facts) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.report.Clusters = []reports.Cluster{{Name: r.lab.cluster.Name(), Facts: tellFacts(facts)}}
+	r.report.Clusters = []reports.Cluster{{Name: r.lab.cluster.Name(), Values: r.columns[0].Values(), Facts: tellFacts(facts)}}
 }
 
 // tellFacts turns what is known of the cluster into the report's lines.

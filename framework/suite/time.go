@@ -43,6 +43,9 @@ func (r *Run) fits(need time.Duration) error {
 	if limit == 0 || left >= need+cleanupReserve {
 		return nil
 	}
+	if isColumn() {
+		return fmt.Errorf("this cluster may take %s, and of go test's -timeout only %s are left for it: run the matrix with a longer -timeout", need+cleanupReserve, left.Round(time.Second))
+	}
 	ask := (need + cleanupReserve + time.Since(r.started)).Round(time.Minute) + time.Minute
 	return fmt.Errorf("this run may take %s and go test's -timeout ends it after %s: run it with -timeout %s", need+cleanupReserve, limit, short(ask))
 }

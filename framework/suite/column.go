@@ -1,0 +1,152 @@
+package suite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/parley-k8s/parley/framework/axis"
+	"github.com/parley-k8s/parley/reports"
+)
+
+// columnLog is the file in a column's folder with what go test printed of its run.
+const columnLog = "test.log"
+
+// columnRun is the run of one column: this program again, as a process of its own.
+type columnRun struct {
+	column axis.Column
+	dir    string
+	exit   int
+	// report is what it found out, nil where it left none; trouble says why then.
+	report  *reports.Report
+	trouble string
+}
+
+// judge runs the column and waits until all that it made is removed. turn is the file of takeTurn; say is told its progress.
+func (c *columnRun) judge(ctx context.Context, turn string, left time.Duration, say func(string)) {
+	if err := c.run(ctx, turn, left, say); err != nil {
+		c.exit, c.trouble = reports.ExitUnjudged, err.Error()
+	}
+	f, err := os.Open(filepath.Join(c.dir, reports.JSONFile))
+	if err == nil {
+		c.report, err = reports.ReadReport(f)
+		_ = f.Close()
+	}
+	if err != nil && c.trouble == "" {
+		c.trouble = fmt.Sprintf("its run exited with %d and left no report; see %s", c.exit, filepath.Join(c.dir, columnLog))
+		c.exit = reports.ExitUnjudged
+	}
+}
+
+func (c *columnRun) run(ctx context.Context, turn string, left time.Duration, say func(string)) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.dir, 0o755); err != nil {
+		return reports.Unwritable(c.dir, err)
+	}
+	if err := reports.Forget(c.dir); err != nil {
+		return err
+	}
+	log, err := os.Create(filepath.Join(c.dir, columnLog))
+	if err != nil {
+		return reports.Unwritable(c.dir, err)
+	}
+	defer log.Close()
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program to run it again: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, program, c.arguments(os.Args[1:], left)...)
+	cmd.Env = append(os.Environ(), columnVariable+"="+c.column.Name(), turnVariable+"="+turn)
+	cmd.Stdout = log
+	lines := &lineWriter{each: say}
+	cmd.Stderr = lines
+	// Ctrl-C goes to a terminal's whole process group: the column hears of it from here, once.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = cleanupReserve
+	stdin, err := cmd.StdinPipe() // its end tells the column that this process has ended: see followMatrix
+	if err != nil {
+		return fmt.Errorf("running the column: %w", err)
+	}
+	defer stdin.Close()
+	err = cmd.Run()
+	lines.flush()
+	var exited *exec.ExitError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &exited) && exited.Exited():
+		c.exit = exited.ExitCode()
+		return nil
+	case ctx.Err() != nil && cmd.ProcessState != nil && cmd.ProcessState.Exited():
+		c.exit = cmd.ProcessState.ExitCode()
+		return nil
+	}
+	return fmt.Errorf("its run did not end by itself: %w", err)
+}
+
+// arguments are those of this run, with the column's values put after them, where they count more.
+func (c *columnRun) arguments(own []string, left time.Duration) []string {
+	args := append([]string{}, own...)
+	args = append(args, "-test.testlogfile=", "-test.coverprofile=", "-test.v=true", "-test.count=1",
+		"-test.outputdir="+c.dir, "-test.timeout="+left.String(), "-report="+c.dir, "-matrix=")
+	for name, value := range c.column.Flags() {
+		args = append(args, "-"+name+"="+value)
+	}
+	return args
+}
+
+// cluster is the column's part of the matrix's report.
+func (c *columnRun) cluster() reports.Cluster {
+	cluster := reports.Cluster{Interrupted: c.trouble}
+	if c.report != nil && len(c.report.Clusters) > 0 {
+		cluster = c.report.Clusters[0]
+		cluster.Interrupted = c.report.Interrupted
+		if cluster.Interrupted == "" {
+			cluster.Interrupted = c.trouble
+		}
+	}
+	cluster.Name, cluster.Values = c.column.Name(), c.column.Values()
+	return cluster
+}
+
+// lineWriter hands on what is written to it line by line.
+type lineWriter struct {
+	mu   sync.Mutex
+	rest bytes.Buffer
+	each func(string)
+}
+
+func (w *lineWriter) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rest.Write(b)
+	for {
+		line, rest, ok := bytes.Cut(w.rest.Bytes(), []byte{'\n'})
+		if !ok {
+			return len(b), nil
+		}
+		w.each(strings.TrimRight(string(line), "\r"))
+		w.rest.Next(w.rest.Len() - len(rest))
+	}
+}
+
+// flush hands on a last line that has no end.
+func (w *lineWriter) flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.rest.Len() > 0 {
+		w.each(w.rest.String())
+		w.rest.Reset()
+	}
+}
