@@ -1,12 +1,13 @@
 // Command parley says what the suite asks of a cluster and why, what this host has for a run, brings the
-// agent's image where a cluster can pull it, makes the node image ready, and removes what runs left. The run
-// itself is `go test ./tests/...`.
+// agent's image where a cluster can pull it, makes the node image ready, compares saved reports, and removes what runs
+// left. The run itself is `go test ./tests/...`.
 //
-// It exits with 0, or with 2 and one sentence on standard error.
+// It exits with 0, or with 2 and one sentence on standard error; diff also with 1, where something was lost.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,6 +34,10 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return reports.ExitPassed
+	}
+	var code found
+	if errors.As(err, &code) {
+		return int(code)
 	}
 	if ctx.Err() != nil {
 		err = fmt.Errorf("interrupted")
