@@ -167,6 +167,9 @@ func (c *Comparison) table() (heads []string, rows [][]string) {
 		heads = append(heads, oneLine(col.Name))
 		proofs = proofs || col.Proofs.Asked > 0
 		for _, ch := range col.Chapters {
+			if ch.Asked() == 0 {
+				continue // a chapter that nobody chose
+			}
 			if counts[ch.Chapter] == nil {
 				counts[ch.Chapter] = map[int]Counts{}
 				chapters = append(chapters, ch.Chapter)

@@ -7,10 +7,10 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/parley-k8s/parley/framework/axis"
 	"github.com/parley-k8s/parley/framework/cluster"
 	"github.com/parley-k8s/parley/framework/engine"
 	"github.com/parley-k8s/parley/framework/nodeimage"
@@ -134,7 +134,7 @@ func diagnose(s seen) diagnosis {
 	for _, f := range s.host.Features {
 		switch {
 		case f.There:
-		case untried(s.host, f):
+		case axis.Untried(s.host, f):
 			d.Untried = append(d.Untried, f.Name)
 		default:
 			lacks[f.Name] = true
@@ -142,10 +142,15 @@ func diagnose(s seen) diagnosis {
 		}
 	}
 	d.Runtimes = []option{{Name: "containerd", Use: true, There: true, Why: "every node image has it, with runc"}}
-	ipv6 := lacking(lacks, "ipv6 sockets")
-	d.AddressFamilies = axis("family", s.family, option{Name: "ipv4"}, option{Name: "ipv6", Why: ipv6}, option{Name: "dual", Why: ipv6})
-	d.ProxyModes = axis("proxy-mode", s.proxyMode, option{Name: "iptables"}, option{Name: "nftables", Why: lacking(lacks, "nftables")},
-		option{Name: "ipvs", Why: cmp.Or(lacking(lacks, "ipvs"), lacking(lacks, "dummy"))})
+	host := axis.HostOf(s.host, false)
+	for _, a := range axis.All() {
+		switch a.Flag {
+		case "family":
+			d.AddressFamilies = options(a, s.family, host)
+		case "proxy-mode":
+			d.ProxyModes = options(a, s.proxyMode, host)
+		}
+	}
 	d.WhyNot = cmp.Or(whyNot(s, lacks), unfit(s, "-family", s.family, d.AddressFamilies), unfit(s, "-proxy-mode", s.proxyMode, d.ProxyModes))
 	d.Possible = d.WhyNot == ""
 	if s.host.Engine == "" && s.mayInstall == nil {
@@ -156,53 +161,48 @@ func diagnose(s seen) diagnosis {
 	return d
 }
 
-// axis completes the values of an axis, each with why it is not there. The first is what a run uses where it is
-// asked for no other by its flag.
-func axis(flag, asked string, options ...option) []option {
-	for i := range options {
-		o := &options[i]
-		o.There = o.Why == ""
-		o.Use = o.Name == cmp.Or(asked, options[0].Name)
+// options are the values of an axis, each with why it is not there. The first is what a run uses where it is
+// asked for no others by its flag.
+func options(a axis.Axis, asked string, host axis.Host) []option {
+	var all []option
+	words := strings.Split(cmp.Or(asked, a.Values[0].Word), ",")
+	for i, v := range a.Values {
+		o := option{Name: v.Word, Use: slices.Contains(words, v.Word), There: true}
+		if v.Lacks != nil {
+			o.Why = v.Lacks(host)
+			o.There = o.Why == ""
+		}
 		switch {
 		case !o.There:
 		case o.Use && asked != "":
-			o.Why = "asked for by -" + flag
-		case o.Use:
-			o.Why = "what a cluster is made with unless -" + flag + " says otherwise"
+			o.Why = "asked for by -" + a.Flag
+		case i == 0 && o.Use:
+			o.Why = "what a cluster is made with unless -" + a.Flag + " says otherwise"
 		default:
-			o.Why = "for a run with -" + flag + " " + o.Name
+			o.Why = "for a run with -" + a.Flag + " " + o.Name
 		}
+		all = append(all, o)
 	}
-	return options
+	return all
 }
 
-// unfit says why a run can't have the value that it is asked for; "" where it can.
+// unfit says why a run can't have the values that it is asked for; "" where it can.
 func unfit(s seen, flag, asked string, options []option) string {
-	i := slices.IndexFunc(options, func(o option) bool { return o.Use })
-	switch {
-	case i < 0:
-		var names []string
-		for _, o := range options {
-			names = append(names, o.Name)
+	var names []string
+	used := 0
+	for _, o := range options {
+		names = append(names, o.Name)
+		if !o.Use {
+			continue
 		}
-		return fmt.Sprintf("%s %s: choose one of %s", flag, asked, strings.Join(names, ", "))
-	case !options[i].There && !s.remote:
-		return fmt.Sprintf("%s %s: %s", flag, asked, options[i].Why)
+		if used++; !o.There && !s.remote {
+			return fmt.Sprintf("%s %s: %s", flag, o.Name, o.Why)
+		}
+	}
+	if used <= strings.Count(asked, ",") {
+		return fmt.Sprintf("%s %s: choose of %s", flag, asked, strings.Join(names, ", "))
 	}
 	return ""
-}
-
-// lacking says what the kernel lacks; "" where it has it.
-func lacking(lacks map[string]bool, feature string) string {
-	if lacks[feature] {
-		return "the kernel shows no " + feature
-	}
-	return ""
-}
-
-// untried says whether a feature failed since this process may not try it.
-func untried(h cluster.HostFacts, f cluster.Feature) bool {
-	return !h.Root && strings.HasSuffix(f.Error, syscall.EPERM.Error())
 }
 
 // required are the features without which no cluster of nodes in containers runs.
