@@ -14,7 +14,6 @@ import (
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
-	"github.com/parley-k8s/parley/framework/until"
 )
 
 const specification = "https://github.com/kubernetes/dns/blob/master/docs/specification.md"
@@ -199,11 +198,7 @@ func follows(ctx context.Context, env *requirement.Env, observe func(context.Con
 	if env.Patience == 0 {
 		within = followUnderControl
 	}
-	seen, err := until.Settled(ctx, until.Policy{Within: within, Every: 10 * time.Millisecond}, observe)
-	if f := requirement.AsFailure(err); f != nil {
-		f.Attempts, f.Took = seen.Attempts, seen.Took
-		return seen.Took, f
-	}
+	seen, err := settled(ctx, within, observe)
 	return seen.Took, err
 }
 

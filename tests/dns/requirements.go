@@ -8,5 +8,8 @@ func Requirements() []requirement.Requirement {
 		serviceA(), serviceAAAA(), serviceSRV(), servicePTR(), kubernetesName(), noEndpoints(), anyCase(), schemaVersion(),
 		nxdomain(), negativeSOA(), noData(), unknownType(),
 		shortName(), namespaceName(), svcName(), fqdn(), undotted(), crossNamespace(),
+		headlessAddresses(), headlessHostname(), headlessSRV(), headlessPTR(), headlessEmpty(), podRecord(),
+		readyOnly(), publishNotReady(), externalName(), externalNameResolves(),
+		externalNameFollows(), serviceRecreated(), serviceRemoved(), headlessFollows(),
 	}
 }
