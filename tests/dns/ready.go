@@ -43,6 +43,7 @@ func readyOnly() requirement.Requirement {
 
 // appears waits until a new name is known, also under a control: what the check is about comes after it.
 func appears(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS) error {
+	q.Source = source(env, spare)
 	_, err := settled(ctx, followBound, func(ctx context.Context) error {
 		got, err := ask(ctx, env, client, q)
 		if err != nil || (got.Ok() && len(got.Answers) > 0) || got.Truncated {

@@ -11,5 +11,9 @@ func Requirements() []requirement.Requirement {
 		headlessAddresses(), headlessHostname(), headlessSRV(), headlessPTR(), headlessEmpty(), podRecord(),
 		readyOnly(), publishNotReady(), externalName(), externalNameResolves(),
 		externalNameFollows(), serviceRecreated(), serviceRemoved(), headlessFollows(),
+		resolvConfClusterFirst(), resolvConfDefault(), resolvConfNone(), resolvConfMerged(), resolvConfHostNet(), resolvConfHostNetwork(),
+		resolvConfLongSearch(),
+		etcHosts(), etcHostsHostNetwork(), hostAliases(), hostAliasesHostNetwork(),
+		overTCP(), largeAnswer(), truncation(), edns(),
 	}
 }
