@@ -1,0 +1,94 @@
+package dns
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/fault"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+const (
+	// newServices is how many Services are made, one after another, to see how soon they resolve.
+	newServices = 10
+	// holdServer bounds how long a DNS pod is held by the control: shorter than its probes' patience.
+	holdServer = 20 * time.Second
+)
+
+func newServiceLatency() requirement.Requirement {
+	return requirement.Requirement{
+		ID:     "dns/new-service-latency",
+		Title:  "A new Service resolves within 10 s on each DNS pod.",
+		Level:  requirement.Should,
+		Clause: programming,
+		Why: "Installers make a Service and at once dial its name. Each DNS pod has a watch of its own: one that has lost it answers from memory, " +
+			"for ever right about the old and wrong about the new. Asked one by one, as here, it shows.",
+		Roles: []world.Role{world.Near},
+		Check: func(ctx context.Context, env *requirement.Env) error {
+			all, err := servers(ctx, env)
+			if err != nil {
+				return err
+			}
+			var mu sync.Mutex
+			var each []time.Duration
+			for range newServices {
+				service, err := newService(ctx, env, ordinarySpec())
+				if err != nil {
+					return err
+				}
+				group, ctx := errgroup.WithContext(ctx)
+				for i, s := range all {
+					group.Go(func() error {
+						// From any port where there are more servers than ports.
+						q := wire.DNS{Server: s.address, Name: fullName(env, service.Name, service.Namespace), Type: recordOf(family(service)), Source: ":0"}
+						if i < waysToAsk {
+							q.Source = source(env, i)
+						}
+						took, err := follows(ctx, env, func(ctx context.Context) error {
+							return givesNow(ctx, env, env.Role(world.Near), q, service.Spec.ClusterIP)
+						})
+						if f := requirement.AsFailure(err); f != nil {
+							f.Target = fmt.Sprintf("%s at the DNS pod %s", q.Name, s)
+							f.Expected += " within " + followBound.String()
+						}
+						mu.Lock()
+						defer mu.Unlock()
+						each = append(each, took)
+						return err
+					})
+				}
+				if err := group.Wait(); err != nil {
+					return err
+				}
+			}
+			slices.Sort(each)
+			env.Note("%d new Services on %d DNS pods: p50 %s, p99 and longest %s", newServices, len(all),
+				each[len(each)/2].Round(time.Millisecond), each[len(each)-1].Round(time.Millisecond))
+			return nil
+		},
+		Control: requirement.Control{
+			Says:  "one DNS pod held by SIGSTOP",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.HoldInPodOf(oneServer, "coredns", holdServer)}},
+			Red:   []requirement.Reason{requirement.NoAnswer},
+			Alone: true,
+		},
+	}
+}
+
+func oneServer(ctx context.Context, env *requirement.Env) (node, podUID string, err error) {
+	all, err := servers(ctx, env)
+	if err != nil {
+		return "", "", err
+	}
+	if all[0].pod == nil {
+		return "", "", fmt.Errorf("the endpoint %s of the DNS Service is no pod", all[0])
+	}
+	return all[0].node, string(all[0].pod.UID), nil
+}
