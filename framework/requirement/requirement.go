@@ -50,6 +50,9 @@ type Requirement struct {
 	PerFamily bool
 	// Slow requirements take minutes and are left out unless asked for.
 	Slow bool
+	// Disrupts says what the check does to others' things; empty is nothing. Such a requirement is judged only where
+	// faults may be injected, after all others and by itself.
+	Disrupts string
 	// Check judges. nil: it holds. *Failure: it does not. *Unsupported: the cluster does not show the
 	// feature. Any other error: it could not be judged.
 	Check   func(context.Context, *Env) error

@@ -75,8 +75,7 @@ func (r *Run) judgeAll(t *testing.T) {
 			testEnv.TestInParallel(t, all...)
 		})
 	}
-	everything := func(requirement.Requirement) bool { return true }
-	run("holds", everything, true, func(t *testing.T, q requirement.Requirement) {
+	holds := func(t *testing.T, q requirement.Requirement) {
 		result := r.judge(r.ctx, q)
 		r.markKnown(&result)
 		r.keep(result)
@@ -84,7 +83,9 @@ func (r *Run) judgeAll(t *testing.T) {
 		results[q.ID] = &result
 		r.mu.Unlock()
 		show(t, result, r.config.Strict)
-	})
+	}
+	run("holds", func(q requirement.Requirement) bool { return q.Disrupts == "" }, true, holds)
+	run("holds, one at a time", func(q requirement.Requirement) bool { return q.Disrupts != "" }, false, holds)
 	if !r.config.Prove {
 		return
 	}
@@ -111,7 +112,9 @@ func (r *Run) judgeAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := func(alone bool) func(requirement.Requirement) bool {
-		return func(q requirement.Requirement) bool { return q.Control.Alone == alone && only.Has(q.ID) }
+		return func(q requirement.Requirement) bool {
+			return (q.Control.Alone || q.Disrupts != "") == alone && only.Has(q.ID)
+		}
 	}
 	run("can fail", asked(false), true, prove)
 	run("can fail, one at a time", asked(true), false, prove)
@@ -139,6 +142,11 @@ func (r *Run) judge(ctx context.Context, q requirement.Requirement) reports.Resu
 	if outcome, why := r.lab.cast.lacks(q); why != "" {
 		result.Outcome, result.Reason = outcome, why
 		r.progress.verdict(q.ID, word(outcome), why, 0)
+		return result
+	}
+	if q.Disrupts != "" && !r.lab.faultsAllowed() {
+		result.Outcome, result.Reason = reports.Skipped, q.Disrupts+"; on a cluster of yours it does so only with -faults"
+		r.progress.verdict(q.ID, word(result.Outcome), result.Reason, 0)
 		return result
 	}
 	for _, family := range r.lab.familiesOf(q) {

@@ -18,7 +18,7 @@ import (
 const (
 	// pairs is how many times each asker asks for A and AAAA at once, in bursts of pairsInBurst: a burst with a loss is the
 	// last, so that a control shows within one time-out.
-	pairs        = 2000
+	pairs        = 1000
 	pairsInBurst = 50
 	// everyHundredth is the share of answers that the control loses: two in each burst.
 	everyHundredth = 50
@@ -36,7 +36,7 @@ func parallelPair() requirement.Requirement {
 		},
 		Why: "Two packets of one new socket race for one connection tracking entry, and kernels that lose the race drop a question: the program then " +
 			"waits five seconds, one time in some thousands. Each try has a socket of its own, as in a program. One loss is red, whatever its " +
-			"cause: on a path that drops one packet in a million, this row gives a false alarm in one run of a hundred.",
+			"cause: on a path that drops one packet in a million, this row gives a false alarm in one run of a hundred and twenty.",
 		Roles: []world.Role{world.BurstNear}, Wants: []world.Role{world.BurstFar},
 		Services: []world.Service{world.Web},
 		Check: func(ctx context.Context, env *requirement.Env) error {

@@ -58,6 +58,7 @@ func newServiceLatency() requirement.Requirement {
 							f.Target = fmt.Sprintf("%s at the DNS pod %s", q.Name, s)
 							f.Expected += " within " + followBound.String()
 						}
+						env.Converged("DNS shows a new Service", requirement.ConvergenceSample{Node: s.node, Family: string(family(service)), FirstRight: took})
 						mu.Lock()
 						defer mu.Unlock()
 						each = append(each, took)

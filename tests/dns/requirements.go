@@ -15,6 +15,6 @@ func Requirements() []requirement.Requirement {
 		resolvConfLongSearch(),
 		etcHosts(), etcHostsHostNetwork(), hostAliases(), hostAliasesHostNetwork(),
 		overTCP(), largeAnswer(), truncation(), edns(),
-		everyNode(), everyServer(), parallelPair(), newServiceLatency(),
+		everyNode(), everyServer(), parallelPair(), newServiceLatency(), survivesReplacement(), upstream(),
 	}
 }
