@@ -36,13 +36,13 @@ func TestTellWhereItWasLost(t *testing.T) {
 		want     string
 	}{
 		"nowhere":           {nil, nil, "no packet of it was seen at all"},
-		"in the client":     {[]uint64{1}, nil, "the request is sent by pod a (1 packets) and is lost there: it never leaves pod a"},
+		"in the client":     {[]uint64{1}, nil, "the request is sent by pod a (1 packet) and is lost there: it never leaves pod a"},
 		"on the first node": {[]uint64{2, 2, 2}, []string{"n1: a rule"}, "the request reaches n1 (2 packets) and is lost there: it never leaves n1; n1: a rule"},
 		"between the nodes": {[]uint64{2, 2, 2, 2}, nil, "the request leaves n1 (2 packets) and is lost before it reaches n2"},
 		"on the second node, past hooks that a bridge passes by": {[]uint64{2, 2, 0, 0, 2}, nil,
 			"the request reaches n2 (2 packets) and is lost there: it never leaves n2"},
-		"in the server":            {[]uint64{1, 1, 1, 1, 1, 1, 1, 1}, nil, "the request is delivered in pod b (1 packets) and nothing answers there"},
-		"the answer, on its way":   {[]uint64{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, nil, "the answer leaves n2 (1 packets) and is lost before it reaches n1"},
+		"in the server":            {[]uint64{1, 1, 1, 1, 1, 1, 1, 1}, nil, "the request is delivered in pod b (1 packet) and nothing answers there"},
+		"the answer, on its way":   {[]uint64{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, nil, "the answer leaves n2 (1 packet) and is lost before it reaches n1"},
 		"nowhere: all of it comes": {[]uint64{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -57,18 +57,18 @@ func TestRewritten(t *testing.T) {
 	p := crossNode()
 	p.steps = p.steps[:8]
 	all, own := []uint64{1, 1, 1, 1, 1, 1, 1, 1}, []uint64{1, 1, 1, 0, 0, 0, 0, 0}
-	require.Equal(t, "the request leaves n1 without the client's own address 10.0.0.1, which it had when it reaches n1",
+	require.Equal(t, "the client's own address 10.0.0.1 is gone when the request leaves n1, and still there when it reaches n1",
 		rewritten(p, "10.0.0.1", own, all, func(string, ...any) {}))
 	require.Empty(t, rewritten(p, "10.0.0.1", all, all, func(string, ...any) {}))
 }
 
 func TestWayOf(t *testing.T) {
 	for want, w := range map[string]wire.Way{
-		"n1 routes 10.0.0.2 by veth1":                                                               {To: "10.0.0.2", Device: "veth1"},
-		"n1 routes 10.0.0.2 via 10.9.0.1 by eth0 (neighbour 10.9.0.1 REACHABLE)":                    {To: "10.0.0.2", Via: "10.9.0.1", Device: "eth0", State: "REACHABLE"},
-		"n1 routes 10.0.0.2 via 10.9.0.1 by eth0, where its neighbour table has 10.9.0.1 as FAILED": {To: "10.0.0.2", Via: "10.9.0.1", Device: "eth0", State: "FAILED"},
-		"n1 has a route of type blackhole to 10.0.0.2":                                              {To: "10.0.0.2", Kind: "blackhole"},
-		"n1 has no route to 10.0.0.2 (network is unreachable)":                                      {To: "10.0.0.2", Errno: wire.Errno{Class: wire.Unreachable, Text: "network is unreachable"}},
+		"n1 routes 10.0.0.2 by veth1": {To: "10.0.0.2", Device: "veth1"},
+		"n1 routes 10.0.0.2 via 10.9.0.1 by eth0 (neighbour 10.9.0.1 at 0a:00:00:00:00:01, REACHABLE)": {To: "10.0.0.2", Via: "10.9.0.1", Device: "eth0", State: "REACHABLE", Address: "0a:00:00:00:00:01"},
+		"n1 routes 10.0.0.2 via 10.9.0.1 by eth0, where its neighbour table has 10.9.0.1 as FAILED":    {To: "10.0.0.2", Via: "10.9.0.1", Device: "eth0", State: "FAILED"},
+		"n1 has a route of type blackhole to 10.0.0.2":                                                 {To: "10.0.0.2", Kind: "blackhole"},
+		"n1 has no route to 10.0.0.2 (network is unreachable)":                                         {To: "10.0.0.2", Errno: wire.Errno{Class: wire.Unreachable, Text: "network is unreachable"}},
 	} {
 		require.Equal(t, want, WayOf("n1", w))
 	}

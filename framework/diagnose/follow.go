@@ -189,7 +189,7 @@ func (w *walk) follow(ctx context.Context, p *way, attempt func(ctx context.Cont
 		}
 	}
 	for i, s := range p.steps {
-		w.note("%s %s: %d packets", direction(s), s.words, counts[i])
+		w.note("%s %s: %s", direction(s), s.words, packets(counts[i]))
 	}
 	var culprits []string
 	for i, at := range p.places {
@@ -254,18 +254,25 @@ func tell(p *way, at int, counts []uint64, culprits []string) string {
 	case len(p.steps) == 0 || at == len(p.steps)-1 && p.steps[at].answer:
 		return strings.TrimPrefix(culprit, "; ")
 	case at == len(p.steps)-1:
-		return fmt.Sprintf("the request %s (%d packets)", p.steps[at].words, counts[at]) + culprit
+		return fmt.Sprintf("the request %s (%s)", p.steps[at].words, packets(counts[at])) + culprit
 	case at < 0:
 		return "no packet of it was seen at all" + culprit
 	}
 	seen, next := p.steps[at], p.steps[at+1]
 	if seen.answer != next.answer {
-		return fmt.Sprintf("the request %s (%d packets) and nothing answers there", seen.words, counts[at]) + culprit
+		return fmt.Sprintf("the request %s (%s) and nothing answers there", seen.words, packets(counts[at])) + culprit
 	}
 	if seen.hook == "postrouting" && seen.place != next.place {
-		return fmt.Sprintf("the %s %s (%d packets) and is lost before it %s", direction(seen), seen.words, counts[at], next.words) + culprit
+		return fmt.Sprintf("the %s %s (%s) and is lost before it %s", direction(seen), seen.words, packets(counts[at]), next.words) + culprit
 	}
-	return fmt.Sprintf("the %s %s (%d packets) and is lost there: it never %s", direction(seen), seen.words, counts[at], next.words) + culprit
+	return fmt.Sprintf("the %s %s (%s) and is lost there: it never %s", direction(seen), seen.words, packets(counts[at]), next.words) + culprit
+}
+
+func packets(n uint64) string {
+	if n == 1 {
+		return "1 packet"
+	}
+	return fmt.Sprintf("%d packets", n)
 }
 
 func direction(s step) string {

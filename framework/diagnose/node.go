@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +54,9 @@ func (w *walk) facts(ctx context.Context, p *way, at int) string {
 	return "; " + told
 }
 
+// accounting is what a conntrack entry says besides the connection.
+var accounting = regexp.MustCompile(` (packets|bytes|mark)=\S+| (start|stop)=.*(?: UTC|$)| timeout=\S+`)
+
 // entry is the conntrack entry of what was followed from the client, on its node: where a proxy sent it.
 func (w *walk) entry(ctx context.Context, client *requirement.End) string {
 	ip, ok := client.IP(w.env.Family)
@@ -71,7 +75,7 @@ func (w *walk) entry(ctx context.Context, client *requirement.End) string {
 		case len(seen.Entries) == 0:
 			return fmt.Sprintf("; %s tracks no connection from %s", agent.Node, from)
 		}
-		return fmt.Sprintf("; %s tracks it as %s", agent.Node, strings.Join(strings.Fields(seen.Entries[0]), " "))
+		return fmt.Sprintf("; %s tracks it as %s", agent.Node, strings.Join(strings.Fields(accounting.ReplaceAllString(seen.Entries[0], "")), " "))
 	}
 	return ""
 }
@@ -102,7 +106,7 @@ func WayOf(place string, w wire.Way) string {
 	case w.State == "FAILED" || w.State == "INCOMPLETE":
 		return fmt.Sprintf("%s, where its neighbour table has %s as %s", told, hop, w.State)
 	case w.State != "":
-		return fmt.Sprintf("%s (neighbour %s %s)", told, hop, w.State)
+		return fmt.Sprintf("%s (neighbour %s at %s, %s)", told, hop, w.Address, w.State)
 	}
 	return told
 }

@@ -82,14 +82,14 @@ func (w *walk) translated(ctx context.Context) string {
 
 // rewritten names the first step whose packets do not have the client's own address any more.
 func rewritten(p *way, from string, own, all []uint64, note func(string, ...any)) string {
-	before := "before it was first seen"
+	before := ""
 	for i, s := range p.steps {
 		note("request %s: %d packets, %d of them from %s", s.words, all[i], own[i], from)
 		switch {
 		case all[i] > 0 && own[i] == 0:
-			return fmt.Sprintf("the request %s without the client's own address %s, which it had %s", s.words, from, before)
+			return fmt.Sprintf("the client's own address %s is gone when the request %s%s", from, s.words, before)
 		case own[i] > 0:
-			before = "when it " + s.words
+			before = ", and still there when it " + s.words
 		}
 	}
 	return ""
