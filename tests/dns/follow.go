@@ -67,7 +67,7 @@ func externalNameFollows() requirement.Requirement {
 					return fmt.Errorf("changing the Service's target: %w", err)
 				}
 			}
-			return measured(ctx, env, "the change", func(ctx context.Context) error {
+			return measured(ctx, env, "another ExternalName", func(ctx context.Context) error {
 				return givesNow(ctx, env, client, q, nameOf(env, world.Abroad))
 			})
 		},
@@ -112,7 +112,7 @@ func serviceRecreated() requirement.Requirement {
 				}
 				want = second.Spec.ClusterIP
 			}
-			return measured(ctx, env, "the new cluster IP", func(ctx context.Context) error { return givesNow(ctx, env, client, q, want) })
+			return measured(ctx, env, "another cluster IP", func(ctx context.Context) error { return givesNow(ctx, env, client, q, want) })
 		},
 		Control: notMade(requirement.WrongRecord),
 	}
@@ -156,7 +156,7 @@ func serviceRemoved() requirement.Requirement {
 					return fmt.Errorf("deleting the Service: %w", err)
 				}
 			}
-			return measured(ctx, env, "the removal", func(ctx context.Context) error {
+			return measured(ctx, env, "the removal of a Service", func(ctx context.Context) error {
 				got, err := ask(ctx, env, client, q)
 				if err != nil || got.Class == wire.NameError {
 					return err
@@ -198,7 +198,7 @@ func headlessFollows() requirement.Requirement {
 			for _, step := range []struct {
 				what  string
 				ready []int
-			}{{"an endpoint that became ready", []int{1, 2}}, {"one that ceased to be", []int{2}}} {
+			}{{"an endpoint that became ready", []int{1, 2}}, {"an endpoint that ceased to be ready", []int{2}}} {
 				var want []string
 				slice.Endpoints = nil
 				for i := 1; i <= 2; i++ {
