@@ -4,16 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/framework/until"
 )
 
 // StaleTracked puts an entry into the connection tracking of the role's node: what the role sends over UDP from the n-th of
 // the requirement's own ports to the virtual IP, the first of the ends that the check names at its middle, goes to the second
 // end at targetPort, whether it lives or not; or nowhere else than to the virtual IP itself where targetPort is 0. What
-// the entry sends there is counted.
+// the entry sends there is counted. It is put again and again until the fault is lifted: a proxy that sees any change of UDP
+// endpoints clears what leads nowhere.
 func StaleTracked(role world.Role, n, servicePort, targetPort int) requirement.Point {
 	return requirement.Point{Where: "connection tracking of the node of the " + string(role), Inject: func(ctx context.Context, env *requirement.Env) (requirement.Injected, error) {
 		client := env.Role(role)
@@ -52,18 +56,36 @@ func StaleTracked(role world.Role, n, servicePort, targetPort int) requirement.P
 		if err := either(seen.Errno, err); err != nil {
 			return nil, errors.Join(fmt.Errorf("putting a connection into the tracking of %s: %w", client.Node, err), t.Lift(context.WithoutCancel(ctx)))
 		}
+		ctx, t.stop = context.WithCancel(context.WithoutCancel(ctx))
+		t.putting.Go(func() {
+			for until.Idle(ctx, putEvery) == nil {
+				if _, err := agent.Track(ctx, put); err != nil {
+					return
+				}
+			}
+		})
 		return t, nil
 	}}
 }
+
+// putEvery is much shorter than the time in which a check sees that it is not answered.
+const putEvery = 100 * time.Millisecond
 
 // tracked is an entry, with a rule that counts what it sends astray.
 type tracked struct {
 	requirement.Injected
 	agent *requirement.End
 	entry wire.Track
+
+	stop    context.CancelFunc
+	putting sync.WaitGroup
 }
 
 func (t *tracked) Lift(ctx context.Context) error {
+	if t.stop != nil {
+		t.stop()
+	}
+	t.putting.Wait()
 	forget := wire.Track{Do: "forget", Proto: t.entry.Proto, From: t.entry.From, To: t.entry.To}
 	seen, err := t.agent.Track(ctx, forget)
 	if err := either(seen.Errno, err); err != nil {
