@@ -48,6 +48,9 @@ type Requirement struct {
 	Services []world.Service
 	// PerFamily has the check run once for each address family of the cluster, with Env.Family set.
 	PerFamily bool
+	// Long checks start pods of their own or wait for a kubelet's periods, ten seconds and more: they begin first, so that
+	// the short ones fill what time they leave.
+	Long bool
 	// Slow requirements take minutes and are left out unless asked for.
 	Slow bool
 	// Disrupts says what the check does to others' things; empty is nothing. Such a requirement is judged only where

@@ -45,9 +45,9 @@ func (r *Run) judgeAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := func(name string, which func(requirement.Requirement) bool, parallel bool, do func(*testing.T, requirement.Requirement)) {
+	run := func(name string, list []requirement.Requirement, which func(requirement.Requirement) bool, parallel bool, do func(*testing.T, requirement.Requirement)) {
 		var chosen []requirement.Requirement
-		for _, q := range r.drawn() {
+		for _, q := range list {
 			if r.left[q.ID] == "" && which(q) {
 				chosen = append(chosen, q)
 			}
@@ -55,19 +55,19 @@ func (r *Run) judgeAll(t *testing.T) {
 		if len(chosen) == 0 {
 			return
 		}
-		slots := make(chan struct{}, atOnce)
+		turns := newTurns(atOnce)
 		if !parallel {
-			slots = make(chan struct{}, 1)
+			turns = newTurns(1)
 		}
 		r.progress.expect(name, len(chosen))
 		t.Run(name, func(t *testing.T) {
 			var all []types.Feature
-			for _, q := range chosen {
+			for place, q := range chosen {
 				all = append(all, features.New(q.ID).
 					WithLabel("chapter", q.Chapter()).WithLabel("level", string(q.Level)).
 					Assess(string(q.Level), func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-						slots <- struct{}{}
-						defer func() { <-slots }()
+						turns.take(place)
+						defer turns.give()
 						do(t, q)
 						return ctx
 					}).Feature())
@@ -84,8 +84,8 @@ func (r *Run) judgeAll(t *testing.T) {
 		r.mu.Unlock()
 		show(t, result, r.config.Strict)
 	}
-	run("holds", func(q requirement.Requirement) bool { return q.Disrupts == "" }, true, holds)
-	run("holds, one at a time", func(q requirement.Requirement) bool { return q.Disrupts != "" }, false, holds)
+	run("holds", longFirst(r.drawn()), func(q requirement.Requirement) bool { return q.Disrupts == "" }, true, holds)
+	run("holds, one at a time", r.drawn(), func(q requirement.Requirement) bool { return q.Disrupts != "" }, false, holds)
 	if !r.config.Prove {
 		return
 	}
@@ -116,8 +116,23 @@ func (r *Run) judgeAll(t *testing.T) {
 			return (q.Control.Alone || q.Disrupts != "") == alone && only.Has(q.ID)
 		}
 	}
-	run("can fail", asked(false), true, prove)
-	run("can fail, one at a time", asked(true), false, prove)
+	run("can fail", r.drawn(), asked(false), true, prove)
+	run("can fail, one at a time", r.drawn(), asked(true), false, prove)
+}
+
+// longFirst puts those that take long before the others, each kind in its order.
+func longFirst(all []requirement.Requirement) []requirement.Requirement {
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b requirement.Requirement) int {
+		switch {
+		case a.Long == b.Long:
+			return 0
+		case a.Long:
+			return -1
+		}
+		return 1
+	})
+	return all
 }
 
 // drawn is the list in the order that the seed draws, or as it stands without one.

@@ -16,7 +16,8 @@ import (
 func ephemeral() requirement.Requirement {
 	const separate = "separate pod"
 	return requirement.Requirement{
-		ID: "container/ephemeral",
+		ID:   "container/ephemeral",
+		Long: true,
 		Title: "An ephemeral container added to a running pod is in the pod's network, IPC and UTS namespaces and reaches its containers on " +
 			"localhost, in both directions, and none of them is restarted for it.",
 		Level: requirement.Must,

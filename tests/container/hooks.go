@@ -40,7 +40,8 @@ func refusedHook(env *requirement.Env) *corev1.LifecycleHandler {
 
 func hookPostStart() requirement.Requirement {
 	return requirement.Requirement{
-		ID: "container/hook-post-start",
+		ID:   "container/hook-post-start",
+		Long: true,
 		Title: "A postStart hook runs in the container that names it and in no other; a container whose hook fails is killed, and its siblings " +
 			"run on.",
 		Level:  requirement.Must,
@@ -98,7 +99,8 @@ func checkPostStart(ctx context.Context, env *requirement.Env) error {
 
 func hookPreStop() requirement.Requirement {
 	return requirement.Requirement{
-		ID: "container/hook-pre-stop",
+		ID:   "container/hook-pre-stop",
+		Long: true,
 		Title: "A preStop hook runs in the container that is about to end, which is told to end only after it; a container whose hook fails is " +
 			"ended all the same.",
 		Level:  requirement.Must,

@@ -45,7 +45,8 @@ const probesPage = "https://kubernetes.io/docs/concepts/configuration/liveness-r
 
 func probeOf(p probed) requirement.Requirement {
 	return requirement.Requirement{
-		ID: "container/probe-" + p.kind,
+		ID:   "container/probe-" + p.kind,
+		Long: true,
 		Title: p.title + " reach the container that names them: startup holds the others back, readiness makes it ready and unready, and " +
 			"failing liveness restarts it and no sibling.",
 		Level:  requirement.Must,

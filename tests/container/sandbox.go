@@ -25,7 +25,8 @@ const criAnswers = 20 * time.Second
 func podIPSurvivesRestart() requirement.Requirement {
 	const sandbox = "kill the sandbox"
 	return requirement.Requirement{
-		ID: "container/pod-ip-survives-restart",
+		ID:   "container/pod-ip-survives-restart",
+		Long: true,
 		Title: "When a container of a pod ends and is restarted, the pod keeps its IPs and its network namespace, and the open connections of " +
 			"its siblings go on, whichever container it was.",
 		Level: requirement.Must,
@@ -174,7 +175,8 @@ func stopSandbox(ctx context.Context, env *requirement.Env, pod *corev1.Pod) err
 
 func sandboxReplaced() requirement.Requirement {
 	return requirement.Requirement{
-		ID: "container/sandbox-replaced",
+		ID:   "container/sandbox-replaced",
+		Long: true,
 		Title: "A pod whose sandbox was stopped through the CRI gets another one: its containers run again, it is reached, and status.podIPs says " +
 			"what it sees of itself.",
 		Level: requirement.Must,

@@ -22,7 +22,8 @@ var nearOnly = []world.Role{world.SiblingA}
 func sidecar() requirement.Requirement {
 	const plain = "plain containers in their place"
 	return requirement.Requirement{
-		ID: "container/sidecar",
+		ID:   "container/sidecar",
+		Long: true,
 		Title: "A native sidecar is reachable on localhost, and has passed its startup probe, before what comes after it starts; it is restarted " +
 			"alone, and ends after the main container.",
 		Level: requirement.Must,

@@ -21,7 +21,8 @@ const restartWithin = 30 * time.Second
 func ipcSurvivesRestart() requirement.Requirement {
 	const otherPod = "another pod in place of the restarted container"
 	return requirement.Requirement{
-		ID: "container/ipc-survives-restart",
+		ID:   "container/ipc-survives-restart",
+		Long: true,
 		Title: "System V and POSIX objects that a container made are still there, for itself and for its sibling, after it ended and " +
 			"was started again.",
 		Level: requirement.Should,
@@ -106,6 +107,7 @@ func restart(ctx context.Context, env *requirement.Env, end *requirement.End) er
 func sysvMessageType() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "container/sysv-message-type",
+		Long:  true,
 		Title: "A consumer takes messages from its sibling's System V queue by type: those of one type alone, and the lowest type first.",
 		Level: requirement.Should,
 		Clause: requirement.Clause{

@@ -37,6 +37,7 @@ func volumeSurvivesRestart() requirement.Requirement {
 	const deleted = "delete the pod instead"
 	return requirement.Requirement{
 		ID:     "container/volume-survives-restart",
+		Long:   true,
 		Title:  "What a container wrote on an emptyDir is still there after the container was restarted.",
 		Level:  requirement.Must,
 		Clause: emptyDirLife,
@@ -90,6 +91,7 @@ func volumeDiesWithPod() requirement.Requirement {
 	const hostPath = "hostPath"
 	return requirement.Requirement{
 		ID:     "container/volume-dies-with-pod",
+		Long:   true,
 		Title:  "A pod that is deleted and made again, of the same name and on the same node, begins with an empty emptyDir.",
 		Level:  requirement.Must,
 		Clause: emptyDirLife,
@@ -147,7 +149,8 @@ func checkDiesWithPod(ctx context.Context, env *requirement.Env, hostPath bool) 
 func volumePropagation() requirement.Requirement {
 	const none = "None"
 	return requirement.Requirement{
-		ID: "container/volume-propagation",
+		ID:   "container/volume-propagation",
+		Long: true,
 		Title: "A mount that a container makes in a volume mounted with Bidirectional appears in a sibling that mounts it with HostToContainer, " +
 			"and goes from there with it.",
 		Level: requirement.Should,

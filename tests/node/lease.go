@@ -28,6 +28,7 @@ const (
 func kubeletToAPI() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "node/kubelet-to-api",
+		Long:  true,
 		Title: "Every ready node's kubelet renews its Lease while it is watched, within the interval that is due.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{

@@ -44,6 +44,7 @@ func hostPort(protocol corev1.Protocol) requirement.Requirement {
 	network := strings.ToLower(string(protocol))
 	return requirement.Requirement{
 		ID:     "pod/host-port-" + network,
+		Long:   true,
 		Title:  "A pod's hostPort of protocol " + string(protocol) + " on its node's InternalIP reaches the pod, from pods, nodes and the outside.",
 		Level:  requirement.Must,
 		Clause: hostPortField,
@@ -142,6 +143,7 @@ func nodeIP(ctx context.Context, env *requirement.Env, name string) (netip.Addr,
 func hostPortIP() requirement.Requirement {
 	return requirement.Requirement{
 		ID:          "pod/host-port-ip",
+		Long:        true,
 		Title:       "A hostPort with hostIP 127.0.0.1 is reached there on its node, and not on the node's InternalIP.",
 		Level:       requirement.Must,
 		Clause:      hostPortsCoexist,

@@ -19,7 +19,8 @@ import (
 
 func hostPortCoexist() requirement.Requirement {
 	return requirement.Requirement{
-		ID: "pod/host-port-coexist",
+		ID:   "pod/host-port-coexist",
+		Long: true,
 		Title: "Three pods of one node share a hostPort by hostIP and protocol (127.0.0.1 TCP, InternalIP TCP, InternalIP UDP), and each " +
 			"answers at its own.",
 		Level:  requirement.Must,
@@ -95,6 +96,7 @@ func bracketed(ip string) string {
 func hostPortConflict() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "pod/host-port-conflict",
+		Long:  true,
 		Title: "Two pods with the same hostPort, protocol and hostIP are never put on one node: the second stays unscheduled and says why.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{

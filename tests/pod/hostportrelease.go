@@ -17,6 +17,7 @@ const keepsRunning = "keeps-running"
 func hostPortRelease() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "pod/host-port-release",
+		Long:  true,
 		Title: "When a pod with a hostPort is gone, nobody answers there, and the next pod with that hostPort on the node does, over TCP and UDP.",
 		Level: requirement.Should,
 		Clause: requirement.Clause{

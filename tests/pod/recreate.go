@@ -15,6 +15,7 @@ import (
 func newIPAfterRecreate() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "pod/new-ip-after-recreate",
+		Long:  true,
 		Title: "A pod that was deleted and made again under its name is reached at its new IP as soon as it is ready, and the old IP is silent.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{

@@ -41,6 +41,7 @@ var safe = []safeSysctl{
 func safeSysctls() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "pod/safe-sysctls",
+		Long:  true,
 		Title: "The safe sysctls that a pod sets hold inside it, the kernel acts by them, and the node keeps its own.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{

@@ -1,0 +1,71 @@
+package suite
+
+import (
+	"container/heap"
+	"sync"
+)
+
+// turns lets a number of requirements be judged at once. Of those that wait the one with the lowest place goes first,
+// whichever came first.
+type turns struct {
+	mu      sync.Mutex
+	free    int
+	waiting queue
+}
+
+func newTurns(atOnce int) *turns { return &turns{free: atOnce} }
+
+// take waits for a turn.
+func (t *turns) take(place int) {
+	t.mu.Lock()
+	if t.free > 0 {
+		t.free--
+		t.mu.Unlock()
+		return
+	}
+	w := waiter{place: place, turn: make(chan struct{})}
+	heap.Push(&t.waiting, w)
+	t.mu.Unlock()
+	<-w.turn
+}
+
+// give ends a turn.
+func (t *turns) give() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.waiting) == 0 {
+		t.free++
+		return
+	}
+	next, ok := heap.Pop(&t.waiting).(waiter)
+	if ok {
+		close(next.turn)
+	}
+}
+
+type waiter struct {
+	place int
+	turn  chan struct{}
+}
+
+// queue is a heap of those who wait (container/heap).
+type queue []waiter
+
+func (q queue) Len() int           { return len(q) }
+func (q queue) Less(i, j int) bool { return q[i].place < q[j].place }
+func (q queue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+
+// Push adds one at the end.
+func (q *queue) Push(x any) {
+	if w, ok := x.(waiter); ok {
+		*q = append(*q, w)
+	}
+}
+
+// Pop takes the last.
+func (q *queue) Pop() any {
+	all := *q
+	last := all[len(all)-1]
+	*q = all[:len(all)-1]
+	return last
+}

@@ -1,0 +1,44 @@
+package suite
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+func TestTurnsGoByPlace(t *testing.T) {
+	turns := newTurns(1)
+	turns.take(0)
+	var mu sync.Mutex
+	var order []int
+	var wg sync.WaitGroup
+	for _, place := range []int{3, 1, 2} {
+		wg.Go(func() {
+			turns.take(place)
+			mu.Lock()
+			order = append(order, place)
+			mu.Unlock()
+			turns.give()
+		})
+	}
+	require.Eventually(t, func() bool {
+		turns.mu.Lock()
+		defer turns.mu.Unlock()
+		return len(turns.waiting) == 3
+	}, time.Minute, time.Millisecond)
+	turns.give()
+	wg.Wait()
+	require.Equal(t, []int{1, 2, 3}, order)
+}
+
+func TestLongFirst(t *testing.T) {
+	var got []string
+	for _, q := range longFirst([]requirement.Requirement{{ID: "a"}, {ID: "b", Long: true}, {ID: "c"}, {ID: "d", Long: true}}) {
+		got = append(got, q.ID)
+	}
+	require.Equal(t, []string{"b", "d", "a", "c"}, got)
+}
