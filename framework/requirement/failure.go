@@ -38,7 +38,6 @@ const (
 	Malformed    Reason = "malformed"          // a file or an answer that its reader can't take
 	Misplaced    Reason = "misplaced"          // somewhere else than documented
 	Apart        Reason = "apart"              // two clocks that do not agree
-	NotInForce   Reason = "not in force"       // a setting of the pod that its containers do not have
 	Lost         Reason = "lost"               // something that was there and had to stay
 	WrongPort    Reason = "wrong port"         // another port of the right server answered
 	Uneven       Reason = "uneven"             // a spread that chance does not explain

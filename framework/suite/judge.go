@@ -3,9 +3,6 @@ package suite
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
-	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -107,13 +104,9 @@ func (r *Run) judgeAll(t *testing.T) {
 		r.keep(*result)
 		showProof(t, q, result.Proof)
 	}
-	only, err := r.config.patterns("prove-only", r.config.ProveOnly, r.all)
-	if err != nil {
-		t.Fatal(err)
-	}
 	asked := func(alone bool) func(requirement.Requirement) bool {
 		return func(q requirement.Requirement) bool {
-			return (q.Control.Alone || q.Disrupts != "") == alone && only.Has(q.ID)
+			return (q.Control.Alone || q.Disrupts != "") == alone && r.proveOnly.Has(q.ID)
 		}
 	}
 	run("can fail", r.drawn(), asked(false), true, prove)
@@ -179,90 +172,6 @@ func (r *Run) judge(ctx context.Context, q requirement.Requirement) reports.Resu
 	return result
 }
 
-// verdictOf runs the check once and sorts its error.
-func (r *Run) verdictOf(ctx context.Context, e *requirement.Env, q requirement.Requirement, result *reports.Result) reports.Verdict {
-	verdict := reports.Verdict{Family: string(e.Family), Outcome: reports.Passed}
-	begun := time.Now()
-	var told *reports.Failure
-	err := guarded(ctx, e, q, func(f *requirement.Failure) {
-		explained := r.lab.explain(ctx, e, q, f, begun)
-		told = &explained
-	})
-	if err == nil {
-		return verdict
-	}
-	var unsupported *requirement.Unsupported
-	switch failure := requirement.AsFailure(err); {
-	case ctx.Err() != nil:
-		verdict.Outcome, verdict.Reason = reports.Errored, "not judged: "+context.Cause(ctx).Error()
-	case errors.As(err, &unsupported):
-		verdict.Outcome, verdict.Reason = reports.Unsupported, unsupported.Probed
-	case failure != nil:
-		if told == nil { // the check's time was up as it failed
-			plain := tell(q, e, failure)
-			told = &plain
-		}
-		result.Failure = told
-		verdict.Outcome, verdict.Reason = reports.Failed, told.Sentence()
-	default:
-		verdict.Outcome, verdict.Reason = reports.Errored, err.Error()
-	}
-	return verdict
-}
-
-// guarded runs the check within its bound; a panic in it is its own error and nobody else's. red, where given, is told
-// of a failure before what the check made is removed.
-func guarded(ctx context.Context, e *requirement.Env, q requirement.Requirement, red func(*requirement.Failure)) (err error) {
-	bound := checkBound
-	if q.Slow {
-		bound = slowBound
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("the check was not done within %s", bound))
-	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the check of %s panicked: %v\n%s", q.ID, p, debug.Stack())
-		}
-		if undone := lifting(ctx, e.CleanUp); undone != nil && err == nil {
-			err = fmt.Errorf("what the check made could not be removed: %w", undone)
-		}
-	}()
-	err = q.Check(ctx, e)
-	if failure := requirement.AsFailure(err); failure != nil && red != nil && context.Cause(ctx) == nil {
-		red(failure)
-	}
-	return err
-}
-
-// tell turns the framework's failure into the report's.
-func tell(q requirement.Requirement, e *requirement.Env, f *requirement.Failure) reports.Failure {
-	told := reports.Failure{Requirement: q.ID + ": " + q.Title, Protocol: f.Protocol, Expected: f.Expected, Observed: f.Observed,
-		Attempts: f.Attempts, Took: f.Took, FirstBrokenHop: f.FirstBrokenHop, Again: f.Again, To: f.Target}
-	if f.From != nil {
-		told.From = f.From.String()
-	}
-	if f.To != nil {
-		told.To = f.To.String()
-		if f.Target != "" {
-			told.To += ", at " + f.Target
-		}
-	}
-	if q.PerFamily {
-		told.Protocol += " over " + string(e.Family)
-	}
-	return told
-}
-
-// worse keeps the gravest of the families' outcomes: a failure, then what could not be judged, then
-// what held somewhere, then what nothing supports.
-func worse(result reports.Result, v reports.Verdict) (reports.Outcome, string) {
-	rank := map[reports.Outcome]int{"": 0, reports.Unsupported: 1, reports.Passed: 2, reports.Errored: 3, reports.Failed: 4}
-	if rank[v.Outcome] > rank[result.Outcome] {
-		return v.Outcome, v.Reason
-	}
-	return result.Outcome, result.Reason
-}
-
 func (r *Run) blank(q requirement.Requirement) reports.Result {
 	return reports.Result{ID: q.ID, Title: q.Title, Chapter: q.Chapter(), Level: string(q.Level),
 		Clause: reports.Clause{URL: q.Clause.URL, Text: q.Clause.Says}}
@@ -310,30 +219,6 @@ func (r *Run) completeResults() map[string]reports.Result {
 	}
 	r.report.Clusters[0].Results = all
 	return judged
-}
-
-// show tells go test of a result.
-func show(t *testing.T, result reports.Result, strict bool) {
-	t.Helper()
-	switch result.Outcome {
-	case reports.Unsupported, reports.Skipped:
-		t.Skip(result.Reason)
-	case reports.Errored:
-		t.Error(result.Reason)
-	case reports.Failed:
-		if result.Fails(strict) {
-			t.Error(result.Reason)
-			return
-		}
-		t.Log("warning: " + result.Reason)
-	}
-}
-
-func word(o reports.Outcome) string {
-	if o == reports.Failed {
-		return "FAILED"
-	}
-	return string(o)
 }
 
 // env is what a check of the requirement sees.

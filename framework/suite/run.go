@@ -41,7 +41,9 @@ type Run struct {
 	known  []reports.Known
 	left   map[string]string // requirement ID -> why it is left out, "" for those that run
 	lab    *lab              // nil until set up
-	fatal  error             // why nothing could be judged
+	// proveOnly are the requirements of those that run that are to be proved.
+	proveOnly requirement.Selection
+	fatal     error // why nothing could be judged
 	// judging is set once verdicts are asked for.
 	judging bool
 
@@ -95,7 +97,7 @@ func (r *Run) prepare() error {
 	if r.left, err = r.config.chosen(r.all); err != nil {
 		return err
 	}
-	if _, err := r.config.patterns("prove-only", r.config.ProveOnly, r.all); err != nil {
+	if r.proveOnly, err = r.config.patterns("prove-only", r.config.ProveOnly, r.all); err != nil {
 		return err
 	}
 	if r.columns, err = r.config.columns(); err != nil {

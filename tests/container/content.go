@@ -75,18 +75,18 @@ func (c content) found(ctx context.Context, end *requirement.End, pod *corev1.Po
 		case string(got.Data) != text:
 			return fail(requirement.Broken, at, fmt.Sprintf("%.60q", text), fmt.Sprintf("%.60q", got.Data))
 		case got.Mode&0o777 != c.modes[name]:
-			return fail(requirement.NotInForce, at, fmt.Sprintf("mode %04o", c.modes[name]), fmt.Sprintf("mode %04o", got.Mode&0o777))
+			return fail(requirement.WrongSetting, at, fmt.Sprintf("mode %04o", c.modes[name]), fmt.Sprintf("mode %04o", got.Mode&0o777))
 		case got.UID != c.owner:
-			return fail(requirement.NotInForce, at, fmt.Sprintf("UID %d to own it", c.owner), fmt.Sprintf("UID %d", got.UID))
+			return fail(requirement.WrongSetting, at, fmt.Sprintf("UID %d to own it", c.owner), fmt.Sprintf("UID %d", got.UID))
 		case c.inMemory && got.FSType != "tmpfs":
-			return fail(requirement.NotInForce, at, "it on a tmpfs", got.FSType)
+			return fail(requirement.WrongSetting, at, "it on a tmpfs", got.FSType)
 		}
 		wrote, err := file(ctx, end, wire.File{Do: "write", Path: at + ".new"})
 		if err != nil {
 			return err
 		}
 		if wrote.Ok() {
-			return fail(requirement.NotInForce, at, "a volume that cannot be written", "a file made beside it")
+			return fail(requirement.WrongSetting, at, "a volume that cannot be written", "a file made beside it")
 		}
 	}
 	if c.more != nil {

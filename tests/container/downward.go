@@ -147,7 +147,7 @@ func tokenIn(ctx context.Context, end *requirement.End, pod *corev1.Pod) (string
 	case !got.Ok():
 		return "", fail(requirement.NotShared, "a token", got.Errno.String())
 	case got.Mode&0o777 != 0o600 || got.UID != projectedUser:
-		return "", fail(requirement.NotInForce, fmt.Sprintf("mode 0600 and UID %d", projectedUser), fmt.Sprintf("mode %04o and UID %d", got.Mode&0o777, got.UID))
+		return "", fail(requirement.WrongSetting, fmt.Sprintf("mode 0600 and UID %d", projectedUser), fmt.Sprintf("mode %04o and UID %d", got.Mode&0o777, got.UID))
 	}
 	var claims struct {
 		Audience []string `json:"aud"`

@@ -29,7 +29,7 @@ func ipcSysctl() requirement.Requirement {
 				if gone, err := segmentGoes(ctx, way.from, way.to); err != nil {
 					return err
 				} else if !gone {
-					return sysctlFailure(requirement.NotInForce, way.from, way.to, "the segment to vanish after its last use, as with shm_rmid_forced=1", "it still there")
+					return sysctlFailure(requirement.WrongSetting, way.from, way.to, "the segment to vanish after its last use, as with shm_rmid_forced=1", "it still there")
 				}
 			}
 			near := env.Role(world.Near)
@@ -44,7 +44,7 @@ func ipcSysctl() requirement.Requirement {
 			Says: "no sysctl in the pod",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{
 				world.SysctlA: world.SiblingA, world.SysctlB: world.SiblingB}},
-			Red: []requirement.Reason{requirement.NotInForce},
+			Red: []requirement.Reason{requirement.WrongSetting},
 		},
 	}
 }

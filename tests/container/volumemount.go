@@ -30,7 +30,7 @@ func volumeMemory() requirement.Requirement {
 		Control: requirement.Control{
 			Says:    "the default medium",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.MemoryA: world.DiskA, world.MemoryB: world.DiskB}},
-			Red:     []requirement.Reason{requirement.NotInForce},
+			Red:     []requirement.Reason{requirement.WrongSetting},
 		},
 	}
 }
@@ -46,7 +46,7 @@ func checkVolumeMemory(ctx context.Context, env *requirement.Env) error {
 			return err
 		}
 		if mount.FSType != "tmpfs" {
-			return volumeFailure(requirement.NotInForce, end, nil, world.SharedPath, "a tmpfs", strings.TrimSpace(mount.FSType+" "+mount.Text))
+			return volumeFailure(requirement.WrongSetting, end, nil, world.SharedPath, "a tmpfs", strings.TrimSpace(mount.FSType+" "+mount.Text))
 		}
 	}
 	// Each half of the limit fits, written by another container, and what goes beyond both does not.
@@ -86,7 +86,7 @@ func volumeReadOnly() requirement.Requirement {
 		Control: requirement.Control{
 			Says:    "mounted writable",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Writer: world.WholeTrunk, world.Reader: world.WholeBranch}},
-			Red:     []requirement.Reason{requirement.NotInForce},
+			Red:     []requirement.Reason{requirement.WrongSetting},
 		},
 	}
 }
@@ -116,7 +116,7 @@ func checkVolumeReadOnly(ctx context.Context, env *requirement.Env) error {
 				return err
 			}
 			if seen.Class != wire.ReadOnly {
-				return volumeFailure(requirement.NotInForce, reader, nil, change.Path, "EROFS where the reader tries to "+change.Do, seen.Errno.String())
+				return volumeFailure(requirement.WrongSetting, reader, nil, change.Path, "EROFS where the reader tries to "+change.Do, seen.Errno.String())
 			}
 		}
 	}
@@ -249,7 +249,7 @@ func checkVolumeFSGroup(ctx context.Context, env *requirement.Env) error {
 		gid  int
 	}{{"the volume's root", root.GID}, {"a file made there", made.GID}} {
 		if owned.gid != world.FSGroup {
-			return volumeFailure(requirement.NotInForce, a, nil, at, fmt.Sprintf("%s to be of group %d", owned.what, world.FSGroup),
+			return volumeFailure(requirement.WrongSetting, a, nil, at, fmt.Sprintf("%s to be of group %d", owned.what, world.FSGroup),
 				fmt.Sprintf("group %d", owned.gid))
 		}
 	}
@@ -259,7 +259,7 @@ func checkVolumeFSGroup(ctx context.Context, env *requirement.Env) error {
 			return fmt.Errorf("asking %s who it is: %w", end, err)
 		}
 		if !slices.Contains(id.Groups, world.FSGroup) {
-			return volumeFailure(requirement.NotInForce, end, nil, world.SharedPath, fmt.Sprintf("group %d among the supplementary groups", world.FSGroup),
+			return volumeFailure(requirement.WrongSetting, end, nil, world.SharedPath, fmt.Sprintf("group %d among the supplementary groups", world.FSGroup),
 				fmt.Sprint(id.Groups))
 		}
 	}
