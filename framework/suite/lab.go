@@ -34,6 +34,7 @@ type lab struct {
 	plan     world.Plan
 	cast     *cast
 	families []corev1.IPFamily
+	building chan built // of the reference implementations' image; nil where they are not needed
 
 	mu    sync.Mutex
 	undos []*undo
@@ -98,6 +99,7 @@ func (l *lab) faultsAllowed() bool { return l.cluster.Owned() || l.run.config.Fa
 func (r *Run) setUp(roles map[world.Role]bool) error {
 	l := &lab{run: r}
 	r.lab = l
+	l.startReference(roles)
 	var image string
 	var err error
 	if r.config.existing() {
@@ -115,6 +117,9 @@ func (r *Run) setUp(roles map[world.Role]bool) error {
 	}
 	if err := l.planWorld(r.ctx, facts, image); err != nil {
 		return err
+	}
+	if err := l.bringReference(r.ctx); err != nil {
+		return r.orInterrupted(err)
 	}
 	r.openReport(facts)
 	l.cast = newCast(l.config, l.kube, l.plan)

@@ -35,6 +35,9 @@ func (l *lab) apply(ctx context.Context, roles map[world.Role]bool) error {
 			return err
 		}
 	}
+	if err := l.applyReference(ctx); err != nil {
+		return err
+	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	for _, service := range l.plan.Services() {
 		group.Go(func() error {

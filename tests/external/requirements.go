@@ -11,5 +11,5 @@ func Requirements() []requirement.Requirement {
 	return slices.Concat(nodePorts(), nodePortNumbers(), []requirement.Requirement{
 		nodePortNoEndpoints(), nodePortSessionAffinity(),
 		trafficPolicyLocal(), healthCheckNodePort(), externalIP(), egress(), portForward(),
-	}, apiProxies())
+	}, apiProxies(), loadBalancers(), ingresses(), []requirement.Requirement{gatewayHTTPRoute()})
 }

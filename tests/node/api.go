@@ -13,6 +13,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/authority"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -104,14 +105,14 @@ func known(ctx context.Context, client *requirement.End, account, uid string) er
 // mountAnotherCA gives the pod's container a mount in the place of the one that would be made for it: the same, but
 // for the CA.
 func mountAnotherCA(ctx context.Context, env *requirement.Env, pod *corev1.Pod) error {
-	authority, err := newAuthority()
+	ca, err := authority.New()
 	if err != nil {
 		return err
 	}
 	maps := env.Kube.CoreV1().ConfigMaps(pod.Namespace)
 	made, err := maps.Create(ctx, &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "another-ca-", Labels: env.Cast.Plan().Labels},
-		Data:       map[string]string{"ca.crt": string(authority.certificate)},
+		Data:       map[string]string{"ca.crt": string(ca.Certificate)},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("making a ConfigMap with another CA: %w", err)

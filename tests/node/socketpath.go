@@ -11,6 +11,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/authority"
 	"github.com/parley-k8s/parley/framework/cri"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
@@ -96,11 +97,11 @@ func forgeElsewhere(ctx context.Context, env *requirement.Env) (func(context.Con
 	if err != nil {
 		return nil, fmt.Errorf("encoding a configz: %w", err)
 	}
-	ca, err := newAuthority()
+	ca, err := authority.New()
 	if err != nil {
 		return nil, err
 	}
-	cert, key, err := ca.issue(agent.Pod)
+	cert, key, err := ca.Issue(agent.Pod)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/authority"
 	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
@@ -57,11 +58,11 @@ func apiToPodWebhook() requirement.Requirement {
 func webhookAsked(ctx context.Context, env *requirement.Env) error {
 	server, service, mark := env.Role(world.WebNear), env.Service(world.Webhook), randomText()
 	name := service.Name + "." + service.Namespace + ".svc"
-	ca, err := newAuthority()
+	ca, err := authority.New()
 	if err != nil {
 		return err
 	}
-	cert, key, err := ca.issue(name)
+	cert, key, err := ca.Issue(name)
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func webhookAsked(ctx context.Context, env *requirement.Env) error {
 		return fmt.Errorf("%s cannot open a webhook: %s", server, listening.Errno)
 	}
 	defer exchange.Release(ctx, server, listening.Handle)
-	if err := registerWebhook(ctx, env, service, ca.certificate, mark); err != nil {
+	if err := registerWebhook(ctx, env, service, ca.Certificate, mark); err != nil {
 		return err
 	}
 

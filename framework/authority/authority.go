@@ -1,4 +1,5 @@
-package node
+// Package authority makes certificate authorities that are thrown away with the check that needed them.
+package authority
 
 import (
 	"crypto/ecdsa"
@@ -12,14 +13,16 @@ import (
 	"time"
 )
 
-// authority is a CA of one check, thrown away with it. Times are wide: clocks of nodes may differ.
-type authority struct {
-	certificate []byte // PEM
-	parsed      *x509.Certificate
-	key         *ecdsa.PrivateKey
+// Authority is a CA of one check. Times are wide: clocks of nodes may differ.
+type Authority struct {
+	Certificate []byte // PEM
+
+	parsed *x509.Certificate
+	key    *ecdsa.PrivateKey
 }
 
-func newAuthority() (*authority, error) {
+// New makes a CA.
+func New() (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("making the key of a CA: %w", err)
@@ -34,11 +37,11 @@ func newAuthority() (*authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the certificate of a CA: %w", err)
 	}
-	return &authority{certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), parsed: parsed, key: key}, nil
+	return &Authority{Certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), parsed: parsed, key: key}, nil
 }
 
-// issue signs a server's certificate for the names; both results are PEM.
-func (a *authority) issue(names ...string) (certificate, key []byte, err error) {
+// Issue signs a server's certificate for the names; both results are PEM.
+func (a *Authority) Issue(names ...string) (certificate, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a server's key: %w", err)

@@ -1,0 +1,31 @@
+package cluster
+
+import "net/netip"
+
+// spareBits is how large the part of each network is that Parley's own load balancer takes addresses from: 64.
+const spareBits = 6
+
+// SpareAddresses are the last 64 addresses of each network that a cluster made here is in. Engines give addresses from
+// the other end, and only to the run's own containers, of which there are few.
+func (c *Cluster) SpareAddresses() (all []netip.Prefix) {
+	for _, subnet := range c.net.Subnets {
+		if spare, ok := last(subnet, spareBits); ok {
+			all = append(all, spare)
+		}
+	}
+	return all
+}
+
+// last is the last part of a prefix that leaves so many bits; ok is false where it is not twice as large.
+func last(p netip.Prefix, bits int) (part netip.Prefix, ok bool) {
+	length := p.Addr().BitLen() - bits
+	if p.Bits() >= length {
+		return netip.Prefix{}, false
+	}
+	raw := p.Masked().Addr().AsSlice()
+	for bit := p.Bits(); bit < length; bit++ {
+		raw[bit/8] |= 1 << (7 - bit%8)
+	}
+	ip, _ := netip.AddrFromSlice(raw) // it has the length that it had
+	return netip.PrefixFrom(ip, length), true
+}
