@@ -169,7 +169,7 @@ func (c *Config) knownDifferences() ([]reports.Known, error) {
 	}
 	f, err := os.Open(c.Known)
 	if err != nil {
-		return nil, fmt.Errorf("-known %s: %w", c.Known, err)
+		return nil, fmt.Errorf("-known: %w", err)
 	}
 	defer f.Close()
 	list, err := reports.ReadKnown(f)
