@@ -41,6 +41,8 @@ type Column struct {
 	// Chapters count by chapter, in the report's order.
 	Chapters []ChapterSummary `json:"chapters,omitempty"`
 	Paths    []Path           `json:"paths,omitempty"`
+	// Converged is how long changes took, over all requirements.
+	Converged []Converged `json:"converged,omitempty"`
 }
 
 // DifferenceKind is what kind of difference there is between columns.
@@ -119,7 +121,8 @@ func Compare(r *Report) *Comparison {
 }
 
 func columnOf(c *Cluster) Column {
-	col := Column{Name: c.Name, Values: c.Values, Interrupted: c.Interrupted, Facts: c.Facts, Chapters: c.summaries(), Paths: c.Paths}
+	col := Column{Name: c.Name, Values: c.Values, Interrupted: c.Interrupted, Facts: c.Facts, Chapters: c.summaries(),
+		Paths: c.Paths, Converged: c.Converged()}
 	for i := range c.Results {
 		col.Counts.add(&c.Results[i])
 		col.Proofs.add(&c.Results[i])

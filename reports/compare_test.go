@@ -110,6 +110,11 @@ func exampleMatrix() *Report {
 	r.Clusters[0].Values, r.Clusters[1].Values = []string{"iptables"}, []string{"nftables"}
 	r.Clusters[0].Facts = []Fact{{"Kubernetes", "v1.36.3"}, {"proxy mode", "iptables"}}
 	r.Clusters[1].Facts = []Fact{{"Kubernetes", "v1.36.3"}, {"proxy mode", "nftables"}}
+	for i, took := range []time.Duration{90 * time.Millisecond, 300 * time.Millisecond} {
+		r.Clusters[i].Results[0].Converged = []Converged{{What: "an endpoint turns ready", Samples: []ConvergedSample{
+			{Node: "worker", FirstRight: took, LastWrong: took}, {Node: "worker2", FirstRight: took, LastWrong: 2 * took}}}}
+		r.Clusters[i].Paths = []Path{{Name: "ClusterIP", Rounds: 3, LatencyP50: Times{took / 1000, took / 1100, took / 900}}}
+	}
 	r.Ended = began.Add(4 * time.Minute)
 	r.NotRun = []NotRun{{"ipvs", "this kernel has none"}}
 	r.MarkKnown([]Known{{ID: "c/known", Where: "nftables", Link: "https://example.org/7", Expires: "2027-01-31", Why: "so it is"},

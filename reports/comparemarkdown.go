@@ -49,9 +49,9 @@ func WriteComparisonMarkdown(w io.Writer, c *Comparison) error {
 	b.WriteString("\n## Counts\n\n")
 	heads, rows := c.table()
 	markdownTable(&b, heads, rows)
-	if heads, rows := pathTable(c.Columns); len(rows) > 0 {
-		b.WriteString("\n## Latency, p50 (lowest to highest round)\n\n")
-		markdownTable(&b, heads, rows)
+	for _, t := range measured(c.Columns) {
+		fmt.Fprintf(&b, "\n## %s\n\n", strings.ToUpper(t.title[:1])+t.title[1:])
+		markdownTable(&b, t.heads, t.rows)
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("writing the comparison as Markdown: %w", err)

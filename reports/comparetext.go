@@ -26,7 +26,7 @@ func WriteComparison(w io.Writer, c *Comparison, color bool) error {
 	s.differences(c)
 	s.everywhere(c.Everywhere)
 	s.sideBySide(c)
-	s.pathsSideBySide(c.Columns)
+	s.measuredSideBySide(c.Columns)
 	s.notices(c.Notices)
 	for _, col := range c.Columns {
 		if col.Interrupted != "" {
@@ -234,38 +234,6 @@ func factOf(facts []Fact, name string) string {
 		}
 	}
 	return ""
-}
-
-// pathsSideBySide is what was measured of the same paths.
-func (s *summaryWriter) pathsSideBySide(columns []Column) {
-	heads, rows := pathTable(columns)
-	if len(rows) == 0 {
-		return
-	}
-	s.title(s.bold, "LATENCY p50 (lowest to highest round), never judged")
-	t := tabwriter.NewWriter(&s.b, 0, 0, 2, ' ', 0)
-	for _, row := range append([][]string{heads}, rows...) {
-		fmt.Fprintf(t, "  %s\n", strings.Join(row, "\t"))
-	}
-	_ = t.Flush() // into memory
-}
-
-func pathTable(columns []Column) (heads []string, rows [][]string) {
-	heads = []string{""}
-	at := map[string]int{}
-	for i, col := range columns {
-		heads = append(heads, oneLine(col.Name))
-		for _, p := range col.Paths {
-			n, ok := at[p.Name]
-			if !ok {
-				n = len(rows)
-				at[p.Name] = n
-				rows = append(rows, append([]string{oneLine(p.Name)}, make([]string, len(columns))...))
-			}
-			rows[n][i+1] = p.LatencyP50.String()
-		}
-	}
-	return heads, rows
 }
 
 // closing is one line on the whole.

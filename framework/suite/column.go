@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -114,6 +115,14 @@ func (c *columnRun) cluster() reports.Cluster {
 		cluster.Interrupted = c.report.Interrupted
 		if cluster.Interrupted == "" {
 			cluster.Interrupted = c.trouble
+		}
+	}
+	cluster.Results = slices.Clone(cluster.Results)
+	for i := range cluster.Results {
+		if f := cluster.Results[i].Failure; f != nil && f.Evidence != "" {
+			told := *f
+			told.Evidence = filepath.Join(filepath.Base(c.dir), f.Evidence) // it lies in the column's folder
+			cluster.Results[i].Failure = &told
 		}
 	}
 	cluster.Name, cluster.Values = c.column.Name(), c.column.Values()

@@ -200,3 +200,15 @@ func TestTurnsComeOneAfterTheOther(t *testing.T) {
 	_, err = second.takeTurn()
 	require.ErrorIs(t, err, errTimeout)
 }
+
+func TestEvidenceLiesInTheColumnsFolder(t *testing.T) {
+	c := &columnRun{column: columnsOf(t, "nftables")[0], dir: "out/nftables", report: reports.New("1a-2b", time.Time{})}
+	c.report.Interrupted = "cut short"
+	c.report.Clusters = []reports.Cluster{{Name: "parley-1a-2b", Results: []reports.Result{{ID: "a/b", Failure: &reports.Failure{Evidence: "evidence/b"}}}}}
+	for range 2 {
+		got := c.cluster()
+		require.Equal(t, "nftables/evidence/b", got.Results[0].Failure.Evidence)
+		require.Equal(t, "cut short", got.Interrupted)
+		require.Equal(t, []string{"nftables"}, got.Values)
+	}
+}
