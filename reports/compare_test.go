@@ -106,7 +106,7 @@ func exampleMatrix() *Report {
 	lost[1].Reason = ""
 	drawn[1].Title = "a title with | and *"
 	r := reportOf(row("c/same", "p", "p"), row("c/support", "u", "p"), lost, drawn, row("c/broken", "f", "f"),
-		row("c/quiet", "e", "p"), row("c/left", "s", "s"))
+		row("c/quiet", "e", "p"), row("c/left", "s", "s"), row("c/e1", "e", "e"), row("c/e2", "e", "e"))
 	r.Clusters[0].Values, r.Clusters[1].Values = []string{"iptables"}, []string{"nftables"}
 	r.Clusters[0].Facts = []Fact{{"Kubernetes", "v1.36.3"}, {"proxy mode", "iptables"}}
 	r.Clusters[1].Facts = []Fact{{"Kubernetes", "v1.36.3"}, {"proxy mode", "nftables"}}

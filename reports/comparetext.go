@@ -130,15 +130,35 @@ func (c Cell) explained(differs bool) string {
 	return ""
 }
 
+// everywhere are the failures, and in a line for each reason what no cluster could judge.
 func (s *summaryWriter) everywhere(list []Difference) {
+	unjudged := map[string][]string{}
+	var reasons []string
 	for _, d := range list {
 		cell := d.Cells[0]
+		if cell.Outcome == Errored {
+			if unjudged[cell.Observed] == nil {
+				reasons = append(reasons, cell.Observed)
+			}
+			unjudged[cell.Observed] = append(unjudged[cell.Observed], d.ID)
+			continue
+		}
 		brush := s.yellow
-		if cell.Outcome == Failed && !cell.Warning {
+		if !cell.Warning {
 			brush = s.red
 		}
 		s.title(brush, "ON EVERY CLUSTER "+cell.word()+" "+d.heading())
 		s.item(cell.Column + ": " + cell.Observed)
+	}
+	if len(reasons) > 0 {
+		s.title(s.red, "JUDGED ON NO CLUSTER")
+	}
+	for _, why := range reasons {
+		what := unjudged[why][0]
+		if n := len(unjudged[why]); n > 1 {
+			what = fmt.Sprintf("%s and %d more", what, n-1)
+		}
+		s.item(what + ": " + why)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -211,4 +212,11 @@ func TestEvidenceLiesInTheColumnsFolder(t *testing.T) {
 		require.Equal(t, "cut short", got.Interrupted)
 		require.Equal(t, []string{"nftables"}, got.Values)
 	}
+}
+
+func TestAColumnIsStoppedByItsMatrix(t *testing.T) {
+	require.EqualError(t, interruption(syscall.SIGTERM), "interrupted by terminated")
+	t.Setenv(columnVariable, "nftables")
+	require.ErrorIs(t, interruption(syscall.SIGTERM), errStopped)
+	require.EqualError(t, interruption(os.Interrupt), "interrupted by interrupt")
 }

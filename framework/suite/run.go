@@ -72,10 +72,12 @@ func (r *Run) Main(m *testing.M) int {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
+	// Asked for, a reader of the progress that has gone ends no process: what was made could not be removed then.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	go func() {
 		if s, ok := <-signals; ok {
 			r.progress.say("interrupted (%s): removing what was made; this takes some seconds", s)
-			stop(fmt.Errorf("interrupted by %s", s))
+			stop(interruption(s))
 		}
 	}()
 	if limit := timeout(); limit > 0 {
@@ -84,6 +86,14 @@ func (r *Run) Main(m *testing.M) int {
 	}
 	code := m.Run()
 	return r.finish(code)
+}
+
+// interruption is why a run ends that got a signal.
+func interruption(s os.Signal) error {
+	if isColumn() && s == syscall.SIGTERM { // Ctrl-C does not reach a column
+		return errStopped
+	}
+	return fmt.Errorf("interrupted by %s", s)
 }
 
 func (r *Run) prepare() error {

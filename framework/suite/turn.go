@@ -17,7 +17,10 @@ const (
 	turnVariable   = "PARLEY_TURN"
 )
 
-var errOrphaned = errors.New("the run of the whole matrix has ended")
+var (
+	errOrphaned = errors.New("the run of the whole matrix has ended")
+	errStopped  = errors.New("the run of the whole matrix was stopped")
+)
 
 // isColumn says whether this run is one column of a matrix.
 func isColumn() bool { return os.Getenv(columnVariable) != "" }
