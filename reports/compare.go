@@ -75,7 +75,8 @@ type Difference struct {
 	// Holds and Not name the columns on which it holds, and those on which it was seen not to hold or lacks its ground.
 	Holds []string `json:"holds,omitempty"`
 	Not   []string `json:"not,omitempty"`
-	// Unexplained marks a difference of which a cell does not hold and no known difference says why.
+	// Unexplained marks a difference of which a cell does not hold and no known difference says why. That a cluster lacks
+	// what is OPTIONAL needs no more than the reason that it gave.
 	Unexplained bool   `json:"unexplained,omitempty"`
 	Cells       []Cell `json:"cells"`
 }
@@ -170,10 +171,13 @@ func difference(clusters []Cluster, rows []*Result) Difference {
 		d.Cells = append(d.Cells, cell)
 	}
 	d.Kind = kindOf(d.Cells)
-	d.Unexplained = d.Kind != "" && slices.ContainsFunc(d.Cells, func(c Cell) bool {
-		return (c.Outcome == Failed || c.Outcome == Unsupported) && c.Known == nil
-	})
+	d.Unexplained = d.Kind != "" && slices.ContainsFunc(d.Cells, func(c Cell) bool { return c.unexplained(d.Level) })
 	return d
+}
+
+// unexplained says whether the cell does not hold and nothing says why.
+func (c Cell) unexplained(level string) bool {
+	return c.Known == nil && (c.Outcome == Failed || c.Outcome == Unsupported && level != Optional)
 }
 
 // kindOf is the gravest way in which cells differ, "" where they don't.

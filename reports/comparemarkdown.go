@@ -32,7 +32,7 @@ func WriteComparisonMarkdown(w io.Writer, c *Comparison) error {
 		row := d.markdown()
 		for _, cell := range d.Cells {
 			text := cell.text(d.Kind)
-			if note := cell.explained(d.Unexplained); note != "" {
+			if note := cell.explained(d); note != "" {
 				text += "; " + note
 			}
 			row = append(row, markdown(text))

@@ -66,7 +66,7 @@ func (s *summaryWriter) differences(c *Comparison) {
 		s.item(d.heading())
 		for _, cell := range d.Cells {
 			fmt.Fprintf(&s.b, "    %-*s  %s\n", width, oneLine(cell.Column), cell.text(d.Kind))
-			if note := cell.explained(d.Unexplained); note != "" {
+			if note := cell.explained(d); note != "" {
 				fmt.Fprintf(&s.b, "    %-*s  %s\n", width, "", note)
 			}
 		}
@@ -120,11 +120,11 @@ func (c Cell) text(kind DifferenceKind) string {
 }
 
 // explained says what is known of a cell that does not hold; "" for one that does.
-func (c Cell) explained(differs bool) string {
+func (c Cell) explained(d Difference) string {
 	switch {
 	case c.Known != nil:
 		return "known " + c.Known.sentence()
-	case differs && (c.Outcome == Failed || c.Outcome == Unsupported):
+	case d.Unexplained && c.unexplained(d.Level):
 		return "unexplained: no known difference says why"
 	}
 	return ""

@@ -57,7 +57,7 @@ func possible(columns []axis.Column, host axis.Host) (made []axis.Column, not []
 		case c.ByName:
 			problems = append(problems, why)
 		default:
-			not = append(not, reports.NotRun{Name: c.Name(), Reason: why})
+			not = append(not, reports.NotRun{Name: c.Name(), Reason: strings.TrimPrefix(why, c.Name()+": ")})
 		}
 	}
 	switch {
@@ -125,7 +125,11 @@ func (r *Run) runColumns() error {
 		names, width = append(names, c.Name()), max(width, len(c.Name()))
 		r.runs = append(r.runs, &columnRun{column: c, dir: filepath.Join(r.config.Report, c.Name())})
 	}
-	r.progress.say("matrix: %s; %d at once", strings.Join(names, ", "), slots)
+	how := "the next is made while one is judged"
+	if quiet() {
+		how = "none is made while one is judged, for want of cores"
+	}
+	r.progress.say("matrix: %s; %d at once, %s", strings.Join(names, ", "), slots, how)
 	free := make(chan struct{}, slots)
 	var group sync.WaitGroup
 	for _, c := range r.runs {
@@ -174,7 +178,7 @@ func (r *Run) atOnce(ctx context.Context, n int) (int, error) {
 // timeOfColumns is the time that n columns take, for the question whether it fits go test's -timeout.
 func (r *Run) timeOfColumns(n, slots int) time.Duration {
 	judging := time.Duration(n) * r.timeToJudge()
-	if slots == 1 {
+	if slots == 1 || quiet() {
 		return judging + time.Duration(n)*makeCluster
 	}
 	// All but the first are made while another is judged, and both take longer by it.

@@ -49,6 +49,7 @@ type Run struct {
 
 	columns []axis.Column // the clusters that are asked for
 	runs    []*columnRun  // of a matrix, in the order of its columns
+	endTurn func()        // ends a column's turn to be judged; nil before it has it
 }
 
 // New is a run of the requirements.
@@ -191,27 +192,31 @@ func (r *Run) Test(t *testing.T) {
 		r.judgeColumns(t)
 		return
 	}
-	done, err := r.ready()
-	if err != nil {
+	if err := r.ready(); err != nil {
 		r.mu.Lock()
 		r.fatal = err
 		r.mu.Unlock()
 		t.Fatal(err)
 	}
-	defer done()
 	r.judgeAll(t)
 	r.measure()
 }
 
-// ready sets up the cluster and waits for its turn to be judged, which done ends.
-func (r *Run) ready() (done func(), err error) {
+// ready sets up the cluster and waits for its turn to be judged, which lasts until the cluster is removed.
+func (r *Run) ready() error {
 	if err := reports.Forget(r.config.Report); err != nil {
-		return nil, err
+		return err
 	}
-	if err := r.setUp(r.rolesNeeded()); err != nil {
-		return nil, err
+	prepared, err := r.prepareTurn()
+	if err != nil {
+		return err
 	}
-	return r.takeTurn()
+	err = r.setUp(r.rolesNeeded())
+	prepared()
+	if err == nil {
+		r.endTurn, err = r.takeTurn()
+	}
+	return err
 }
 
 // finish removes what was made, completes the report, writes it, and says how it went.
@@ -221,6 +226,9 @@ func (r *Run) finish(code int) int {
 		ctx, cancel := context.WithTimeout(context.Background(), cleanupReserve-10*time.Second)
 		defer cancel()
 		r.lab.tearDown(ctx)
+	}
+	if r.endTurn != nil {
+		r.endTurn()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,10 +1,12 @@
 package suite
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -37,21 +39,40 @@ func (r *Run) followMatrix() {
 	}()
 }
 
-// takeTurn waits until no other column of the matrix judges, so that what is measured is not of two clusters at once.
+// coresToOverlap is how many cores it takes that one cluster can be made while another is judged, without a trace in
+// what is measured, or a verdict that comes of the load: making one takes two for half a minute.
+const coresToOverlap = 8
+
+// quiet says whether no cluster of a matrix is made while another is judged.
+func quiet() bool { return runtime.NumCPU() < coresToOverlap }
+
+// prepareTurn waits until no other column is judged, where that would be disturbed by making a cluster. Any number of
+// columns are made at a time.
+func (r *Run) prepareTurn() (release func(), err error) {
+	if !quiet() {
+		return func() {}, nil
+	}
+	return r.lockTurn((*flock.Flock).TryRLockContext, "making the cluster")
+}
+
+// takeTurn waits until no other column of the matrix is judged, or made where it is quiet, so that what is measured is not
+// of two clusters at once.
 func (r *Run) takeTurn() (release func(), err error) {
+	return r.lockTurn((*flock.Flock).TryLockContext, "being judged")
+}
+
+// lockTurn waits for the lock on the turn's file; a run that is no column has none.
+func (r *Run) lockTurn(lock func(*flock.Flock, context.Context, time.Duration) (bool, error), forWhat string) (release func(), err error) {
 	path := os.Getenv(turnVariable)
 	if path == "" {
 		return func() {}, nil
 	}
-	lock := flock.New(path)
-	got, err := lock.TryLock()
-	if err == nil && !got {
-		r.progress.say("ready, and waits for its turn to be judged")
-		// The kernel tells nobody that a lock is free: it is asked again and again until the run ends.
-		_, err = lock.TryLockContext(r.ctx, 200*time.Millisecond)
+	turn := flock.New(path)
+	waits := time.AfterFunc(time.Second, func() { r.progress.say("waits for its turn, before %s", forWhat) })
+	defer waits.Stop()
+	// The kernel tells nobody that a lock is free: it is asked again and again until the run ends.
+	if _, err := lock(turn, r.ctx, 200*time.Millisecond); err != nil {
+		return nil, r.orInterrupted(fmt.Errorf("waiting for the turn of %s: %w", forWhat, err))
 	}
-	if err != nil {
-		return nil, r.orInterrupted(fmt.Errorf("waiting for the turn to be judged: %w", err))
-	}
-	return func() { _ = lock.Unlock() }, nil // unlocked by the kernel at the latest when this process ends
+	return func() { _ = turn.Unlock() }, nil // unlocked by the kernel at the latest when this process ends
 }
