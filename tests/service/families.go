@@ -14,6 +14,7 @@ import (
 	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/framework/until"
 )
 
 var dualStackServices = requirement.Clause{
@@ -138,7 +139,7 @@ func hasFamilies(ctx context.Context, env *requirement.Env, service requirement.
 	if !slices.Equal(got, want) || service.Spec.ClusterIP != service.Spec.ClusterIPs[0] {
 		return fail("cluster IPs", fmt.Sprintf("%v, spec.clusterIP %s", service.Spec.ClusterIPs, service.Spec.ClusterIP))
 	}
-	return env.Until(ctx, func(ctx context.Context) error {
+	_, err := until.Settled(ctx, until.Policy{Within: settleWithin}, func(ctx context.Context) error {
 		list, err := env.Kube.DiscoveryV1().EndpointSlices(service.Namespace).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service.Name})
 		if err != nil {
 			return fmt.Errorf("listing the EndpointSlices of %s: %w", service.Name, err)
@@ -156,4 +157,8 @@ func hasFamilies(ctx context.Context, env *requirement.Env, service requirement.
 		}
 		return nil
 	})
+	if f := requirement.AsFailure(err); f != nil {
+		return f
+	}
+	return err
 }

@@ -41,14 +41,14 @@ func reachesAll() requirement.Requirement {
 		Why: "One endpoint that one node can't reach fails one request in n from there: retries hide it and averages drown it. The check makes " +
 			"so many connections that a healthy proxy that draws at random misses an endpoint with a probability under one in a billion.",
 		Roles:     []world.Role{world.Everywhere, world.Replica},
-		Services:  []world.Service{world.Replicas},
+		Services:  []world.Service{world.EveryReplica},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			ends := replicas(env)
 			judgements := len(env.Roles(world.Everywhere)) * len(bothProtocols)
 			count := chance.DrawsToSee(len(ends), chance.FalseAlarm/float64(judgements))
 			for _, protocol := range bothProtocols {
-				err := fromEveryNode(ctx, env, env.Service(world.Replicas), protocol, count, func(d drawn) error {
+				err := fromEveryNode(ctx, env, env.Service(world.EveryReplica), protocol, count, func(d drawn) error {
 					if err := d.among(ends); err != nil {
 						return err
 					}
