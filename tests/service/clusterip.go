@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -83,12 +82,7 @@ func clusterIPSCTP() requirement.Requirement {
 				return err
 			}
 			for _, client := range env.Roles(world.Everywhere) {
-				talk := exchange.Talk{From: client, To: server, Network: "sctp", Dial: requirement.At(ip, world.ServicePort)}
-				if err := settled(ctx, env, talk); err != nil {
-					return err
-				}
-				talk.Source = fmt.Sprintf(":%d", env.Port(0))
-				if _, err := exchange.Works(ctx, env, talk); err != nil {
+				if _, err := fromPort(ctx, env, 0, exchange.Talk{From: client, To: server, Network: "sctp", Dial: requirement.At(ip, world.ServicePort)}); err != nil {
 					return err
 				}
 			}

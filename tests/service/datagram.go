@@ -32,8 +32,8 @@ func udpUnconnected() requirement.Requirement {
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return along(env, everyPath, func(client, server *requirement.End, ip netip.Addr) error {
-				_, err := exchange.Works(ctx, env, exchange.Talk{From: client, To: server, Network: "udp", Unconnected: true,
-					Dial: requirement.At(ip, world.ServicePort), Source: fmt.Sprintf(":%d", env.Port(0))})
+				_, err := fromPort(ctx, env, 0, exchange.Talk{From: client, To: server, Network: "udp", Unconnected: true,
+					Dial: requirement.At(ip, world.ServicePort)})
 				return err
 			})
 		},
@@ -83,8 +83,8 @@ func udpFragments() requirement.Requirement {
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return along(env, everyPath, func(client, server *requirement.End, ip netip.Addr) error {
-				_, err := exchange.Works(ctx, env, exchange.Talk{From: client, To: server, Network: "udp", Bytes: datagramBytes,
-					Dial: requirement.At(ip, world.ServicePort), Source: fmt.Sprintf(":%d", env.Port(0))})
+				_, err := fromPort(ctx, env, 0, exchange.Talk{From: client, To: server, Network: "udp", Bytes: datagramBytes,
+					Dial: requirement.At(ip, world.ServicePort)})
 				if f := requirement.AsFailure(err); f != nil {
 					f.Expected += fmt.Sprintf(" to a datagram of %d bytes", datagramBytes)
 				}
@@ -128,8 +128,8 @@ func largeTransfer() requirement.Requirement {
 				within = env.Attempt // a control lets nothing large through at all
 			}
 			return along(env, everyPath, func(client, server *requirement.End, ip netip.Addr) error {
-				seen, err := exchange.Works(ctx, env, exchange.Talk{From: client, To: server, Network: "tcp", Bytes: transferBytes, Within: within,
-					Dial: requirement.At(ip, world.ServicePort), Source: fmt.Sprintf(":%d", env.Port(0))})
+				seen, err := fromPort(ctx, env, 0, exchange.Talk{From: client, To: server, Network: "tcp", Bytes: transferBytes, Within: within,
+					Dial: requirement.At(ip, world.ServicePort)})
 				if err == nil {
 					env.Note("%s: %s to %s: %d MiB/s", env.Family, client.Where(), server.Where(), int64(transferBytes)*1e6/max(seen.RTT, 1)>>20)
 				}
@@ -169,7 +169,11 @@ func sameSourcePort() requirement.Requirement {
 				if err != nil {
 					return err
 				}
-				talk := exchange.Talk{From: client, To: server, Network: "tcp", Dial: requirement.At(ip, world.ServicePort), Source: fmt.Sprintf(":%d", env.Port(0))}
+				talk := exchange.Talk{From: client, To: server, Network: "tcp", Dial: requirement.At(ip, world.ServicePort)}
+				if err := known(ctx, env, talk); err != nil {
+					return err
+				}
+				talk.Source = fmt.Sprintf(":%d", env.Port(0))
 				var seen wire.Exchange
 				if err := env.Until(ctx, func(ctx context.Context) (err error) {
 					seen, err = exchange.Hold(ctx, env, talk)

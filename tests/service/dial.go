@@ -43,8 +43,7 @@ func each(ctx context.Context, env *requirement.Env, clients []*requirement.End,
 	}
 	for _, client := range clients {
 		for i, protocol := range protocols {
-			seen, err := exchange.Works(ctx, env, exchange.Talk{From: client, Among: among, Network: protocol,
-				Dial: requirement.At(ip, world.ServicePort), Source: fmt.Sprintf(":%d", env.Port(i))})
+			seen, err := fromPort(ctx, env, i, exchange.Talk{From: client, Among: among, Network: protocol, Dial: requirement.At(ip, world.ServicePort)})
 			if err == nil && see != nil {
 				err = see(client, protocol, seen)
 			}
@@ -54,6 +53,21 @@ func each(ctx context.Context, env *requirement.Env, clients []*requirement.End,
 		}
 	}
 	return nil
+}
+
+// fromPort has the talk made from the requirement's n-th port, where its fault looks for it, once it works from another: a
+// connection that was tried before the proxy knew the Service stays untranslated for as long as it is tried again.
+func fromPort(ctx context.Context, env *requirement.Env, n int, talk exchange.Talk) (wire.Exchange, error) {
+	if err := known(ctx, env, talk); err != nil {
+		return wire.Exchange{}, err
+	}
+	talk.Source = fmt.Sprintf(":%d", env.Port(n))
+	return exchange.Works(ctx, env, talk)
+}
+
+// known waits until the Service that the talk dials answers something small from any port.
+func known(ctx context.Context, env *requirement.Env, talk exchange.Talk) error {
+	return settled(ctx, env, exchange.Talk{From: talk.From, To: talk.To, Among: talk.Among, Network: talk.Network, Dial: talk.Dial})
 }
 
 // addrOf and portOf are the halves of "ip:port" as agents write it.

@@ -49,8 +49,8 @@ func dualStack() requirement.Requirement {
 							Expected: "one cluster IP of each family", Observed: fmt.Sprint(service.Spec.ClusterIPs)}
 					}
 					for i, protocol := range bothProtocols {
-						if _, err := exchange.Works(ctx, env, exchange.Talk{From: client, Among: webEndpoints(env), Network: protocol,
-							Dial: requirement.At(ip, world.ServicePort), Source: fmt.Sprintf(":%d", env.Port(i))}); err != nil {
+						if _, err := fromPort(ctx, env, i, exchange.Talk{From: client, Among: webEndpoints(env), Network: protocol,
+							Dial: requirement.At(ip, world.ServicePort)}); err != nil {
 							return err
 						}
 					}
@@ -103,12 +103,8 @@ func ipFamilies() requirement.Requirement {
 				}
 				for _, family := range c.families {
 					ip, _ := service.ClusterIP(family)
-					talk := exchange.Talk{From: env.Role(world.Everywhere), To: server, Network: "tcp", Dial: requirement.At(ip, world.ServicePort)}
-					if err := settled(ctx, env, talk); err != nil {
-						return err
-					}
-					talk.Source = fmt.Sprintf(":%d", env.Port(0))
-					if _, err := exchange.Works(ctx, env, talk); err != nil {
+					if _, err := fromPort(ctx, env, 0, exchange.Talk{From: env.Role(world.Everywhere), To: server, Network: "tcp",
+						Dial: requirement.At(ip, world.ServicePort)}); err != nil {
 						return err
 					}
 				}

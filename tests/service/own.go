@@ -82,17 +82,6 @@ func onePort(target int) []corev1.ServicePort {
 	return []corev1.ServicePort{{Name: "tcp", Protocol: corev1.ProtocolTCP, Port: world.ServicePort, TargetPort: intstr.FromInt(target)}}
 }
 
-// pointTo gives a hand-written EndpointSlice another address in place of those that it has.
-func pointTo(ctx context.Context, env *requirement.Env, slice *discoveryv1.EndpointSlice, ip netip.Addr) error {
-	changed := slice.DeepCopy()
-	changed.Endpoints = changed.Endpoints[:1]
-	changed.Endpoints[0].Addresses = []string{ip.String()}
-	if _, err := env.Kube.DiscoveryV1().EndpointSlices(slice.Namespace).Update(ctx, changed, metav1.UpdateOptions{}); err != nil {
-		return fmt.Errorf("changing the EndpointSlice %s: %w", slice.Name, err)
-	}
-	return nil
-}
-
 // settleWithin bounds the wait for the proxies to take up what a check's preparation changed; under a control too, since the
 // control is not about that.
 const settleWithin = 10 * time.Second

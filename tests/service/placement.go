@@ -47,8 +47,7 @@ func along(env *requirement.Env, paths []path, do func(client, server *requireme
 func works(ctx context.Context, env *requirement.Env, see func(client *requirement.End, protocol string, seen wire.Exchange) error) func(client, server *requirement.End, ip netip.Addr) error {
 	return func(client, server *requirement.End, ip netip.Addr) error {
 		for i, protocol := range bothProtocols {
-			seen, err := exchange.Works(ctx, env, exchange.Talk{From: client, To: server, Network: protocol,
-				Dial: requirement.At(ip, world.ServicePort), Source: fmt.Sprintf(":%d", env.Port(i))})
+			seen, err := fromPort(ctx, env, i, exchange.Talk{From: client, To: server, Network: protocol, Dial: requirement.At(ip, world.ServicePort)})
 			if err == nil && see != nil {
 				err = see(client, protocol, seen)
 			}

@@ -208,6 +208,11 @@ func closedTargetRefused() requirement.Requirement {
 			}
 			for _, client := range append(env.Roles(world.Near), env.Roles(world.Far)...) {
 				for i, protocol := range bothProtocols {
+					// By another port of the Service, which the proxy learns of together with this one.
+					if err := known(ctx, env, exchange.Talk{From: client, To: env.Role(world.WebNear), Network: protocol,
+						Dial: requirement.At(ip, world.ServicePort)}); err != nil {
+						return err
+					}
 					if err := exchange.Refused(ctx, env, exchange.Talk{From: client, Network: protocol, Dial: requirement.At(ip, world.ClosedServicePort),
 						Source: fmt.Sprintf(":%d", env.Port(i))}); err != nil {
 						return err

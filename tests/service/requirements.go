@@ -10,7 +10,7 @@ func Requirements() []requirement.Requirement {
 		multiPort(), samePortTCPUDP(), targetPortNamed(), targetPortDiffers(), undeclaredPort(), closedTargetRefused(),
 		reachesAll(), spreads(), sessionAffinity(), affinityTimeout(),
 		internalPolicyLocal(), internalPolicyLocalNone(), trafficDistribution(distributions[0]), trafficDistribution(distributions[1]),
-		noSelector(), noSelectorOutside(), hostNetworkEndpoint(), connectionStays(),
+		noSelector(), noSelectorOutside(), hostNetworkEndpoint(),
 		environment(), kubernetes(), dualStack(), ipFamilies(),
 		headless(),
 		hairpin(),
