@@ -75,21 +75,27 @@ func newServiceLatency() requirement.Requirement {
 			return nil
 		},
 		Control: requirement.Control{
-			Says:  "one DNS pod held by SIGSTOP",
-			Fault: &requirement.Fault{Points: []requirement.Point{fault.HoldInPodOf(oneServer, "coredns", holdServer)}},
+			Says: "one DNS pod held by SIGSTOP, or what goes to it dropped",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.HoldInPodOf(oneServer, "coredns", holdServer),
+				fault.InPodOf(world.Near, dropToOneServer("output")),
+			}},
 			Red:   []requirement.Reason{requirement.NoAnswer},
 			Alone: true,
 		},
 	}
 }
 
+// oneServer is a DNS pod on a node that has an agent, which holds it.
 func oneServer(ctx context.Context, env *requirement.Env) (node, podUID string, err error) {
 	all, err := servers(ctx, env)
 	if err != nil {
 		return "", "", err
 	}
-	if all[0].pod == nil {
-		return "", "", fmt.Errorf("the endpoint %s of the DNS Service is no pod", all[0])
+	for _, s := range all {
+		if s.pod != nil && env.OnNode(world.Node, s.node) != nil {
+			return s.node, string(s.pod.UID), nil
+		}
 	}
-	return all[0].node, string(all[0].pod.UID), nil
+	return "", "", fmt.Errorf("no privileged agent runs on a node of the DNS pods, of which the first is %s", all[0])
 }
