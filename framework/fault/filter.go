@@ -121,3 +121,11 @@ func (f *filter) Lift(ctx context.Context) error {
 	f.lifted.Store(true)
 	return nil
 }
+
+// either is the channel's error, or what the kernel answered as one; nil where both are well.
+func either(answer wire.Errno, err error) error {
+	if err == nil && !answer.Ok() {
+		return errors.New(answer.String())
+	}
+	return err
+}
