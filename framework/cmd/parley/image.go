@@ -49,10 +49,19 @@ func hostArch() []string {
 	return image.Archs[:1]
 }
 
-func buildAll(ctx context.Context, archs []string) ([]*image.Image, error) {
+// referenceFlag declares --reference, which asks for the other image.
+func referenceFlag(cmd *cobra.Command) *bool {
+	return cmd.Flags().Bool("reference", false, "the image of the reference implementations of LoadBalancer, Ingress and Gateway API in place of the agent's, for -reference of a run")
+}
+
+func buildAll(ctx context.Context, archs []string, reference bool) ([]*image.Image, error) {
+	build := image.Build
+	if reference {
+		build = image.BuildReference
+	}
 	var images []*image.Image
 	for _, arch := range archs {
-		img, err := image.Build(ctx, arch)
+		img, err := build(ctx, arch)
 		if err != nil {
 			return nil, err
 		}
@@ -69,7 +78,7 @@ func newImageBuild() *cobra.Command {
 			"nodes use that engine's images. It prints the image's reference.",
 		Args: between(0, 0, "no arguments"),
 	}
-	archs := archFlag(cmd, hostArch())
+	archs, reference := archFlag(cmd, hostArch()), referenceFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		archs, err := archs()
 		if err != nil {
@@ -80,7 +89,7 @@ func newImageBuild() *cobra.Command {
 			return err
 		}
 		defer func() { _ = e.Close() }() // only its temporary configuration
-		images, err := buildAll(cmd.Context(), archs)
+		images, err := buildAll(cmd.Context(), archs, *reference)
 		if err != nil {
 			return err
 		}
@@ -113,7 +122,7 @@ func newImageSave() *cobra.Command {
 			"It prints each image's reference, for -agent-image of a run.",
 		Args: between(1, 1, "one file"),
 	}
-	archs := archFlag(cmd, hostArch())
+	archs, reference := archFlag(cmd, hostArch()), referenceFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		archs, err := archs()
 		if err != nil {
@@ -122,7 +131,7 @@ func newImageSave() *cobra.Command {
 		if err := writable(args[0]); err != nil {
 			return err
 		}
-		images, err := buildAll(cmd.Context(), archs)
+		images, err := buildAll(cmd.Context(), archs, *reference)
 		if err != nil {
 			return err
 		}
@@ -164,7 +173,7 @@ func newImagePush() *cobra.Command {
 			"helpers keep for the registry. It prints the reference with its digest, for -agent-image of a run.",
 		Args: between(1, 1, "one reference (registry/repository:tag)"),
 	}
-	archs := archFlag(cmd, image.Archs)
+	archs, reference := archFlag(cmd, image.Archs), referenceFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		archs, err := archs()
 		if err != nil {
@@ -173,7 +182,11 @@ func newImagePush() *cobra.Command {
 		if err := pushable(args[0]); err != nil {
 			return err
 		}
-		pushed, err := image.Push(cmd.Context(), args[0], archs)
+		push := image.Push
+		if *reference {
+			push = image.PushReference
+		}
+		pushed, err := push(cmd.Context(), args[0], archs)
 		if err != nil {
 			return err
 		}
