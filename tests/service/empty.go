@@ -21,11 +21,13 @@ func noEndpointsRefused() requirement.Requirement {
 		},
 		Why: "While a deployment has no ready pod, a refusal lets clients and load balancers fail over at once; silence costs each of " +
 			"them its whole time-out.",
-		Roles:     []world.Role{world.Near},
+		Roles:     []world.Role{world.SiblingA},
 		Services:  []world.Service{world.Empty},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			client := env.Role(world.Near)
+			// A client that nobody else has refused: the kernel limits the ICMP errors that it sends to one address to about
+			// one a second (net.ipv4.icmp_ratelimit), and pods that poll refused Services use them up.
+			client := env.Role(world.SiblingA)
 			ip, err := virtualIP(env, world.Empty)
 			if err != nil {
 				return err
@@ -42,8 +44,8 @@ func noEndpointsRefused() requirement.Requirement {
 		Control: requirement.Control{
 			Says: "what goes to its cluster IP dropped instead",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnNodeOf(world.Near, fault.DropToService("prerouting", world.Empty, "tcp", "udp")),
-				fault.InPodOf(world.Near, fault.DropToService("output", world.Empty, "tcp", "udp")),
+				fault.OnNodeOf(world.SiblingA, fault.DropToService("prerouting", world.Empty, "tcp", "udp")),
+				fault.InPodOf(world.SiblingA, fault.DropToService("output", world.Empty, "tcp", "udp")),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
