@@ -49,10 +49,17 @@ func survivesReplacement() requirement.Requirement {
 			if len(before) < 2 {
 				return &requirement.Unsupported{Probed: "the cluster's DNS Service has one endpoint: one by one is all at once"}
 			}
+			clients := append(env.Roles(world.BurstNear), env.Roles(world.BurstFar)...)
+			for _, client := range clients {
+				// The proxies of these nodes must know the servers that are there now.
+				if err := env.Until(ctx, func(ctx context.Context) error { return lookup(ctx, env, client, nil) }); err != nil {
+					return err
+				}
+			}
 			ctx, stop := context.WithCancel(ctx)
 			defer stop()
 			askers, asking := errgroup.WithContext(ctx)
-			for _, client := range append(env.Roles(world.BurstNear), env.Roles(world.BurstFar)...) {
+			for _, client := range clients {
 				askers.Go(func() error { return keepAsking(asking, env, client) })
 			}
 			err = replace(asking, env, before, env.Fixture(atOnce))
@@ -131,31 +138,47 @@ func replaced(ctx context.Context, env *requirement.Env, want int, gone ...serve
 	return err
 }
 
-// keepAsking resolves as a program does until the context ends; the first lookup that fails ends it.
-func keepAsking(ctx context.Context, env *requirement.Env, client *requirement.End) error {
+// lookup resolves a Service's name once, as a program does, from any port.
+func lookup(ctx context.Context, env *requirement.Env, client *requirement.End, seen func(wire.Resolved)) error {
 	name := nameOf(env, world.Web)
 	ip, err := clusterIP(env, world.Web)
 	if err != nil {
 		return err
 	}
+	got, err := client.Resolve(ctx, wire.Resolve{Name: name, Family: familyOf(env.Family), Timeout: int(clientsRetry.Milliseconds())})
+	if err != nil {
+		return fmt.Errorf("asking %s to resolve %s: %w", client, name, err)
+	}
+	if !got.Ok() || len(got.Addresses) != 1 || got.Addresses[0] != ip {
+		return unresolved(client, name, got, ip)
+	}
+	if seen != nil {
+		seen(got)
+	}
+	return nil
+}
+
+// keepAsking looks up until the context ends; the first lookup that fails ends it.
+func keepAsking(ctx context.Context, env *requirement.Env, client *requirement.End) error {
 	var lookups, retried int
 	var longest time.Duration
 	for ctx.Err() == nil {
-		got, err := client.Resolve(ctx, wire.Resolve{Name: name, Family: familyOf(env.Family), Timeout: int(clientsRetry.Milliseconds())})
+		err := lookup(ctx, env, client, func(got wire.Resolved) {
+			lookups++
+			if len(got.Tried) > 1 {
+				retried++
+			}
+			longest = max(longest, time.Duration(got.Took)*time.Microsecond)
+		})
+		if f := requirement.AsFailure(err); f != nil {
+			f.Expected += fmt.Sprintf(", as from %d lookups before", lookups)
+		}
 		if ctx.Err() != nil {
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("asking %s to resolve %s: %w", client, name, err)
+			return err
 		}
-		if !got.Ok() || len(got.Addresses) != 1 || got.Addresses[0] != ip {
-			return unresolved(client, name, got, fmt.Sprintf("%s, as from %d lookups before", ip, lookups))
-		}
-		lookups++
-		if len(got.Tried) > 1 {
-			retried++
-		}
-		longest = max(longest, time.Duration(got.Took)*time.Microsecond)
 		if until.Idle(ctx, askEvery) != nil {
 			break
 		}
