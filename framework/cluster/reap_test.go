@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -102,6 +103,7 @@ func TestReapRemovesWhatDeadOwnersLeft(t *testing.T) {
 	require.NoError(t, os.Remove(filepath.Join(state, "container", "somebody-elses")))
 	removed, err := Reap(t.Context(), e, false, nil)
 	require.NoError(t, err)
+	removed = slices.DeleteFunc(removed, func(thing string) bool { return strings.HasPrefix(thing, table) }) // the host's own, if any
 	require.Len(t, removed, 5)
 	require.FileExists(t, filepath.Join(tmp, kept.Name(), keepMarker))
 	require.FileExists(t, filepath.Join(tmp, self.Name(), "kubeconfig"))
