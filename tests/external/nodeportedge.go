@@ -3,12 +3,17 @@ package external
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
+
+// refusedAgain is a patience that a control does not shorten: proxies refuse by ICMP errors, of which Linux sends one
+// address about one a second (icmp_ratelimit, icmp(7)), and all nodes' checks come from one.
+const refusedAgain = 3 * time.Second
 
 func nodePortNoEndpoints() requirement.Requirement {
 	return requirement.Requirement{
@@ -31,6 +36,7 @@ func nodePortNoEndpoints() requirement.Requirement {
 			if err != nil {
 				return err
 			}
+			env.Patience = max(env.Patience, refusedAgain)
 			for _, protocol := range []string{"tcp", "udp"} {
 				for _, node := range nodes {
 					talk := exchange.Talk{From: env.Role(world.Outside), Network: protocol,
