@@ -39,7 +39,7 @@ func nodePortNoEndpoints() requirement.Requirement {
 			env.Patience = max(env.Patience, refusedAgain)
 			for _, protocol := range []string{"tcp", "udp"} {
 				for _, node := range nodes {
-					talk := exchange.Talk{From: env.Role(world.Outside), Network: protocol,
+					talk := exchange.Talk{From: env.Role(world.Outside), Network: protocol, Within: time.Second,
 						Dial: requirement.At(node.ip, nodePort(env, world.NodePortEmpty, protocol))}
 					if err := exchange.Refused(ctx, env, talk); err != nil {
 						return through(err, node.name)
