@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -121,7 +123,13 @@ func (p probed) check(ctx context.Context, env *requirement.Env) error {
 		func() error {
 			return becomes("the container to be unready, and to run on, once its readiness probe fails", func(s corev1.ContainerStatus) bool { return !s.Ready && s.RestartCount == 0 })
 		},
-		func() error { return p.fail(ctx, env, a, liveness) },
+		func() error {
+			err := p.fail(ctx, env, a, liveness)
+			if errors.Is(err, probe.ErrRestarted) {
+				return nil // the probe failed, and the kubelet acted, before all that makes it fail was in place
+			}
+			return err
+		},
 		func() error {
 			return becomes("the container to be restarted once its liveness probe fails", func(s corev1.ContainerStatus) bool { return s.RestartCount > 0 })
 		},
