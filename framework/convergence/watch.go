@@ -248,7 +248,8 @@ func (s *stream) failure(expect Expect, seen progress, at time.Time, within time
 	f.Attempts, f.Took = seen.asked, time.Since(at)
 	f.Expected = fmt.Sprintf("%s within %s of the change (%s)", expect.words(), within, expect.What)
 	f.Observed = fmt.Sprintf("%s, still %s after it", seen.last.words(), seen.lastWrong.Round(time.Millisecond))
-	if len(seen.missing) > 0 && seen.last.errno.Ok() {
+	// Where others did answer, who never did tells more than that the last question happened to be lost.
+	if n := len(seen.missing); n > 0 && (seen.last.errno.Ok() || n < len(expect.By)) {
 		f.Reason = requirement.Missing
 		f.Observed = fmt.Sprintf("no answer by %s among %d", list(seen.missing), seen.asked)
 	}
