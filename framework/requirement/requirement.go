@@ -48,8 +48,8 @@ type Requirement struct {
 	Services []world.Service
 	// PerFamily has the check run once for each address family of the cluster, with Env.Family set.
 	PerFamily bool
-	// Long checks start pods of their own or wait for a kubelet's periods, ten seconds and more: they begin first, so that
-	// the short ones fill what time they leave.
+	// Long checks start pods of their own or wait for a kubelet's periods, ten seconds and more: they have turns of
+	// their own, so that the short ones need not wait for them.
 	Long bool
 	// Slow requirements take minutes and are left out unless asked for.
 	Slow bool

@@ -52,14 +52,20 @@ func (r *Run) judgeAll(t *testing.T) {
 		if len(chosen) == 0 {
 			return
 		}
-		turns := newTurns(atOnce)
+		// Long checks mostly wait for a kubelet: they have turns of their own, and the short ones go on beside them.
+		short, long := newTurns(atOnce), newTurns(atOnce)
 		if !parallel {
-			turns = newTurns(1)
+			short = newTurns(1)
+			long = short
 		}
 		r.progress.expect(name, len(chosen))
 		t.Run(name, func(t *testing.T) {
 			var all []types.Feature
 			for place, q := range chosen {
+				turns := short
+				if q.Long {
+					turns = long
+				}
 				all = append(all, features.New(q.ID).
 					WithLabel("chapter", q.Chapter()).WithLabel("level", string(q.Level)).
 					Assess(string(q.Level), func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
@@ -81,7 +87,7 @@ func (r *Run) judgeAll(t *testing.T) {
 		r.mu.Unlock()
 		show(t, result, r.config.Strict)
 	}
-	run("holds", longFirst(r.drawn()), func(q requirement.Requirement) bool { return q.Disrupts == "" }, true, holds)
+	run("holds", r.drawn(), func(q requirement.Requirement) bool { return q.Disrupts == "" }, true, holds)
 	run("holds, one at a time", r.drawn(), func(q requirement.Requirement) bool { return q.Disrupts != "" }, false, holds)
 	if !r.config.Prove {
 		return
@@ -111,21 +117,6 @@ func (r *Run) judgeAll(t *testing.T) {
 	}
 	run("can fail", r.drawn(), asked(false), true, prove)
 	run("can fail, one at a time", r.drawn(), asked(true), false, prove)
-}
-
-// longFirst puts those that take long before the others, each kind in its order.
-func longFirst(all []requirement.Requirement) []requirement.Requirement {
-	all = slices.Clone(all)
-	slices.SortStableFunc(all, func(a, b requirement.Requirement) int {
-		switch {
-		case a.Long == b.Long:
-			return 0
-		case a.Long:
-			return -1
-		}
-		return 1
-	})
-	return all
 }
 
 // drawn is the list in the order that the seed draws, or as it stands without one.

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/parley-k8s/parley/framework/requirement"
 )
 
 func TestTurnsGoByPlace(t *testing.T) {
@@ -33,12 +31,4 @@ func TestTurnsGoByPlace(t *testing.T) {
 	turns.give()
 	wg.Wait()
 	require.Equal(t, []int{1, 2, 3}, order)
-}
-
-func TestLongFirst(t *testing.T) {
-	var got []string
-	for _, q := range longFirst([]requirement.Requirement{{ID: "a"}, {ID: "b", Long: true}, {ID: "c"}, {ID: "d", Long: true}}) {
-		got = append(got, q.ID)
-	}
-	require.Equal(t, []string{"b", "d", "a", "c"}, got)
 }

@@ -39,6 +39,7 @@ var typeLoadBalancer = requirement.Clause{
 
 func loadBalancers() []requirement.Requirement {
 	base := requirement.Requirement{
+		Long:      true,
 		Level:     requirement.Optional,
 		Needs:     []requirement.Feature{requirement.OutsideIs},
 		Roles:     []world.Role{world.Outside, world.WebNear},

@@ -50,6 +50,7 @@ func stillHeld(ctx context.Context, env *requirement.Env, using *convergence.Wat
 func connectionsSurviveJoin() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "service/connections-survive-change",
+		Long:  true,
 		Title: "A TCP connection through a ClusterIP goes on, with the same endpoint, while other endpoints join and leave the Service.",
 		Level: requirement.Should,
 		Clause: requirement.Clause{

@@ -21,6 +21,7 @@ const noLinks = "no-links"
 func environment() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "service/environment",
+		Long:  true,
 		Title: "A container that starts after a Service of its namespace has the Service's variables in its environment, and those of the API server's.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{

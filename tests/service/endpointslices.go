@@ -18,7 +18,8 @@ import (
 
 func endpointSlices() requirement.Requirement {
 	return requirement.Requirement{
-		ID: "service/endpoint-slices",
+		ID:   "service/endpoint-slices",
+		Long: true,
 		Title: "A Service's EndpointSlices hold exactly the selected pods that run, of each its IP, node, zone and ports, with the right ready, serving and " +
 			"terminating conditions.",
 		Level: requirement.Must,

@@ -15,6 +15,7 @@ import (
 func selectorChange() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "service/selector-change",
+		Long:  true,
 		Title: "When a Service's selector is changed, its traffic goes to the pods that the new one selects, and to them alone, from every node within a minute.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
@@ -85,6 +86,7 @@ func patchService(ctx context.Context, env *requirement.Env, service requirement
 func labelChange() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "service/label-change",
+		Long:  true,
 		Title: "A pod that loses the label leaves the Service, and one that gets it joins, on every node within a minute.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{

@@ -20,7 +20,8 @@ const notReadyPublished = "publishNotReadyAddresses"
 
 func readiness() requirement.Requirement {
 	return requirement.Requirement{
-		ID: "service/readiness",
+		ID:   "service/readiness",
+		Long: true,
 		Title: "A pod that turns ready gets its Service's traffic from every node, and one that turns unready gets none any more, both within a minute " +
 			"of the pod's condition.",
 		Level: requirement.Must,
@@ -103,6 +104,7 @@ func checkReadiness(ctx context.Context, env *requirement.Env) error {
 func publishNotReady() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "service/publish-not-ready",
+		Long:  true,
 		Title: "A Service with publishNotReadyAddresses sends traffic to a pod that is not ready yet, and goes on when it turns unready again.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
@@ -159,6 +161,7 @@ func checkPublishNotReady(ctx context.Context, env *requirement.Env) error {
 func unreadyKeepsConnections() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "service/unready-keeps-connections",
+		Long:  true,
 		Title: "A TCP connection through a ClusterIP goes on, with the same endpoint, when that endpoint turns unready; new ones no longer reach it.",
 		Level: requirement.Should,
 		Clause: requirement.Clause{

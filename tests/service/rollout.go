@@ -16,6 +16,7 @@ import (
 func stableIP() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "service/stable-ip",
+		Long:  true,
 		Title: "The ClusterIP of a Service stays the same, and answers by the new pods, when all its pods have been replaced one by one.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
@@ -88,7 +89,8 @@ func checkStableIP(ctx context.Context, env *requirement.Env) error {
 
 func rollingUpdate() requirement.Requirement {
 	return requirement.Requirement{
-		ID: "service/rolling-update",
+		ID:   "service/rolling-update",
+		Long: true,
 		Title: "Under load from every node no request fails while a Deployment replaces its pods, which go on serving in a preStop hook for longer than " +
 			"nodes take to follow.",
 		Level: requirement.Should,

@@ -13,7 +13,8 @@ import (
 
 func scaling() requirement.Requirement {
 	return requirement.Requirement{
-		ID: "service/scaling",
+		ID:   "service/scaling",
+		Long: true,
 		Title: "When a Deployment is scaled up every node sends to each of its pods within a minute of their readiness, and when it is scaled down to no pod " +
 			"that is gone.",
 		Level: requirement.Must,

@@ -21,7 +21,8 @@ const notServing = "the terminating pod no longer ready to serve"
 
 func terminatingFallback() requirement.Requirement {
 	return requirement.Requirement{
-		ID: "service/terminating-fallback",
+		ID:   "service/terminating-fallback",
+		Long: true,
 		Title: "While all of a Service's endpoints are terminating and still serving, its traffic goes on to them; it moves to a ready one as soon as " +
 			"there is one.",
 		Level: requirement.Should,

@@ -35,7 +35,8 @@ func fixedClients(ctx context.Context, env *requirement.Env, service requirement
 
 func udpStaleConntrack() requirement.Requirement {
 	return requirement.Requirement{
-		ID: "service/udp-stale-conntrack",
+		ID:   "service/udp-stale-conntrack",
+		Long: true,
 		Title: "A UDP client that keeps sending from one source port is answered by the new endpoint within a minute, on every node, when its endpoint is " +
 			"replaced.",
 		Level:  requirement.Must,
@@ -95,7 +96,8 @@ func checkUDPStale(ctx context.Context, env *requirement.Env) error {
 
 func udpFirstEndpoint() requirement.Requirement {
 	return requirement.Requirement{
-		ID: "service/udp-first-endpoint",
+		ID:   "service/udp-first-endpoint",
+		Long: true,
 		Title: "A UDP client that sent from one source port before a Service had an endpoint is answered within a minute of the first endpoint's joining, on " +
 			"every node.",
 		Level:  requirement.Must,
