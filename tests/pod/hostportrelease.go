@@ -51,10 +51,14 @@ func checkHostPortRelease(ctx context.Context, env *requirement.Env) error {
 	pod := hostPortOn(env, node, corev1.ContainerPort{Protocol: protocols[0], HostPort: int32(env.Port(0))})
 	ports := &pod.Spec.Containers[0].Ports
 	*ports = append(*ports, corev1.ContainerPort{Protocol: protocols[1], HostPort: int32(env.Port(0)), ContainerPort: world.TargetPort})
-	// Each from one port of its own: the UDP client is then the same one before and after.
+	// The UDP client has a port of its own, and is then the same one before and after. TCP's has not: a connection from a
+	// port that was used seconds ago may still be tracked to a pod of an earlier check.
 	talk := func(protocol corev1.Protocol, to *requirement.End) exchange.Talk {
-		return exchange.Talk{From: clients[0], To: to, Network: strings.ToLower(string(protocol)), Source: fmt.Sprintf(":%d", env.Port(1)),
-			Dial: requirement.At(at, env.Port(0))}
+		t := exchange.Talk{From: clients[0], To: to, Network: strings.ToLower(string(protocol)), Dial: requirement.At(at, env.Port(0))}
+		if protocol == corev1.ProtocolUDP {
+			t.Source = fmt.Sprintf(":%d", env.Port(1))
+		}
+		return t
 	}
 	first, err := env.Start(ctx, pod)
 	if err != nil {
