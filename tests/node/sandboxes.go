@@ -229,13 +229,22 @@ func (a *audit) leftover(ctx context.Context) error {
 	for _, p := range a.processes {
 		lived[p.Net] = true
 	}
+	seen := make([]wire.FileSeen, len(names.Names))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, name := range names.Names {
+		group.Go(func() (err error) {
+			if seen[i], err = a.end.File(ctx, wire.File{Do: "stat", Path: path.Join(folder, name)}); err != nil {
+				return fmt.Errorf("looking at the network namespace %s on %s: %w", name, a.end.Node, err)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
 	var empty []string
-	for _, name := range names.Names {
-		at, err := a.end.File(ctx, wire.File{Do: "stat", Path: path.Join(folder, name)})
-		if err != nil {
-			return fmt.Errorf("looking at the network namespace %s on %s: %w", name, a.end.Node, err)
-		}
-		if at.Ok() && !lived[at.Inode] {
+	for i, name := range names.Names {
+		if seen[i].Ok() && !lived[seen[i].Inode] {
 			empty = append(empty, name)
 		}
 	}
