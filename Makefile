@@ -7,7 +7,7 @@ KEEP     ?=
 # Several clusters side by side: MATRIX='iptables nftables ipv6 dual+nftables', or a set such as proxies or families.
 MATRIX   ?=
 # How long `make test` goes on beginning proofs.
-PROVE_WITHIN ?= 5m
+PROVE_WITHIN ?= 3m
 PARLEY   := $(GO) run ./framework/cmd/parley
 # Everything but the conformance run itself, which needs a cluster.
 UNIT     := $(GO) list ./... | grep -v /parley/tests$$
