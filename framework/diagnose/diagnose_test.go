@@ -12,7 +12,7 @@ import (
 // crossNode is the way of a request from pod a on n1 to pod b on n2 and of its answer, as path makes it.
 func crossNode() *way {
 	p := &way{}
-	for _, at := range []place{{name: "n1"}, {name: "pod a", netns: 1, inside: true}, {name: "n2"}, {name: "pod b", netns: 2, inside: true}} {
+	for _, at := range []place{{name: "n1"}, {name: "pod a", netns: 1}, {name: "n2"}, {name: "pod b", netns: 2}} {
 		at.agent = &requirement.End{Node: at.name}
 		p.add(at)
 	}

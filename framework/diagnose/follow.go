@@ -2,12 +2,12 @@ package diagnose
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -19,10 +19,9 @@ const (
 
 // place is a network namespace that packets pass, and who can put rules there.
 type place struct {
-	name   string // "worker", "pod near-1"
-	agent  *requirement.End
-	netns  uint64 // 0 is the agent's own, the node's
-	inside bool   // an end's own namespace: packets begin or end there
+	name  string // "worker", "pod near-1"
+	agent *requirement.End
+	netns uint64 // 0 is the agent's own, the node's
 }
 
 // step is one point of the way, in one direction.
@@ -80,14 +79,13 @@ func (p *way) end(ctx context.Context, env *requirement.Env, end *requirement.En
 		}
 		node = p.add(place{name: agent.Node, agent: agent})
 		if end.HostNetwork {
-			p.places[node].inside = true
 			return node, node
 		}
 		if end.Agent == nil {
 			continue // a component's pod
 		}
 		if id, err := end.Identity(ctx); err == nil && id.Namespaces["net"] != 0 {
-			own = p.add(place{name: "pod " + end.Pod, agent: agent, netns: id.Namespaces["net"], inside: true})
+			own = p.add(place{name: "pod " + end.Pod, agent: agent, netns: id.Namespaces["net"]})
 		}
 	}
 	return own, node
@@ -122,27 +120,58 @@ func (p *way) arrive(at int, answer bool) {
 	}
 }
 
-// rules are those that count at each step of one place, by the client's port: requests come from it and answers go to it.
-func (p *way) rules(at, port int, proto string) (rules []wire.Rule, steps []int) {
-	for i, s := range p.steps {
-		if s.place != at {
+// counting is the rule of a step that counts what match matches there: the first at the hooks that a packet comes in by,
+// the last at those that it goes out by.
+func (s step) counting(match wire.Rule) wire.Rule {
+	match.Hook, match.Priority, match.Do = s.hook, last, "count"
+	if s.comesIn() {
+		match.Priority = first
+	}
+	return match
+}
+
+func (s step) comesIn() bool { return s.hook == "prerouting" || s.hook == "output" }
+
+// count puts rules into every place of the way, makes the attempt, and gives by step the packets that each of its rules
+// met, in their order. ok is false where nothing can be said.
+func (w *walk) count(ctx context.Context, p *way, port int, rulesOf func(step) []wire.Rule, attempt func(context.Context) error) (seen [][]uint64, ok bool) {
+	table := w.env.Cast.Plan().Prefix + "-follow-" + fmt.Sprint(port)
+	for i, at := range p.places {
+		var rules []wire.Rule
+		for _, s := range p.steps {
+			if s.place == i {
+				rules = append(rules, rulesOf(s)...)
+			}
+		}
+		if len(rules) == 0 {
 			continue
 		}
-		r := wire.Rule{Hook: s.hook, Proto: proto, Priority: last, Do: "count"}
-		if s.answer {
-			r.ToPort = port
-		} else {
-			r.FromPort = port
+		added, err := at.agent.Filter(ctx, wire.Filter{Do: "add", Table: table, Netns: at.netns, Rules: rules})
+		if err := probe.Either(added.Errno, err); err != nil {
+			w.note("nothing could be counted in %s: %v", at.name, err)
+			return nil, false
 		}
-		if s.hook == "prerouting" || s.hook == "output" {
-			r.Priority = first
-			trace := r
-			trace.Do = "trace"
-			rules, steps = append(rules, trace), append(steps, -1)
-		}
-		rules, steps = append(rules, r), append(steps, i)
+		defer w.remove(ctx, at, table)
 	}
-	return rules, steps
+	if attempt(ctx) != nil {
+		return nil, false
+	}
+	seen = make([][]uint64, len(p.steps))
+	for i, at := range p.places {
+		read, err := at.agent.Filter(ctx, wire.Filter{Do: "read", Table: table, Netns: at.netns})
+		k := 0
+		for n, s := range p.steps {
+			if s.place != i {
+				continue
+			}
+			seen[n] = make([]uint64, len(rulesOf(s)))
+			if probe.Either(read.Errno, err) == nil && k < len(read.Packets) {
+				copy(seen[n], read.Packets[k:])
+			}
+			k += len(seen[n])
+		}
+	}
+	return seen, true
 }
 
 // follow counts the packets of one more attempt at each step and says where they were lost; "" where that can't be
@@ -152,41 +181,32 @@ func (w *walk) follow(ctx context.Context, p *way, attempt func(ctx context.Cont
 		return ""
 	}
 	port := w.env.Port(sourcePort)
-	table := w.env.Cast.Plan().Prefix + "-follow-" + fmt.Sprint(port)
-	counts := make([]uint64, len(p.steps))
-	drops := make([][]wire.Drop, len(p.places))
 	before := w.counters(ctx, p)
-	stepsOf := make([][]int, len(p.places))
-	handles := make([]string, len(p.places))
-	for i, at := range p.places {
-		var rules []wire.Rule
-		rules, stepsOf[i] = p.rules(i, port, w.transport())
-		seen, err := at.agent.Filter(ctx, wire.Filter{Do: "add", Table: table, Netns: at.netns, Rules: rules})
-		if err := either(seen.Errno, err); err != nil {
-			w.note("nothing could be counted in %s: %v", at.name, err)
-			return ""
+	drops := make([][]wire.Drop, len(p.places))
+	seen, ok := w.count(ctx, p, port, func(s step) []wire.Rule {
+		match := wire.Rule{Proto: w.transport(), FromPort: port} // requests come from the client's port, answers go to it
+		if s.answer {
+			match.FromPort, match.ToPort = 0, port
 		}
-		defer w.remove(ctx, at, table)
-		if traced, err := at.agent.Trace(ctx, wire.Trace{Do: "start", Netns: at.netns}); either(traced.Errno, err) == nil {
-			handles[i] = traced.Handle
+		count := s.counting(match)
+		if !s.comesIn() {
+			return []wire.Rule{count}
 		}
-	}
-	if err := attempt(ctx, fmt.Sprintf(":%d", port)); err != nil {
+		trace := count
+		trace.Do = "trace"
+		return []wire.Rule{count, trace}
+	}, func(ctx context.Context) error {
+		stop := w.trace(ctx, p)
+		err := attempt(ctx, fmt.Sprintf(":%d", port))
+		drops = stop(ctx)
+		return err
+	})
+	if !ok {
 		return ""
 	}
-	for i, at := range p.places {
-		seen, err := at.agent.Filter(ctx, wire.Filter{Do: "read", Table: table, Netns: at.netns})
-		if either(seen.Errno, err) != nil {
-			continue
-		}
-		for k, n := range seen.Packets {
-			if k < len(stepsOf[i]) && stepsOf[i][k] >= 0 {
-				counts[stepsOf[i][k]] += n
-			}
-		}
-		if traced, err := at.agent.Trace(ctx, wire.Trace{Do: "stop", Handle: handles[i]}); err == nil {
-			drops[i] = traced.Drops
-		}
+	counts := make([]uint64, len(p.steps))
+	for i := range counts {
+		counts[i] = seen[i][0]
 	}
 	for i, s := range p.steps {
 		w.note("%s %s: %s", direction(s), s.words, packets(counts[i]))
@@ -215,12 +235,34 @@ func (w *walk) follow(ctx context.Context, p *way, attempt func(ctx context.Cont
 	return told
 }
 
+// trace listens in every place for rules that drop traced packets; stop ends that and gives what was heard, by place.
+func (w *walk) trace(ctx context.Context, p *way) (stop func(context.Context) [][]wire.Drop) {
+	handles := make([]string, len(p.places))
+	for i, at := range p.places {
+		if traced, err := at.agent.Trace(ctx, wire.Trace{Do: "start", Netns: at.netns}); probe.Either(traced.Errno, err) == nil {
+			handles[i] = traced.Handle
+		}
+	}
+	return func(ctx context.Context) [][]wire.Drop {
+		drops := make([][]wire.Drop, len(p.places))
+		for i, at := range p.places {
+			if handles[i] == "" {
+				continue
+			}
+			if traced, err := at.agent.Trace(ctx, wire.Trace{Do: "stop", Handle: handles[i]}); err == nil {
+				drops[i] = traced.Drops
+			}
+		}
+		return drops
+	}
+}
+
 // remove takes the counting rules away, also after the diagnosis's own time.
 func (w *walk) remove(ctx context.Context, at place, table string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoBound)
 	defer cancel()
 	gone, err := at.agent.Filter(ctx, wire.Filter{Do: "remove", Table: table, Netns: at.netns})
-	if err := either(gone.Errno, err); err != nil {
+	if err := probe.Either(gone.Errno, err); err != nil {
 		w.note("the counting rules in %s could not be removed and end with its agent: %v", at.name, err)
 	}
 }
@@ -288,12 +330,4 @@ func dropped(d wire.Drop) string {
 		what = fmt.Sprintf("the policy of the nftables chain %s %s %s", d.Family, d.Table, d.Chain)
 	}
 	return what + " drops it"
-}
-
-// either is what went wrong, at the agent or on the way to it.
-func either(e wire.Errno, err error) error {
-	if err == nil && !e.Ok() {
-		err = errors.New(e.String())
-	}
-	return err
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -40,13 +41,13 @@ func (w *walk) facts(ctx context.Context, p *way, at int) string {
 			target = ip.String()
 		}
 	}
-	ip, ok := address(target)
+	ip, ok := Address(target)
 	if !ok {
 		return ""
 	}
 	place := p.places[p.steps[at].place]
 	seen, err := place.agent.Look(ctx, wire.Look{Netns: place.netns, To: []string{ip.String()}})
-	if either(seen.Errno, err) != nil || len(seen.Ways) != 1 {
+	if probe.Either(seen.Errno, err) != nil || len(seen.Ways) != 1 {
 		return ""
 	}
 	told := WayOf(place.name, seen.Ways[0])
@@ -70,7 +71,7 @@ func (w *walk) entry(ctx context.Context, client *requirement.End) string {
 		from := requirement.At(ip, w.env.Port(sourcePort))
 		seen, err := agent.Track(ctx, wire.Track{Do: "find", Proto: w.transport(), From: from})
 		switch {
-		case either(seen.Errno, err) != nil:
+		case probe.Either(seen.Errno, err) != nil:
 			return ""
 		case len(seen.Entries) == 0:
 			return fmt.Sprintf("; %s tracks no connection from %s", agent.Node, from)
@@ -80,7 +81,8 @@ func (w *walk) entry(ctx context.Context, client *requirement.End) string {
 	return ""
 }
 
-func address(text string) (netip.Addr, bool) {
+// Address is the address of what was dialled, alone or with a port; false for a name or a path.
+func Address(text string) (netip.Addr, bool) {
 	if ap, err := netip.ParseAddrPort(text); err == nil {
 		return ap.Addr(), true
 	}

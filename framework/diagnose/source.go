@@ -6,6 +6,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -22,7 +23,7 @@ func (w *walk) translated(ctx context.Context) string {
 	}
 	port := w.env.Port(serverPort)
 	opened, err := server.Listen(ctx, wire.Listen{Network: w.failure.Protocol, Address: requirement.At(w.env.Any(), port)})
-	if either(opened.Errno, err) != nil {
+	if probe.Either(opened.Errno, err) != nil {
 		return ""
 	}
 	defer exchange.Release(ctx, server, opened.Handle)
@@ -36,46 +37,21 @@ func (w *walk) translated(ctx context.Context) string {
 			requests.steps = append(requests.steps, s)
 		}
 	}
-	own, all := make([]uint64, len(requests.steps)), make([]uint64, len(requests.steps))
-	table := w.env.Cast.Plan().Prefix + "-follow-" + fmt.Sprint(port)
-	for i, at := range requests.places {
-		var rules []wire.Rule
-		for _, s := range requests.steps {
-			if s.place != i {
-				continue
-			}
-			r := wire.Rule{Hook: s.hook, Proto: w.failure.Protocol, Priority: last, To: to.String(), ToPort: port, Do: "count"}
-			if s.hook == "prerouting" || s.hook == "output" {
-				r.Priority = first
-			}
-			rules = append(rules, r)
-			r.From = from.String()
-			rules = append(rules, r)
-		}
-		if len(rules) == 0 {
-			continue
-		}
-		seen, err := at.agent.Filter(ctx, wire.Filter{Do: "add", Table: table, Netns: at.netns, Rules: rules})
-		if either(seen.Errno, err) != nil {
-			continue
-		}
-		defer w.remove(ctx, at, table)
-	}
-	if _, err := exchange.Once(ctx, w.env, exchange.Talk{From: w.failure.From, Network: w.failure.Protocol, Dial: requirement.At(to, port)}); err != nil {
+	seen, ok := w.count(ctx, requests, port, func(s step) []wire.Rule {
+		match := wire.Rule{Proto: w.failure.Protocol, To: to.String(), ToPort: port}
+		unchanged := match
+		unchanged.From = from.String()
+		return []wire.Rule{s.counting(match), s.counting(unchanged)}
+	}, func(ctx context.Context) error {
+		_, err := exchange.Once(ctx, w.env, exchange.Talk{From: w.failure.From, Network: w.failure.Protocol, Dial: requirement.At(to, port)})
+		return err
+	})
+	if !ok {
 		return ""
 	}
-	for i, at := range requests.places {
-		seen, err := at.agent.Filter(ctx, wire.Filter{Do: "read", Table: table, Netns: at.netns})
-		if either(seen.Errno, err) != nil {
-			continue
-		}
-		k := 0
-		for n, s := range requests.steps {
-			if s.place == i && k+1 < len(seen.Packets) {
-				all[n], own[n] = seen.Packets[k], seen.Packets[k+1]
-				k += 2
-			}
-		}
+	var all, own []uint64
+	for _, step := range seen {
+		all, own = append(all, step[0]), append(own, step[1])
 	}
 	return rewritten(requests, from.String(), own, all, w.note)
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/diagnose"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -78,8 +79,8 @@ func (s Subject) addresses() []string {
 			all = append(all, ip.String())
 		}
 	}
-	if ip := targetIP(s.Failure.Target); ip != "" {
-		all = append(all, ip)
+	if ip, ok := diagnose.Address(s.Failure.Target); ok {
+		all = append(all, ip.String())
 	}
 	slices.Sort(all)
 	return slices.Compact(all)

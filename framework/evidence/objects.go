@@ -3,7 +3,6 @@ package evidence
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -12,18 +11,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
-)
 
-// targetIP is the address of what was dialled; "" for a name or a path.
-func targetIP(target string) string {
-	if ap, err := netip.ParseAddrPort(target); err == nil {
-		return ap.Addr().String()
-	}
-	if ip, err := netip.ParseAddr(target); err == nil {
-		return ip.String()
-	}
-	return ""
-}
+	"github.com/parley-k8s/parley/framework/diagnose"
+)
 
 // objects writes the pods at the ends as the API has them now, and the Service whose address was dialled with its
 // endpoints.
@@ -54,8 +44,8 @@ func (c *collector) objects(ctx context.Context) error {
 		}
 		add("pod "+name, pod, err)
 	}
-	if ip := targetIP(c.Failure.Target); ip != "" {
-		c.service(ctx, ip, add)
+	if ip, ok := diagnose.Address(c.Failure.Target); ok {
+		c.service(ctx, ip.String(), add)
 	}
 	return c.write("objects.yaml", strings.Join(docs, "---\n"))
 }

@@ -159,12 +159,12 @@ func (t Talk) judge(seen wire.Exchange) error {
 	if !t.NoNAT {
 		return nil
 	}
-	local, remote := addr(seen.Local), addr(seen.Remote)
-	if peer := addr(seen.Witness.Remote); peer != local {
+	local, remote := Addr(seen.Local), Addr(seen.Remote)
+	if peer := Addr(seen.Witness.Remote); peer != local {
 		return fail(requirement.Translated, fmt.Sprintf("the server to see the client's own address %s", local),
 			"the client as %s", seen.Witness.Remote)
 	}
-	if own := addr(seen.Witness.Local); own != remote {
+	if own := Addr(seen.Witness.Local); own != remote {
 		return fail(requirement.Translated, fmt.Sprintf("the client to reach the server's own address %s", remote),
 			"the server reached at %s", seen.Witness.Local)
 	}
@@ -216,10 +216,20 @@ func step(s string) string {
 	return s
 }
 
-func addr(text string) netip.Addr {
+// Addr is the address in "ip:port" as agents write it; the zero Addr where the text is none.
+func Addr(text string) netip.Addr {
 	ap, err := netip.ParseAddrPort(text)
 	if err != nil {
 		return netip.Addr{}
 	}
 	return ap.Addr().Unmap().WithZone("")
+}
+
+// Port is the port in "ip:port" as agents write it; 0 where the text is none.
+func Port(text string) int {
+	ap, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return 0
+	}
+	return int(ap.Port())
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -18,7 +19,7 @@ func ShiftClock(by time.Duration) requirement.Point {
 			return nil, err
 		}
 		seen, err := agent.Clock(ctx, wire.Clock{Do: "shift", By: int64(by)})
-		if err := either(seen.Errno, err); err != nil {
+		if err := probe.Either(seen.Errno, err); err != nil {
 			return nil, fmt.Errorf("shifting the clock that %s reports: %w", agent, err)
 		}
 		return &shift{agent: agent, handle: seen.Handle, by: by}, nil

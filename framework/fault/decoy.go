@@ -8,6 +8,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -20,8 +21,8 @@ func FileInPlaceOf(find Find, text string) requirement.Point {
 		wrote, err := agent.File(ctx, wire.File{Do: "write", Path: at, Data: []byte(text)})
 		return func(ctx context.Context) error {
 			removed, err := agent.File(ctx, wire.File{Do: "remove", Path: at})
-			return either(removed.Errno, err)
-		}, either(wrote.Errno, err)
+			return probe.Either(removed.Errno, err)
+		}, probe.Either(wrote.Errno, err)
 	})
 }
 
@@ -30,7 +31,7 @@ func FileInPlaceOf(find Find, text string) requirement.Point {
 func SocketInPlaceOf(find Find) requirement.Point {
 	return inPlaceOf(find, func(ctx context.Context, agent *requirement.End, at string) (remove func(context.Context) error, err error) {
 		server, err := agent.Listen(ctx, wire.Listen{Network: "unix", Address: at, Mode: 0o660})
-		return func(ctx context.Context) error { return agent.Release(ctx, server.Handle) }, either(server.Errno, err)
+		return func(ctx context.Context) error { return agent.Release(ctx, server.Handle) }, probe.Either(server.Errno, err)
 	})
 }
 
@@ -51,7 +52,7 @@ func inPlaceOf(find Find, make func(context.Context, *requirement.End, string) (
 			return nil, fmt.Errorf("making a decoy in %s: %w", agent, err)
 		}
 		done, err := agent.Mount(ctx, wire.Mount{Do: "bind", Source: source, Target: d.target})
-		if err := either(done.Errno, err); err != nil {
+		if err := probe.Either(done.Errno, err); err != nil {
 			return nil, lifted(ctx, d, fmt.Errorf("mounting the decoy over %s: %w", d.target, err))
 		}
 		d.mounted = true
@@ -78,7 +79,7 @@ func (d *decoy) Lift(ctx context.Context) error {
 	}
 	if d.mounted {
 		done, err := d.agent.Mount(ctx, wire.Mount{Do: "unmount", Target: d.target})
-		if err := either(done.Errno, err); err != nil {
+		if err := probe.Either(done.Errno, err); err != nil {
 			return fmt.Errorf("unmounting the decoy from %s: %w", d.target, err)
 		}
 		d.mounted = false

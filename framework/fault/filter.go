@@ -10,6 +10,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -76,7 +77,7 @@ func inject(ctx context.Context, env *requirement.Env, node string, inode uint64
 	}
 	f := &filter{agent: agent, inode: inode, table: tableOf(env)}
 	seen, err := agent.Filter(ctx, wire.Filter{Do: "add", Table: f.table, Netns: inode, Rules: set})
-	if err := either(seen.Errno, err); err != nil {
+	if err := probe.Either(seen.Errno, err); err != nil {
 		return nil, fmt.Errorf("injecting through %s: %w", agent, err)
 	}
 	return f, nil
@@ -97,7 +98,7 @@ type filter struct {
 
 func (f *filter) Acted(ctx context.Context) (bool, string, error) {
 	seen, err := f.agent.Filter(ctx, wire.Filter{Do: "read", Table: f.table, Netns: f.inode})
-	if err := either(seen.Errno, err); err != nil {
+	if err := probe.Either(seen.Errno, err); err != nil {
 		return false, "", fmt.Errorf("reading the counters through %s: %w", f.agent, err)
 	}
 	var sum uint64
@@ -115,17 +116,9 @@ func (f *filter) Lift(ctx context.Context) error {
 	if seen.Class == wire.NotThere {
 		seen.Errno = wire.Errno{}
 	}
-	if err := either(seen.Errno, err); err != nil {
+	if err := probe.Either(seen.Errno, err); err != nil {
 		return fmt.Errorf("lifting the fault through %s: %w", f.agent, err)
 	}
 	f.lifted.Store(true)
 	return nil
-}
-
-// either is the channel's error, or what the kernel answered as one; nil where both are well.
-func either(answer wire.Errno, err error) error {
-	if err == nil && !answer.Ok() {
-		return errors.New(answer.String())
-	}
-	return err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/until"
 )
@@ -64,7 +65,7 @@ func HoldKubelet(during time.Duration) requirement.Point {
 		}
 		held, err := agent.Hold(ctx, wire.Hold{Do: "stop", Name: "kubelet",
 			After: int(answerFirst.Milliseconds()), For: int(during.Milliseconds())})
-		if err := either(held.Errno, err); err != nil {
+		if err := probe.Either(held.Errno, err); err != nil {
 			return nil, fmt.Errorf("holding the kubelet through %s: %w", agent, err)
 		}
 		h := &hold{agent: agent, handle: held.Handle}
@@ -103,7 +104,7 @@ func lastAgent(env *requirement.Env) (*requirement.End, error) {
 func holdProcess(ctx context.Context, agent *requirement.End, what wire.Hold) (requirement.Injected, error) {
 	what.Do = "stop"
 	held, err := agent.Hold(ctx, what)
-	if err := either(held.Errno, err); err != nil {
+	if err := probe.Either(held.Errno, err); err != nil {
 		return nil, fmt.Errorf("holding %s through %s: %w", what.Name, agent, err)
 	}
 	h := &hold{agent: agent, handle: held.Handle}
@@ -129,7 +130,7 @@ type hold struct {
 // Acted is true where all that was held was seen in the stopped state.
 func (h *hold) Acted(ctx context.Context) (bool, string, error) {
 	seen, err := h.agent.Hold(ctx, wire.Hold{Do: "seen", Handle: h.handle})
-	if err := either(seen.Errno, err); err != nil {
+	if err := probe.Either(seen.Errno, err); err != nil {
 		return false, "", fmt.Errorf("asking %s what became of the hold: %w", h.agent, err)
 	}
 	return seen.Stopped == len(seen.PIDs), fmt.Sprintf("%d of %d processes stopped", seen.Stopped, len(seen.PIDs)), nil

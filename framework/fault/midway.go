@@ -8,6 +8,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -72,7 +73,7 @@ func ForgetTracked(role world.Role, proto string, sources ...int) requirement.Po
 		agent := env.OnNode(world.Node, client.Node)
 		for _, n := range sources {
 			seen, err := agent.Track(ctx, wire.Track{Do: "forget", Proto: proto, From: requirement.At(ip, env.Port(n))})
-			if err := either(seen.Errno, err); err != nil {
+			if err := probe.Either(seen.Errno, err); err != nil {
 				return nil, errors.Join(fmt.Errorf("asking %s to forget a connection: %w", agent, err), injected.Lift(context.WithoutCancel(ctx)))
 			}
 			if len(seen.Entries) == 0 {

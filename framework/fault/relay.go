@@ -7,6 +7,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -24,7 +25,7 @@ func FlippingRelay(role world.Role, n int) requirement.Point {
 		}
 		opened, err := server.Listen(ctx, wire.Listen{Network: "tcp", Address: requirement.At(env.Any(), env.Port(relayPort)), Behave: "relay",
 			Target: requirement.At(ip, env.Port(n))})
-		if err := either(opened.Errno, err); err != nil {
+		if err := probe.Either(opened.Errno, err); err != nil {
 			return nil, fmt.Errorf("opening a relay in %s: %w", server, err)
 		}
 		r := &relay{server: server, handle: opened.Handle}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -31,7 +32,7 @@ func StaleRoute(role world.Role, proto string, port int) requirement.Point {
 			return nil, err
 		}
 		seen, err := agent.Route(ctx, wire.Route{Do: "add", To: to.String(), Kind: "blackhole"})
-		if err := either(seen.Errno, err); err != nil {
+		if err := probe.Either(seen.Errno, err); err != nil {
 			return nil, errors.Join(fmt.Errorf("adding a route to %s through %s: %w", to, agent, err), counted.Lift(context.WithoutCancel(ctx)))
 		}
 		return &route{Injected: counted, agent: agent, to: to}, nil
@@ -69,7 +70,7 @@ func (r *route) Lift(ctx context.Context) error {
 	if seen.Class == wire.NotThere {
 		seen.Errno = wire.Errno{}
 	}
-	if err := either(seen.Errno, err); err != nil {
+	if err := probe.Either(seen.Errno, err); err != nil {
 		return fmt.Errorf("removing the route to %s through %s: %w", r.to, r.agent, err)
 	}
 	return r.Injected.Lift(ctx)

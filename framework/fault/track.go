@@ -9,6 +9,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/until"
 )
@@ -53,7 +54,7 @@ func StaleTracked(role world.Role, n, servicePort, targetPort int) requirement.P
 		}
 		t := &tracked{Injected: counted, agent: agent, entry: put}
 		seen, err := agent.Track(ctx, put)
-		if err := either(seen.Errno, err); err != nil {
+		if err := probe.Either(seen.Errno, err); err != nil {
 			return nil, errors.Join(fmt.Errorf("putting a connection into the tracking of %s: %w", client.Node, err), t.Lift(context.WithoutCancel(ctx)))
 		}
 		ctx, t.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -88,7 +89,7 @@ func (t *tracked) Lift(ctx context.Context) error {
 	t.putting.Wait()
 	forget := wire.Track{Do: "forget", Proto: t.entry.Proto, From: t.entry.From, To: t.entry.To}
 	seen, err := t.agent.Track(ctx, forget)
-	if err := either(seen.Errno, err); err != nil {
+	if err := probe.Either(seen.Errno, err); err != nil {
 		return fmt.Errorf("having %s forget the connection: %w", t.agent, err)
 	}
 	return t.Injected.Lift(ctx)

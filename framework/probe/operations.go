@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
@@ -86,4 +87,12 @@ func (a *Agent) Filter(ctx context.Context, f wire.Filter) (wire.FilterSeen, err
 // Mount makes or removes a bind mount.
 func (a *Agent) Mount(ctx context.Context, m wire.Mount) (wire.MountSeen, error) {
 	return do[wire.MountSeen](ctx, a, wire.OpMount, m)
+}
+
+// Either is the channel's error, or what the kernel answered as one; nil where both are well.
+func Either(answer wire.Errno, err error) error {
+	if err == nil && !answer.Ok() {
+		return errors.New(answer.String())
+	}
+	return err
 }

@@ -291,3 +291,13 @@ func (e *Env) Notes() []string {
 	defer e.mu.Unlock()
 	return append([]string(nil), e.notes...)
 }
+
+// Ready says whether the pod's condition Ready is true.
+func Ready(pod *corev1.Pod) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}

@@ -100,15 +100,6 @@ func (c *cast) podsOf(expected []*corev1.Pod) *cache.ListWatch {
 	}
 }
 
-func isReady(pod *corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
-}
-
 // crashing names a container that has ended three times: waiting longer only hides why.
 func crashing(pod *corev1.Pod) string {
 	for _, s := range pod.Status.ContainerStatuses {

@@ -47,7 +47,7 @@ func (c *cast) create(ctx context.Context, pod *corev1.Pod) (made *corev1.Pod, r
 // Start makes a pod of a check's own and waits until it is ready, or until enough says so.
 func (c *cast) Start(ctx context.Context, pod *corev1.Pod, enough func(*corev1.Pod) bool) (*requirement.Started, error) {
 	if enough == nil {
-		enough = isReady
+		enough = requirement.Ready
 	}
 	made, refused, err := c.create(ctx, pod)
 	if err != nil {

@@ -82,7 +82,7 @@ func (l *lab) deploy(ctx context.Context, roles map[world.Role]bool) error {
 			l.cast.without(l.cast.missing, part.Role, refused[i])
 		}
 	}
-	running, late, err := l.cast.await(ctx, isReady, made...)
+	running, late, err := l.cast.await(ctx, requirement.Ready, made...)
 	if err != nil {
 		return err
 	}

@@ -16,16 +16,24 @@ import (
 const (
 	makeCluster    = 2 * time.Minute
 	buildNodeImage = 25 * time.Minute
-	judgeRows      = time.Minute
-	proveRows      = 90 * time.Second
+	judgeRows      = time.Minute // at least, and more for each of many:
+	judgeRow       = 500 * time.Millisecond
+	proveRows      = 90 * time.Second // the same
+	proveRow       = 800 * time.Millisecond
 	slowRows       = 12 * time.Minute
 )
 
 // timeToJudge is the time to judge, and with -prove to prove.
 func (r *Run) timeToJudge() time.Duration {
-	need := judgeRows
+	rows := 0
+	for _, q := range r.all {
+		if r.left[q.ID] == "" {
+			rows++
+		}
+	}
+	need := max(judgeRows, time.Duration(rows)*judgeRow)
 	if r.config.Prove {
-		need += proveRows
+		need += max(proveRows, time.Duration(rows)*proveRow)
 	}
 	if r.config.Measure {
 		need += measureRows

@@ -252,3 +252,14 @@ func clusterIP(env *requirement.Env, s world.Service) (string, error) {
 	}
 	return ip.String(), nil
 }
+
+// resolves checks that the Service's full name leads to its cluster IP, asked for in both ways.
+func resolves(service world.Service) func(context.Context, *requirement.Env) error {
+	return func(ctx context.Context, env *requirement.Env) error {
+		ip, err := clusterIP(env, service)
+		if err != nil {
+			return err
+		}
+		return both(ctx, env, env.Role(world.Near), nameOf(env, service), env.Family, ip)
+	}
+}

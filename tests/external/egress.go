@@ -100,7 +100,7 @@ func outsideIP(ctx context.Context, env *requirement.Env) (netip.Addr, error) {
 	if err != nil {
 		return netip.Addr{}, &requirement.Unsupported{Probed: "the host outside reaches no node, so its own address towards them is not known: " + err.Error()}
 	}
-	return addrOf(seen.Local), nil
+	return exchange.Addr(seen.Local), nil
 }
 
 // nodesReach finds out whether the nodes themselves reach a server on this machine, where it is the host outside: a
@@ -124,8 +124,8 @@ func nodesReach(ctx context.Context, env *requirement.Env, protocol, dial string
 
 // judgeSource says whether the host outside saw the pod's own address or one of its node's.
 func judgeSource(ctx context.Context, env *requirement.Env, client, outside *requirement.End, protocol string, seen wire.Exchange) error {
-	from := addrOf(seen.Witness.Remote)
-	if from == addrOf(seen.Local) {
+	from := exchange.Addr(seen.Witness.Remote)
+	if from == exchange.Addr(seen.Local) {
 		env.Note("%s %s: the host outside saw the pod of %s by its own address", env.Family, protocol, client.Node)
 		return nil
 	}

@@ -210,7 +210,7 @@ func loadBalancer(r *requirement.Requirement) {
 		}
 		seen, err := exchange.Works(ctx, env, b.from(env.Role(world.Outside), "tcp"))
 		if err == nil {
-			env.Note("%s: %s; the endpoint saw the client %s as %s", env.Family, b.at, addrOf(seen.Local), addrOf(seen.Witness.Remote))
+			env.Note("%s: %s; the endpoint saw the client %s as %s", env.Family, b.at, exchange.Addr(seen.Local), exchange.Addr(seen.Witness.Remote))
 		}
 		return err
 	}

@@ -169,8 +169,8 @@ func checkLoadBalancerLocal(ctx context.Context, env *requirement.Env) error {
 		if err != nil {
 			return err
 		}
-		expected := asSeenBy(ctx, env, client, nodes[0], addrOf(seen.Local))
-		if from := addrOf(seen.Witness.Remote); from != expected {
+		expected := asSeenBy(ctx, env, client, nodes[0], exchange.Addr(seen.Local))
+		if from := exchange.Addr(seen.Witness.Remote); from != expected {
 			return &requirement.Failure{Reason: requirement.Translated, From: client, To: b.server, Target: talk.Dial, Protocol: "tcp",
 				Expected: fmt.Sprintf("the endpoint to see the client's address %s", expected), Observed: "the client as " + from.String()}
 		}

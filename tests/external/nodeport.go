@@ -80,7 +80,7 @@ func everyNodeAnswers(ctx context.Context, env *requirement.Env, clients []*requ
 				return through(err, node.name)
 			}
 			as := "under its own address"
-			if from := addrOf(seen.Witness.Remote); from != addrOf(seen.Local) {
+			if from := exchange.Addr(seen.Witness.Remote); from != exchange.Addr(seen.Local) {
 				as = "as " + from.String()
 			}
 			seenAs[as] = append(seenAs[as], node.name)

@@ -84,15 +84,6 @@ func through(err error, node string) error {
 	return err
 }
 
-// addrOf is the address in "ip:port" as agents write it.
-func addrOf(text string) netip.Addr {
-	ap, err := netip.ParseAddrPort(text)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return ap.Addr().Unmap().WithZone("")
-}
-
 // asSeenBy is the client's address as the node itself sees it, without any Service between: what translates on the way
 // from this machine to a cluster of the user's is no matter of the cluster's. It is own where the node has no agent, or
 // does not admit the client to an ordinary port.
@@ -110,7 +101,7 @@ func asSeenBy(ctx context.Context, env *requirement.Env, client *requirement.End
 	if err != nil || !seen.Ok() || seen.Witness == nil {
 		return own
 	}
-	return addrOf(seen.Witness.Remote)
+	return exchange.Addr(seen.Witness.Remote)
 }
 
 // makeService makes a Service of the check's own, which is removed after it. A refusal comes back as the API server's

@@ -57,8 +57,8 @@ func checkTrafficPolicyLocal(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return through(err, here.name)
 	}
-	expected := asSeenBy(ctx, env, client, here, addrOf(seen.Local))
-	if from := addrOf(seen.Witness.Remote); from != expected {
+	expected := asSeenBy(ctx, env, client, here, exchange.Addr(seen.Local))
+	if from := exchange.Addr(seen.Witness.Remote); from != expected {
 		return &requirement.Failure{Reason: requirement.Translated, From: client, To: server, Target: talk.Dial, Protocol: "tcp",
 			Expected: fmt.Sprintf("the endpoint to see the client's address %s", expected), Observed: "the client as " + from.String()}
 	}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/fault"
+	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -63,21 +63,14 @@ func execs(ctx context.Context, env *requirement.Env, end *requirement.End) erro
 			Expected: fmt.Sprintf("an exec on node %s to bring back the agent's version", end.Node), Observed: observed,
 			Again: fmt.Sprintf("kubectl exec -n %s %s -c %s -- /agent version", end.Namespace, end.Pod, end.Container)}
 	}
-	stream, err := env.Cast.Dialer(end, "/agent", "version").Dial(ctx)
-	if err != nil {
-		return judge(ctx, err, fail)
-	}
-	defer stream.Close()
-	stop := context.AfterFunc(ctx, func() { stream.Close() })
-	defer stop()
-	out, err := io.ReadAll(io.LimitReader(stream, 4096))
+	out, err := probe.Output(ctx, env.Cast.Dialer(end, "/agent", "version"), 4096)
 	if err != nil {
 		return judge(ctx, err, fail)
 	}
 	if ctx.Err() != nil {
 		return judge(ctx, ctx.Err(), fail)
 	}
-	if !strings.Contains(string(out), "parley") {
+	if !strings.Contains(out, "parley") {
 		return fail(requirement.Broken, fmt.Sprintf("%q", out))
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/rand"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -74,7 +75,7 @@ func orphanSandbox(ctx context.Context, env *requirement.Env) (func(context.Cont
 
 // runOrphan makes a sandbox in the node's own network, so that no address is taken.
 func runOrphan(ctx context.Context, env *requirement.Env, client *cri.Client, parent string) (string, error) {
-	plan, name := env.Cast.Plan(), "orphan-"+randomText()
+	plan, name := env.Cast.Plan(), "orphan-"+rand.String(12)
 	got, err := client.RunPodSandbox(ctx, &runtime.RunPodSandboxRequest{Config: &runtime.PodSandboxConfig{
 		Metadata: &runtime.PodSandboxMetadata{Name: name, Namespace: plan.Main(), Uid: name},
 		Labels:   plan.Labels,

@@ -3,14 +3,13 @@ package node
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -100,7 +99,7 @@ func saysAndIsHeard(ctx context.Context, end *requirement.End, verb string,
 	open func(context.Context, *requirement.End) (io.ReadCloser, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, outputAttempt)
 	defer cancel()
-	words := "said-" + randomText()
+	words := "said-" + rand.String(12)
 	fail := func(reason requirement.Reason, observed string) error {
 		return &requirement.Failure{Reason: reason, To: end, Target: verb + " " + end.Pod, Protocol: "https to the kubelet's port 10250",
 			Expected: "what the container on node " + end.Node + " writes to arrive", Observed: observed,
@@ -159,10 +158,4 @@ func listenFor(r io.Reader, words string) error {
 		return err
 	}
 	return fmt.Errorf("the stream ended without it")
-}
-
-func randomText() string {
-	var id [6]byte
-	_, _ = rand.Read(id[:]) // never fails, by its contract
-	return hex.EncodeToString(id[:])
 }

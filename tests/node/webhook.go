@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -56,7 +57,7 @@ func apiToPodWebhook() requirement.Requirement {
 }
 
 func webhookAsked(ctx context.Context, env *requirement.Env) error {
-	server, service, mark := env.Role(world.WebNear), env.Service(world.Webhook), randomText()
+	server, service, mark := env.Role(world.WebNear), env.Service(world.Webhook), rand.String(12)
 	name := service.Name + "." + service.Namespace + ".svc"
 	ca, err := authority.New()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
@@ -49,7 +50,7 @@ func nodeToPods(r requirement.Requirement, says string, pairs func(node, pod *re
 		worked, err := sweep{
 			clients: env.Roles(world.Node), servers: distinct(env.Roles(world.Everywhere), env.Roles(world.SiblingA)), pairs: pairs,
 			see: func(node, _ *requirement.End, _ string, seen wire.Exchange) {
-				if from := addrOf(seen.Witness.Remote); !ownAddress(node, from) {
+				if from := exchange.Addr(seen.Witness.Remote); !ownAddress(node, from) {
 					others[node.Node] = from.String()
 				}
 			},
@@ -98,7 +99,7 @@ func podToNode() requirement.Requirement {
 				clients: env.Roles(world.Everywhere), servers: env.Roles(world.Node),
 				pairs: func(_, _ *requirement.End) bool { return true },
 				see: func(pod, node *requirement.End, _ string, seen wire.Exchange) {
-					if addrOf(seen.Witness.Remote) != addrOf(seen.Local) {
+					if exchange.Addr(seen.Witness.Remote) != exchange.Addr(seen.Local) {
 						where := "other nodes see"
 						if pod.Node == node.Node {
 							where = "its own node sees"
@@ -132,22 +133,4 @@ func ownAddress(end *requirement.End, ip netip.Addr) bool {
 		}
 	}
 	return false
-}
-
-// addrOf is the address in "ip:port" as agents write it.
-func addrOf(text string) netip.Addr {
-	ap, err := netip.ParseAddrPort(text)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return ap.Addr().Unmap().WithZone("")
-}
-
-// portOf is the port in "ip:port" as agents write it.
-func portOf(text string) int {
-	ap, err := netip.ParseAddrPort(text)
-	if err != nil {
-		return 0
-	}
-	return int(ap.Port())
 }

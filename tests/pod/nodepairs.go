@@ -27,9 +27,9 @@ func nodePairs() requirement.Requirement {
 				clients: env.Roles(world.Everywhere), servers: env.Roles(world.Everywhere),
 				pairs: func(client, server *requirement.End) bool { return client.Node != server.Node },
 				see: func(client, server *requirement.End, protocol string, seen wire.Exchange) {
-					if addrOf(seen.Witness.Remote) != addrOf(seen.Local) {
+					if exchange.Addr(seen.Witness.Remote) != exchange.Addr(seen.Local) {
 						translated = &requirement.Failure{Reason: requirement.Translated, From: client, To: server, Target: seen.Remote, Protocol: protocol,
-							Expected: "the server to see the client's own address " + addrOf(seen.Local).String(), Observed: "the client as " + seen.Witness.Remote}
+							Expected: "the server to see the client's own address " + exchange.Addr(seen.Local).String(), Observed: "the client as " + seen.Witness.Remote}
 					}
 				},
 			}.run(ctx, env)

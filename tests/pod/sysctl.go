@@ -122,7 +122,7 @@ func checkSysctls(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	if port := portOf(seen.Local); port < lowestPort || port > highestPort {
+	if port := exchange.Port(seen.Local); port < lowestPort || port > highestPort {
 		return wrong(inside, "net.ipv4.ip_local_port_range", fmt.Sprintf("a local port from %d to %d", lowestPort, highestPort), fmt.Sprint(port))
 	}
 	env.Note("%d sysctls", len(set))

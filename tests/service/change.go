@@ -2,8 +2,6 @@ package service
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -14,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/rand"
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/convergence"
@@ -48,13 +47,6 @@ const (
 // programming is the clause of the rows for which only the time is left to a source of its own.
 const programmingSLI = "https://github.com/kubernetes/community/blob/master/sig-scalability/slos/network_programming_latency.md"
 
-// random is a name that nothing else has.
-func random() string {
-	var id [6]byte
-	_, _ = rand.Read(id[:]) // never fails, by its contract
-	return hex.EncodeToString(id[:])
-}
-
 // selecting makes a Service of the check's own in the family in force, TCP and UDP, for the pods that have the label.
 func selecting(ctx context.Context, env *requirement.Env, label string, alter func(*corev1.ServiceSpec)) (requirement.ServiceSeen, error) {
 	single, target := corev1.IPFamilyPolicySingleStack, intstr.FromInt32(world.TargetPort)
@@ -67,6 +59,14 @@ func selecting(ctx context.Context, env *requirement.Env, label string, alter fu
 		alter(&spec)
 	}
 	return ownService(ctx, env, env.Cast.Plan().Main(), spec)
+}
+
+// onePortBefore has a Service select that pod alone, and keeps its first port.
+func onePortBefore(server *requirement.End) func(*corev1.ServiceSpec) {
+	return func(s *corev1.ServiceSpec) {
+		s.Selector = map[string]string{world.PodLabel: server.Pod}
+		s.Ports = s.Ports[:1]
+	}
 }
 
 // everywhere is a client on every node that asks the address.
@@ -171,7 +171,7 @@ func mark(ctx context.Context, env *requirement.Env, end *requirement.End, label
 }
 
 // ownLabel is a label that selects for one check alone.
-func ownLabel() string { return "parley.dev/change-" + random() }
+func ownLabel() string { return "parley.dev/change-" + rand.String(12) }
 
 // extraSlice is the control of rows in which an endpoint has to leave: a hand-written EndpointSlice of the Service keeps it.
 const extraSlice = "a hand-written extra EndpointSlice keeps the address that left"
@@ -226,15 +226,6 @@ func podBecomes(ctx context.Context, env *requirement.Env, pod *corev1.Pod, word
 
 // kubeletActs bounds how long a kubelet may take for what it does within a second or two, since nodes are busy.
 const kubeletActs = 30 * time.Second
-
-func isReady(pod *corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
-}
 
 func isRunning(pod *corev1.Pod) bool {
 	return len(pod.Status.ContainerStatuses) > 0 && pod.Status.ContainerStatuses[0].State.Running != nil && pod.Status.PodIP != ""

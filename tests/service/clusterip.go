@@ -128,7 +128,7 @@ func fromNode(r requirement.Requirement, role world.Role, point requirement.Poin
 	r.Check = func(ctx context.Context, env *requirement.Env) error {
 		return each(ctx, env, env.Roles(role), world.Web, webEndpoints(env), bothProtocols,
 			func(client *requirement.End, protocol string, seen wire.Exchange) error {
-				env.Note("%s %s: an endpoint saw the node %s as %s", env.Family, protocol, client.Node, addrOf(seen.Witness.Remote))
+				env.Note("%s %s: an endpoint saw the node %s as %s", env.Family, protocol, client.Node, exchange.Addr(seen.Witness.Remote))
 				return nil
 			})
 	}

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/rand"
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/requirement"
@@ -74,7 +75,7 @@ func changeDeployment(ctx context.Context, env *requirement.Env, d *appsv1.Deplo
 }
 
 func roll(ctx context.Context, env *requirement.Env, d *appsv1.Deployment) error {
-	return changeDeployment(ctx, env, d, map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": map[string]any{revision: random()}}}})
+	return changeDeployment(ctx, env, d, map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": map[string]any{revision: rand.String(12)}}}})
 }
 
 // rolledOut waits until the Deployment is all of its latest template and ready, and gives its pods' names, those that are ending left out.

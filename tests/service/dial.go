@@ -70,23 +70,6 @@ func known(ctx context.Context, env *requirement.Env, talk exchange.Talk) error 
 	return settled(ctx, env, exchange.Talk{From: talk.From, To: talk.To, Among: talk.Among, Network: talk.Network, Dial: talk.Dial})
 }
 
-// addrOf and portOf are the halves of "ip:port" as agents write it.
-func addrOf(text string) netip.Addr {
-	ap, err := netip.ParseAddrPort(text)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return ap.Addr().Unmap().WithZone("")
-}
-
-func portOf(text string) int {
-	ap, err := netip.ParseAddrPort(text)
-	if err != nil {
-		return 0
-	}
-	return int(ap.Port())
-}
-
 // parseIP reads an address that the API gave.
 func parseIP(text string) (netip.Addr, error) {
 	ip, err := netip.ParseAddr(text)

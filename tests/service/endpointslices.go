@@ -63,7 +63,7 @@ func checkEndpointSlices(ctx context.Context, env *requirement.Env) error {
 	kinds := []struct {
 		pod    *corev1.Pod
 		enough func(*corev1.Pod) bool
-	}{{unready, isRunning}, {ending, isReady}, {over, func(pod *corev1.Pod) bool {
+	}{{unready, isRunning}, {ending, requirement.Ready}, {over, func(pod *corev1.Pod) bool {
 		return pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
 	}}}
 	started := make([]*requirement.Started, len(kinds))

@@ -106,7 +106,7 @@ func fromAll(ctx context.Context, env *requirement.Env, clients []*requirement.E
 		if err != nil {
 			return err
 		}
-		if saw := addrOf(seen.Witness.Remote); saw != addrOf(seen.Local) {
+		if saw := exchange.Addr(seen.Witness.Remote); saw != exchange.Addr(seen.Local) {
 			env.Note("%s: %s saw the pod %s as %s", env.Family, server.Role, seen.Local, saw)
 		}
 	}

@@ -74,14 +74,7 @@ func localEndpoint() requirement.Requirement {
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return along(env, localPaths, works(ctx, env, nil))
 		},
-		Control: requirement.Control{
-			Says: "what comes to the endpoint dropped on its node after translation",
-			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnNodeOf(world.WebNear, fault.DropFrom("forward", bothProtocols...)),
-				fault.InPodOf(world.WebNear, fault.DropFrom("input", bothProtocols...)),
-			}},
-			Red: []requirement.Reason{requirement.NoAnswer},
-		},
+		Control: droppedAtWebNear("what comes to the endpoint dropped on its node after translation"),
 	}
 }
 
@@ -100,14 +93,7 @@ func remoteEndpoint() requirement.Requirement {
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return along(env, remotePaths, works(ctx, env, nil))
 		},
-		Control: requirement.Control{
-			Says: "what comes to one endpoint dropped on its node",
-			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnNodeOf(world.WebNear, fault.DropFrom("forward", bothProtocols...)),
-				fault.InPodOf(world.WebNear, fault.DropFrom("input", bothProtocols...)),
-			}},
-			Red: []requirement.Reason{requirement.NoAnswer},
-		},
+		Control: droppedAtWebNear("what comes to one endpoint dropped on its node"),
 	}
 }
 
@@ -130,14 +116,14 @@ func sourceIP() requirement.Requirement {
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			seesClient := func(client *requirement.End, protocol string, seen wire.Exchange) error {
-				own, saw := addrOf(seen.Local), addrOf(seen.Witness.Remote)
+				own, saw := exchange.Addr(seen.Local), exchange.Addr(seen.Witness.Remote)
 				if own == saw {
 					return nil
 				}
 				return &requirement.Failure{Reason: requirement.Translated, From: client, Target: seen.Remote, Protocol: protocol,
 					Expected: fmt.Sprintf("the endpoint %s to see the client's own address %s", seen.Witness.Who, own),
 					Observed: "the client as " + seen.Witness.Remote,
-					Again:    "conntrack -L --orig-dst " + addrOf(seen.Remote).String() + "   (on node " + client.Node + ")"}
+					Again:    "conntrack -L --orig-dst " + exchange.Addr(seen.Remote).String() + "   (on node " + client.Node + ")"}
 			}
 			return along(env, everyPath, works(ctx, env, seesClient))
 		},
@@ -149,5 +135,17 @@ func sourceIP() requirement.Requirement {
 			}},
 			Red: []requirement.Reason{requirement.Translated},
 		},
+	}
+}
+
+// droppedAtWebNear is a control that drops what comes to that endpoint, after translation.
+func droppedAtWebNear(says string) requirement.Control {
+	return requirement.Control{
+		Says: says,
+		Fault: &requirement.Fault{Points: []requirement.Point{
+			fault.OnNodeOf(world.WebNear, fault.DropFrom("forward", bothProtocols...)),
+			fault.InPodOf(world.WebNear, fault.DropFrom("input", bothProtocols...)),
+		}},
+		Red: []requirement.Reason{requirement.NoAnswer},
 	}
 }

@@ -40,7 +40,7 @@ func ledTo(ctx context.Context, env *requirement.Env, client *requirement.End, s
 }
 
 func arrivedAt(env *requirement.Env, talk exchange.Talk, seen wire.Exchange, port int) error {
-	if portOf(seen.Witness.Local) == port {
+	if exchange.Port(seen.Witness.Local) == port {
 		return nil
 	}
 	return &requirement.Failure{Reason: requirement.WrongPort, From: talk.From, Target: talk.Dial, Protocol: talk.Network,

@@ -70,32 +70,37 @@ func (s *readySwitch) turn(ready bool) func(context.Context) (time.Time, error) 
 				return time.Time{}, fmt.Errorf("%s cannot open the server of its readiness probe: %s", s.end(), got.Errno)
 			}
 			s.handle = got.Handle
-			return podBecomes(ctx, s.env, s.started.Pod, "ready", isReady)
+			return podBecomes(ctx, s.env, s.started.Pod, "ready", requirement.Ready)
 		}
 		exchange.Release(ctx, s.end(), s.handle)
-		return podBecomes(ctx, s.env, s.started.Pod, "unready", func(pod *corev1.Pod) bool { return !isReady(pod) })
+		return podBecomes(ctx, s.env, s.started.Pod, "unready", func(pod *corev1.Pod) bool { return !requirement.Ready(pod) })
 	}
 }
 
-func checkReadiness(ctx context.Context, env *requirement.Env) error {
+// turnsReady makes a Service and a pod behind it that turns ready, and waits until every node sends to it.
+func turnsReady(ctx context.Context, env *requirement.Env, alter func(*corev1.ServiceSpec)) (service requirement.ServiceSeen, pod *readySwitch,
+	watch *convergence.Watch, err error) {
 	label := ownLabel()
-	service, err := selecting(ctx, env, label, func(s *corev1.ServiceSpec) {
+	if service, err = selecting(ctx, env, label, alter); err != nil {
+		return service, nil, nil, err
+	}
+	started, err := probedPod(ctx, env, label)
+	if err != nil {
+		return service, nil, nil, err
+	}
+	pod = &readySwitch{env: env, started: started}
+	if watch, err = watchService(ctx, env, service); err != nil {
+		return service, nil, nil, err
+	}
+	return service, pod, watch, watch.Change(ctx, answered("a pod turns ready", pod.end()), pod.turn(true))
+}
+
+func checkReadiness(ctx context.Context, env *requirement.Env) error {
+	_, pod, watch, err := turnsReady(ctx, env, func(s *corev1.ServiceSpec) {
 		allFamilies(s)
 		s.PublishNotReadyAddresses = env.Fixture(notReadyPublished)
 	})
 	if err != nil {
-		return err
-	}
-	started, err := probedPod(ctx, env, label)
-	if err != nil {
-		return err
-	}
-	pod := &readySwitch{env: env, started: started}
-	watch, err := watchService(ctx, env, service)
-	if err != nil {
-		return err
-	}
-	if err := watch.Change(ctx, answered("a pod turns ready", pod.end()), pod.turn(true)); err != nil {
 		return err
 	}
 	return watch.Change(ctx, red(answered("a pod turns unready")), pod.turn(false))
@@ -184,21 +189,8 @@ func unreadyKeepsConnections() requirement.Requirement {
 }
 
 func checkUnreadyKeeps(ctx context.Context, env *requirement.Env) error {
-	label := ownLabel()
-	service, err := selecting(ctx, env, label, allFamilies)
+	service, pod, watch, err := turnsReady(ctx, env, allFamilies)
 	if err != nil {
-		return err
-	}
-	started, err := probedPod(ctx, env, label)
-	if err != nil {
-		return err
-	}
-	pod := &readySwitch{env: env, started: started}
-	watch, err := watchService(ctx, env, service)
-	if err != nil {
-		return err
-	}
-	if err := watch.Change(ctx, answered("a pod turns ready", pod.end()), pod.turn(true)); err != nil {
 		return err
 	}
 	held, err := holdEverywhere(ctx, env, service, pod.end())

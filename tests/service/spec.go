@@ -134,10 +134,7 @@ func portChange() requirement.Requirement {
 
 func checkPortChange(ctx context.Context, env *requirement.Env) error {
 	server := env.Role(world.WebNear)
-	service, err := selecting(ctx, env, world.PodLabel, func(s *corev1.ServiceSpec) {
-		s.Selector = map[string]string{world.PodLabel: server.Pod}
-		s.Ports = s.Ports[:1]
-	})
+	service, err := selecting(ctx, env, world.PodLabel, onePortBefore(server))
 	if err != nil {
 		return err
 	}

@@ -105,7 +105,7 @@ func checkTerminatingFallback(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	if err := watch.Change(ctx, answered("a pod turns ready", last), func(ctx context.Context) (time.Time, error) {
-		return podBecomes(ctx, env, started.Pod, "ready", isReady)
+		return podBecomes(ctx, env, started.Pod, "ready", requirement.Ready)
 	}); err != nil {
 		return err
 	}
