@@ -59,3 +59,23 @@ func SpreadLimit(n int, alarm float64) float64 {
 	}
 	return high
 }
+
+// Losses tells two rates of loss from each other by as few trials as it takes: Wald's sequential probability ratio test
+// (Sequential Tests of Statistical Hypotheses, 1945).
+type Losses struct {
+	Tolerated, Sought float64 // shares of trials that are lost: what is no fault, and what is to be found
+	Alarm             float64 // the probability that Tolerated is called a fault
+	Miss              float64 // the probability that Sought is not
+}
+
+// Decided says what so many lost of so many trials show: a fault, none, or nothing yet.
+func (l Losses) Decided(lost, of int) (fault, enough bool) {
+	ratio := float64(lost)*math.Log(l.Sought/l.Tolerated) + float64(of-lost)*(math.Log1p(-l.Sought)-math.Log1p(-l.Tolerated))
+	switch {
+	case ratio >= math.Log((1-l.Miss)/l.Alarm):
+		return true, true
+	case ratio <= math.Log(l.Miss/(1-l.Alarm)):
+		return false, true
+	}
+	return false, false
+}

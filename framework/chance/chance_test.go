@@ -60,3 +60,49 @@ func TestUniformDrawsStayBelowTheLimit(t *testing.T) {
 	}
 	require.InDelta(t, 20, over, 20, "1 in 100 is expected over the limit")
 }
+
+func TestLosses(t *testing.T) {
+	l := Losses{Tolerated: 4e-5, Sought: 1e-3, Alarm: 1e-9, Miss: 0.05}
+	for _, c := range []struct {
+		lost, of      int
+		fault, enough bool
+	}{
+		{0, 0, false, false},
+		{0, 1000, false, false},
+		{0, 3200, false, true},
+		{1, 1000, false, false},
+		{1, 3200, false, false},
+		{1, 7000, false, true},
+		{4, 100, false, false},
+		{7, 200, true, true},
+		{40, 1000, true, true},
+	} {
+		fault, enough := l.Decided(c.lost, c.of)
+		require.Equal(t, [2]bool{c.fault, c.enough}, [2]bool{fault, enough}, "%d of %d", c.lost, c.of)
+	}
+}
+
+// Of many that lose as much as is tolerated or sought, hardly any is taken for the other.
+func TestLossesAreToldApart(t *testing.T) {
+	draw := rand.New(rand.NewPCG(3, 4))
+	l := Losses{Tolerated: 0.001, Sought: 0.02, Alarm: 0.001, Miss: 0.05}
+	faultsOf := func(rate float64) (faults int) {
+		for range 1000 {
+			lost := 0
+			for of := 1; ; of++ {
+				if draw.Float64() < rate {
+					lost++
+				}
+				if fault, enough := l.Decided(lost, of); enough {
+					if fault {
+						faults++
+					}
+					break
+				}
+			}
+		}
+		return faults
+	}
+	require.LessOrEqual(t, faultsOf(l.Tolerated), 5)
+	require.GreaterOrEqual(t, faultsOf(l.Sought), 930)
+}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"path/filepath"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/version"
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 	"sigs.k8s.io/yaml"
@@ -17,6 +18,10 @@ const (
 	podSubnet4, podSubnet6         = "10.244.0.0/16", "fd00:10:244::/56"
 	serviceSubnet4, serviceSubnet6 = "10.96.0.0/16", "fd00:10:96::/112"
 )
+
+// zones are those that the nodes lie in by their label, two in each before the next: of three nodes the last is alone, so that
+// a zone has some of a Service's endpoints and not all.
+var zones = []string{"parley-a", "parley-b"}
 
 func podSubnets() []netip.Prefix {
 	return []netip.Prefix{netip.MustParsePrefix(podSubnet4), netip.MustParsePrefix(podSubnet6)}
@@ -52,6 +57,9 @@ func kindConfig(p plan) (*v1alpha4.Cluster, error) {
 	cfg.Nodes = []v1alpha4.Node{{Role: v1alpha4.ControlPlaneRole, Image: p.Image.Ref}}
 	for range p.Workers {
 		cfg.Nodes = append(cfg.Nodes, v1alpha4.Node{Role: v1alpha4.WorkerRole, Image: p.Image.Ref})
+	}
+	for i := range cfg.Nodes {
+		cfg.Nodes[i].Labels = map[string]string{corev1.LabelTopologyZone: zones[i/2%len(zones)]}
 	}
 	net := &cfg.Networking
 	if p.ProxyMode != "" {

@@ -2,6 +2,8 @@ package convergence
 
 import (
 	"errors"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,4 +95,20 @@ func TestFamily(t *testing.T) {
 	for dial, want := range map[string]string{"10.0.0.1:80": "IPv4", "[fd00::1]:80": "IPv6", "/a/path": ""} {
 		require.Equal(t, want, family(dial))
 	}
+}
+
+func TestPortsComeAgainAfterAllOthers(t *testing.T) {
+	p, seen := drawPorts(), map[string]bool{}
+	for range lastPort - firstPort + 1 {
+		port := p.next()
+		require.False(t, seen[port], "%s comes twice", port)
+		n, err := strconv.Atoi(strings.TrimPrefix(port, ":"))
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, n, firstPort)
+		require.LessOrEqual(t, n, lastPort)
+		seen[port] = true
+	}
+	require.True(t, seen[p.next()])
+	// Longer than connection tracking keeps a SYN that nobody answered (nf_conntrack_tcp_timeout_syn_sent).
+	require.Greater(t, every*time.Duration(len(seen)), 120*time.Second)
 }

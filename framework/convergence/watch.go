@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -55,7 +56,7 @@ func Begin(ctx context.Context, env *requirement.Env, clients ...Client) *Watch 
 	ctx, stop := context.WithCancel(ctx)
 	w := &Watch{env: env, stop: stop}
 	for _, c := range clients {
-		s := &stream{Client: c}
+		s := &stream{Client: c, ports: drawPorts()}
 		w.streams = append(w.streams, s)
 		w.running.Go(func() { s.run(ctx) })
 	}
@@ -72,6 +73,7 @@ func (w *Watch) Stop() {
 // stream is one client's questions, in the order in which they were asked.
 type stream struct {
 	Client
+	ports *ports // that its TCP questions come from, where Source does not say
 	mu    sync.Mutex
 	asked []*question
 }
@@ -122,11 +124,8 @@ func (s *stream) ask(ctx context.Context) {
 	if within == 0 {
 		within = answerWithin
 	}
-	got, err := s.From.Connect(ctx, wire.Connect{Network: s.Network, Address: s.Dial, Source: s.Source, Reuse: s.Reuse,
+	got, err := s.connect(ctx, wire.Connect{Network: s.Network, Address: s.Dial, Source: s.Source, Reuse: s.Reuse,
 		Timeout: int(within.Milliseconds())})
-	if err == nil && len(got.Seen) != 1 {
-		err = fmt.Errorf("%s dialled %s once and reports %d attempts", s.From, s.Dial, len(got.Seen))
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q.answered, q.err = time.Now(), err
@@ -137,6 +136,24 @@ func (s *stream) ask(ctx context.Context) {
 	if got.Seen[0].Witness != nil {
 		q.who = got.Seen[0].Witness.Who
 	}
+}
+
+// connect dials once, over TCP from the next port that is free in the client's network namespace.
+func (s *stream) connect(ctx context.Context, c wire.Connect) (got wire.Connected, err error) {
+	own := strings.HasPrefix(c.Network, "tcp") && c.Source == "" && c.Reuse == ""
+	for range portTries {
+		if own {
+			c.Source = s.ports.next()
+		}
+		got, err = s.From.Connect(ctx, c)
+		if err == nil && len(got.Seen) != 1 {
+			err = fmt.Errorf("%s dialled %s once and reports %d attempts", s.From, s.Dial, len(got.Seen))
+		}
+		if err != nil || !own || !taken(got.Seen[0]) {
+			break
+		}
+	}
+	return got, err
 }
 
 // since are copies of the questions asked from then on, up to the first that is still open.
