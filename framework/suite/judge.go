@@ -84,9 +84,10 @@ func (r *Run) judgeAll(t *testing.T) {
 	holds := func(t *testing.T, q requirement.Requirement) {
 		result := r.judge(r.ctx, q)
 		r.markKnown(&result)
-		r.keep(result)
+		all := r.overRounds(result)
+		r.keep(all)
 		r.mu.Lock()
-		results[q.ID] = &result
+		results[q.ID] = &all
 		r.mu.Unlock()
 		show(t, result, r.config.Strict)
 	}
@@ -104,14 +105,16 @@ func (r *Run) judgeAll(t *testing.T) {
 		case result == nil:
 			return // left out by e2e-framework's own flags
 		case limit > 0 && time.Since(begun) > limit:
-			result.Proof = &reports.Proof{State: reports.ProofNotRun, How: q.Control.Kind() + ": " + q.Control.Says,
+			proof := &reports.Proof{State: reports.ProofNotRun, How: q.Control.Kind() + ": " + q.Control.Says,
 				Reason: "the time for proofs, " + limit.String() + ", was used up; another -prove-seed draws others"}
+			result.Proof = worseProof(result.Proof, proof)
 			r.keep(*result)
-			t.Skip(result.Proof.Reason)
+			t.Skip(proof.Reason)
 		}
-		result.Proof = r.prove(r.ctx, q, result.Outcome)
+		proof := r.prove(r.ctx, q, result.Outcome)
+		result.Proof = worseProof(result.Proof, proof)
 		r.keep(*result)
-		showProof(t, q, result.Proof)
+		showProof(t, q, proof)
 	}
 	asked := func(alone bool) func(requirement.Requirement) bool {
 		return func(q requirement.Requirement) bool {

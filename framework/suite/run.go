@@ -46,6 +46,7 @@ type Run struct {
 	fatal     error // why nothing could be judged
 	// judging is set once verdicts are asked for.
 	judging bool
+	round   int // that is judged, from 1: see rounds
 
 	columns []axis.Column // the clusters that are asked for
 	runs    []*columnRun  // of a matrix, in the order of its columns
@@ -188,8 +189,17 @@ func (r *Run) Test(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.judging = true
-	if r.isMatrix() {
+	r.begin()
+	switch {
+	case r.round > 1 && r.fatal != nil:
+		t.Fatal(errFirstRound)
+	case r.round > 1 && r.isMatrix():
+		return // each column has made all rounds
+	case r.isMatrix():
 		r.judgeColumns(t)
+		return
+	case r.round > 1:
+		r.judgeAll(t)
 		return
 	}
 	if err := r.ready(); err != nil {
