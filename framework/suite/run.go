@@ -189,10 +189,14 @@ func (r *Run) Test(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.judging = true
+	switch {
+	case r.round > 0 && r.fatal != nil:
+		t.Fatal(errFirstRound)
+	case r.round > 0 && context.Cause(r.ctx) != nil:
+		t.Fatal(context.Cause(r.ctx)) // what the rounds before found stays in the report
+	}
 	r.begin()
 	switch {
-	case r.round > 1 && r.fatal != nil:
-		t.Fatal(errFirstRound)
 	case r.round > 1 && r.isMatrix():
 		return // each column has made all rounds
 	case r.isMatrix():
