@@ -29,10 +29,6 @@ const (
 	checkBound = 2 * time.Minute
 	// slowBound bounds the check of a requirement that takes minutes.
 	slowBound = 10 * time.Minute
-	// shortAtOnce and longAtOnce are how many requirements are judged side by side: with more, two cores that have the
-	// whole cluster to run besides are so busy that checks wait for the machine instead of the cluster.
-	shortAtOnce = 8
-	longAtOnce  = 8
 	// firstPort is the first of the requirements' own ports: below every usual ephemeral range (32768)
 	// and NodePort range (30000).
 	firstPort = 20000
@@ -56,8 +52,12 @@ func (r *Run) judgeAll(t *testing.T) {
 			return
 		}
 		// Long checks mostly wait for a kubelet: they have turns of their own, and the short ones go on beside them.
-		short, long := newTurns(shortAtOnce), newTurns(longAtOnce)
-		if !parallel {
+		short, long := newTurns(atFirst), newTurns(atFirst)
+		if parallel {
+			ctx, stop := context.WithCancel(r.ctx)
+			defer stop()
+			go r.lab.setPace(ctx, short, long)
+		} else {
 			short = newTurns(1)
 			long = short
 		}
