@@ -3,6 +3,8 @@ package suite
 import (
 	"context"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,55 +13,70 @@ import (
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
-// How many requirements are judged side by side follows what the cluster bears: on machines that are so busy that an agent
-// takes long to answer, checks would wait for the machine instead of the cluster, and take it for broken.
+// How many requirements are judged side by side follows what the cluster bears: on machines that are so busy that a pod takes
+// half a minute to start, checks would wait for the machine instead of the cluster, and take it for broken.
 const (
-	atFirst = 4
+	atFirst = 3
 	atLeast = 2
 	atMost  = 12
-	// calm and busy are how much longer than at the quickest the agents take to answer: below the one a further
+	// calmRunnable and busyRunnable are tasks that run or wait to, for each of a node's processors: below the one a further
 	// requirement is begun, above the other fewer are.
-	calm = 60 * time.Millisecond
-	busy = 250 * time.Millisecond
-	// paceEvery is how often they are asked, paceWithin what a question may take.
+	calmRunnable = 4
+	busyRunnable = 10
+	// calmAnswer and busyAnswer are the same of how much longer than at the quickest an agent takes to answer.
+	calmAnswer = 100 * time.Millisecond
+	busyAnswer = 500 * time.Millisecond
+	// paceEvery is how often they are looked at, paceWithin what that may take.
 	paceEvery  = 400 * time.Millisecond
 	paceWithin = 3 * time.Second
+	// paceWeight is how much one look counts against those before it.
+	paceWeight = 0.3
 )
+
+// pressure is how busy a node is.
+type pressure struct {
+	runnable float64 // for each processor; 0 where it is not known
+	answer   time.Duration
+}
 
 // pace is how many are to be judged at once.
 type pace struct {
 	quickest time.Duration // 0 before the first answer
+	runnable float64       // smoothed
 	limit    int
 }
 
-// next takes what the agents took to answer.
-func (p *pace) next(took time.Duration) int {
+// next takes how busy the nodes are.
+func (p *pace) next(now pressure) int {
 	if p.limit == 0 {
-		p.limit = atFirst
+		p.limit, p.runnable, p.quickest = atFirst, now.runnable, now.answer
 	}
-	if p.quickest == 0 || took < p.quickest {
-		p.quickest = took
-	}
-	switch longer := took - p.quickest; {
-	case longer < calm:
+	p.quickest = min(p.quickest, now.answer)
+	p.runnable += paceWeight * (now.runnable - p.runnable)
+	switch longer := now.answer - p.quickest; {
+	case p.runnable > busyRunnable || longer > busyAnswer:
+		p.limit = max(p.limit-1, atLeast)
+	case p.runnable < calmRunnable && longer < calmAnswer:
 		p.limit = min(p.limit+1, atMost)
-	case longer > busy:
-		p.limit = max(p.limit*3/4, atLeast)
 	}
 	return p.limit
 }
 
-// setPace has the turns follow what the cluster bears, until the context ends.
+// setPace has the turns follow what the cluster bears until the context ends, and then says what that was.
 func (l *lab) setPace(ctx context.Context, all ...*turns) {
 	ends := l.cast.Ends(world.Everywhere)
 	if len(ends) == 0 {
 		return
 	}
+	processors := make([]int, len(ends))
 	var p pace
+	fewest, most := atMost, 0
+	defer func() { l.run.progress.say("judged side by side: %d to %d of each kind, as the nodes bore it", fewest, most) }()
 	tick := time.NewTicker(paceEvery)
 	defer tick.Stop()
 	for {
-		limit := p.next(roundTrip(ctx, ends))
+		limit := p.next(look(ctx, ends, processors))
+		fewest, most = min(fewest, limit), max(most, limit)
 		for _, t := range all {
 			t.allow(limit)
 		}
@@ -71,21 +88,48 @@ func (l *lab) setPace(ctx context.Context, all ...*turns) {
 	}
 }
 
-// roundTrip is what an agent takes to answer, the median over the nodes: a control may hold one of them.
-func roundTrip(ctx context.Context, ends []*requirement.End) time.Duration {
-	took := make([]time.Duration, len(ends))
-	var asking sync.WaitGroup
+// look is how busy the nodes are, the median of them: a control may hold one. processors are noted once they are known.
+func look(ctx context.Context, ends []*requirement.End, processors []int) pressure {
+	ctx, cancel := context.WithTimeout(ctx, paceWithin)
+	defer cancel()
+	answers, runnables := make([]time.Duration, len(ends)), make([]float64, len(ends))
+	var looking sync.WaitGroup
 	for i, end := range ends {
-		asking.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, paceWithin)
-			defer cancel()
+		looking.Go(func() {
+			if processors[i] == 0 {
+				processors[i] = max(1, strings.Count(proc(ctx, end, "/proc/stat"), "\ncpu"))
+			}
 			begun := time.Now()
-			// Closing what is not there is the cheapest thing that can be asked. An agent that does not answer is slow.
-			_ = end.Do(ctx, wire.OpClose, wire.Close{Handle: "none"}, nil)
-			took[i] = time.Since(begun)
+			runnables[i] = float64(runnable(proc(ctx, end, "/proc/loadavg"))) / float64(processors[i])
+			answers[i] = time.Since(begun) // also of one that did not answer
 		})
 	}
-	asking.Wait()
-	slices.Sort(took)
-	return took[len(took)/2]
+	looking.Wait()
+	slices.Sort(answers)
+	slices.Sort(runnables)
+	return pressure{runnable: runnables[len(runnables)/2], answer: answers[len(answers)/2]}
+}
+
+// proc is a file that the end's kernel makes up, "" where it can't be read.
+func proc(ctx context.Context, end *requirement.End, path string) string {
+	seen, err := end.File(ctx, wire.File{Do: "read", Path: path})
+	if err != nil || !seen.Ok() {
+		return ""
+	}
+	return string(seen.Data)
+}
+
+// runnable reads how many tasks run or wait to from /proc/loadavg, whose fourth field is runnable/all (proc(5)); what is not
+// such a file has none.
+func runnable(loadavg string) int {
+	fields := strings.Fields(loadavg)
+	if len(fields) < 4 {
+		return 0
+	}
+	text, _, _ := strings.Cut(fields[3], "/")
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0
+	}
+	return max(0, n)
 }

@@ -7,27 +7,38 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestPaceFollowsTheAgents(t *testing.T) {
-	var p pace
-	quick, slow, between := 100*time.Millisecond, 600*time.Millisecond, 200*time.Millisecond // a far cluster
-	require.Equal(t, atFirst+1, p.next(quick))
-	require.Equal(t, atFirst+1, p.next(between))
-	for range 20 {
-		p.next(quick + calm/2)
+func TestPaceFollowsTheNodes(t *testing.T) {
+	far := 100 * time.Millisecond // a cluster far away
+	for name, c := range map[string]struct {
+		now  pressure
+		want int
+	}{
+		"calm":                      {pressure{1, far}, atMost},
+		"neither":                   {pressure{calmRunnable + 1, far}, atFirst},
+		"many that wait":            {pressure{busyRunnable + 1, far}, atLeast},
+		"slow to answer":            {pressure{1, far + busyAnswer + 1}, atLeast},
+		"somewhat slow to answer":   {pressure{1, far + calmAnswer}, atFirst + 1},
+		"nothing known but answers": {pressure{0, far}, atMost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := pace{}
+			p.next(pressure{c.now.runnable, far})
+			for range 30 {
+				p.next(c.now)
+			}
+			require.Equal(t, c.want, p.limit)
+		})
 	}
-	require.Equal(t, atMost, p.limit)
-	require.Equal(t, atMost*3/4, p.next(slow))
-	for range 20 {
-		p.next(slow)
-	}
-	require.Equal(t, atLeast, p.limit)
 }
 
-func TestPaceOfABusyBeginIsNoQuickest(t *testing.T) {
-	var p pace
-	p.next(time.Second)
-	p.next(50 * time.Millisecond)
-	require.Equal(t, 50*time.Millisecond, p.quickest)
-	limit := p.limit
-	require.Less(t, p.next(time.Second), limit)
+func TestRunnable(t *testing.T) {
+	for text, want := range map[string]int{
+		"61.47 35.45 27.34 74/2248 29589\n": 74,
+		"0.00 0.00 0.00 0/0 0":              0,
+		"":                                  0,
+		"a b c d/e":                         0,
+		"1 2 3 -5/9 1":                      0,
+	} {
+		require.Equal(t, want, runnable(text), text)
+	}
 }
