@@ -16,13 +16,13 @@ import (
 // How many requirements are judged side by side follows what the cluster bears: on machines that are so busy that a pod takes
 // half a minute to start, checks would wait for the machine instead of the cluster, and take it for broken.
 const (
-	atFirst = 3
+	atFirst = 4
 	atLeast = 2
 	atMost  = 12
 	// calmRunnable and busyRunnable are tasks that run or wait to, for each of a node's processors: below the one a further
 	// requirement is begun, above the other fewer are.
-	calmRunnable = 4
-	busyRunnable = 10
+	calmRunnable = 8
+	busyRunnable = 16
 	// calmAnswer and busyAnswer are the same of how much longer than at the quickest an agent takes to answer.
 	calmAnswer = 100 * time.Millisecond
 	busyAnswer = 500 * time.Millisecond
