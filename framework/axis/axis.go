@@ -59,11 +59,16 @@ func All() []Axis {
 			{Word: "ipvs", Lacks: kernel("ipvs", "dummy")},
 		}},
 		{Name: "Kubernetes version", Flag: "kubernetes", Set: "versions", Values: versions("kubernetes", nodeimage.KubernetesVersions(), nil)},
-		{Name: "containerd version", Flag: "containerd", Set: "containerds", Values: versions("containerd", nodeimage.ContainerdVersions(),
-			func(version string, others map[string]string) string {
-				return nodeimage.Versions{Kubernetes: others["kubernetes"], Containerd: version}.Unsupported()
-			})},
+		{Name: "containerd version", Flag: "containerd", Set: "containerds", Values: versions("containerd", nodeimage.ContainerdVersions(), containerdApart)},
 	}
+}
+
+// containerdApart says why a version of containerd can't be had with the column's other values; "" where it can.
+func containerdApart(version string, others map[string]string) string {
+	if r := others["runtime"]; r != "" && r != "containerd" {
+		return "it is a version of containerd, and the nodes' runtime would be " + r
+	}
+	return nodeimage.Versions{Kubernetes: others["kubernetes"], Containerd: version}.Unsupported()
 }
 
 // versions are the values of an axis of versions of a program. apart is Apart of each; it may be nil.

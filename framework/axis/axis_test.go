@@ -116,6 +116,8 @@ func TestValuesThatDontGoTogether(t *testing.T) {
 			require.Contains(t, got[0].Lacks(Host{}), want)
 		}
 	}
+	require.Empty(t, containerdApart("2.4", map[string]string{"runtime": "containerd"}))
+	require.Equal(t, "it is a version of containerd, and the nodes' runtime would be crio", containerdApart("2.4", map[string]string{"runtime": "crio", "kubernetes": "1.36"}))
 }
 
 func TestLacks(t *testing.T) {
