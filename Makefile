@@ -8,6 +8,10 @@ KEEP     ?=
 MATRIX   ?=
 # Everything so many times on one cluster: what does not end the same way each time is named.
 COUNT    ?= 1
+# What the clusters are made of: KUBERNETES=1.35, CONTAINERD=2.1, several separated by commas; NODE_IMAGE=REF is taken as it is.
+KUBERNETES ?=
+CONTAINERD ?=
+NODE_IMAGE ?=
 # How long `make test` goes on beginning proofs.
 PROVE_WITHIN ?= 3m
 PARLEY   := $(GO) run ./framework/cmd/parley
@@ -16,7 +20,8 @@ UNIT     := $(GO) list ./... | grep -v /parley/tests$$
 
 # go test holds back what a test prints; the run shows its progress on this shell's own standard error.
 RUN = PARLEY_PROGRESS=/proc/$$$$/fd/2 $(GO) tool gotestsum --format pkgname --format-hide-empty-pkg --hide-summary=all \
-	--junitfile $(REPORT)/gotestsum.xml -- -count=$(COUNT) -timeout $(TIMEOUT) ./tests/... -args -report $(REPORT) $(if $(KEEP),-keep) $(if $(MATRIX),-matrix '$(MATRIX)')
+	--junitfile $(REPORT)/gotestsum.xml -- -count=$(COUNT) -timeout $(TIMEOUT) ./tests/... -args -report $(REPORT) $(if $(KEEP),-keep) $(if $(MATRIX),-matrix '$(MATRIX)') \
+	$(if $(KUBERNETES),-kubernetes '$(KUBERNETES)') $(if $(CONTAINERD),-containerd '$(CONTAINERD)') $(if $(NODE_IMAGE),-node-image '$(NODE_IMAGE)')
 
 .PHONY: conformance prove test lint unit bench bench-matrix bench-upstream clean-all list doctor
 

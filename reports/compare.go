@@ -1,7 +1,9 @@
 package reports
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -22,7 +24,7 @@ type Comparison struct {
 	Columns     []Column  `json:"columns"`
 	NotRun      []NotRun  `json:"notRun,omitempty"`
 	Notices     []string  `json:"notices,omitempty"`
-	// Differences come in the order of their kinds, the gravest first.
+	// Differences come in the order of their kinds, the gravest first, and in a kind those that hold on the first column.
 	Differences []Difference `json:"differences"`
 	// Everywhere are the requirements that hold on none of the clusters that judged them: failed, or not judged.
 	Everywhere []Difference `json:"everywhere,omitempty"`
@@ -75,8 +77,12 @@ type Difference struct {
 	// Holds and Not name the columns on which it holds, and those on which it was seen not to hold or lacks its ground.
 	Holds []string `json:"holds,omitempty"`
 	Not   []string `json:"not,omitempty"`
-	// Unexplained marks a difference of which a cell does not hold and no known difference says why. That a cluster lacks
-	// what is OPTIONAL needs no more than the reason that it gave.
+	// Reasons are what is documented of it: the known differences that say why it does not hold on a column.
+	Reasons []Reason `json:"reasons,omitempty"`
+	// Unknown names the columns on which it does not hold, or is not supported, and no known difference says why. That a
+	// cluster lacks what is OPTIONAL needs no more than the reason that it gave.
+	Unknown []string `json:"unknown,omitempty"`
+	// Unexplained says that Unknown names one.
 	Unexplained bool   `json:"unexplained,omitempty"`
 	Cells       []Cell `json:"cells"`
 }
@@ -87,11 +93,15 @@ type Cell struct {
 	// Outcome is "" where the column's report does not have the requirement.
 	Outcome Outcome `json:"outcome,omitempty"`
 	Warning bool    `json:"warning,omitempty"`
-	// Observed is the sentence of what was seen, or of why it was not judged; "" for one that passed.
+	// Observed is the sentence of what was seen, or of why it was not judged. Of one that passed it is what the check noted
+	// beside, mostly "": what its title says was seen.
 	Observed string     `json:"observed,omitempty"`
 	Verdicts []Verdict  `json:"verdicts,omitempty"`
 	Proof    ProofState `json:"proof,omitempty"`
-	Known    *Known     `json:"known,omitempty"`
+	// ProofReason says why the state of the proof is not Proved.
+	ProofReason string `json:"proofReason,omitempty"`
+	Known       *Known `json:"known,omitempty"`
+	Lapsed      *Known `json:"lapsed,omitempty"`
 }
 
 // Compare compares the clusters of a report.
@@ -116,6 +126,9 @@ func Compare(r *Report) *Comparison {
 		c.Same.add(rows[0])
 	}
 	for _, kind := range differenceKinds {
+		slices.SortStableFunc(byKind[kind], func(a, b Difference) int {
+			return cmp.Or(cmp.Compare(c.holdsFirst(a), c.holdsFirst(b)), cmp.Compare(len(b.Not), len(a.Not)))
+		})
 		c.Differences = append(c.Differences, byKind[kind]...)
 	}
 	return c
@@ -156,10 +169,12 @@ func difference(clusters []Cluster, rows []*Result) Difference {
 	for i, res := range rows {
 		cell := Cell{Column: clusters[i].Name}
 		if res != nil {
-			cell.Outcome, cell.Warning, cell.Verdicts, cell.Known = res.Outcome, res.Warning, res.Verdicts, res.Known
-			cell.Observed = res.Sentence()
+			cell.Outcome, cell.Warning, cell.Verdicts, cell.Known, cell.Lapsed = res.Outcome, res.Warning, res.Verdicts, res.Known, res.Lapsed
+			if cell.Observed = res.Sentence(); res.Outcome == Passed {
+				cell.Observed = strings.Join(res.Notes, "; ")
+			}
 			if res.Proof != nil {
-				cell.Proof = res.Proof.State
+				cell.Proof, cell.ProofReason = res.Proof.State, res.Proof.Reason
 			}
 		}
 		switch cell.Outcome {
@@ -171,13 +186,8 @@ func difference(clusters []Cluster, rows []*Result) Difference {
 		d.Cells = append(d.Cells, cell)
 	}
 	d.Kind = kindOf(d.Cells)
-	d.Unexplained = d.Kind != "" && slices.ContainsFunc(d.Cells, func(c Cell) bool { return c.unexplained(d.Level) })
+	d.explain()
 	return d
-}
-
-// unexplained says whether the cell does not hold and nothing says why.
-func (c Cell) unexplained(level string) bool {
-	return c.Known == nil && (c.Outcome == Failed || c.Outcome == Unsupported && level != Optional)
 }
 
 // kindOf is the gravest way in which cells differ, "" where they don't.

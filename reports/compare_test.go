@@ -90,6 +90,84 @@ func TestKindsOfDifferences(t *testing.T) {
 	}
 }
 
+func TestReasonsOfDifferences(t *testing.T) {
+	entry := func(where, expires, why string) Known {
+		return Known{ID: "c/x", Where: where, Link: "https://example.org/" + where, Why: why, Expires: expires}
+	}
+	const later, before = "2027-01-31", "2026-02-01" // than the run began
+	for name, c := range map[string]struct {
+		a, b, level string
+		known       []Known
+		want        []string
+		unknown     []string
+	}{
+		"nobody says why":               {a: "p", b: "f", want: []string{noReason}, unknown: []string{"nftables"}},
+		"the first fails":               {a: "f", b: "p", want: []string{noReason}, unknown: []string{"iptables"}},
+		"it lacks it":                   {a: "p", b: "u", want: []string{noReason}, unknown: []string{"nftables"}},
+		"it lacks what is OPTIONAL":     {a: "p", b: "u", level: Optional},
+		"OPTIONAL, and it fails":        {a: "p", b: "f", level: Optional, want: []string{noReason}, unknown: []string{"nftables"}},
+		"not judged says why itself":    {a: "p", b: "e"},
+		"left out says why itself":      {a: "p", b: "s"},
+		"no difference":                 {a: "f", b: "f", known: []Known{entry("nftables", later, "")}},
+		"documented":                    {a: "p", b: "f", known: []Known{entry("nftables", later, "so it is")}, want: []string{"known on nftables until 2027-01-31 (https://example.org/nftables), so it is"}},
+		"documented without a sentence": {a: "u", b: "p", known: []Known{entry("iptables", later, "")}, want: []string{"known on iptables until 2027-01-31 (https://example.org/iptables)"}},
+		"documented of another column":  {a: "p", b: "f", known: []Known{entry("iptables", later, "")}, want: []string{noReason}, unknown: []string{"nftables"}},
+		"expired":                       {a: "p", b: "f", known: []Known{entry("nftables", before, "so it is")}, want: []string{"expired, so it counts again: on nftables until 2026-02-01 (https://example.org/nftables), so it is"}},
+		"one of two":                    {a: "f", b: "u", known: []Known{entry("nftables", later, "")}, want: []string{"known on nftables until 2027-01-31 (https://example.org/nftables)", "on iptables " + noReason}, unknown: []string{"iptables"}},
+		"both by one entry":             {a: "f", b: "u", known: []Known{entry("v1.36.3", later, "")}, want: []string{"known on v1.36.3 until 2027-01-31 (https://example.org/v1.36.3)"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := reportOf(row("c/x", c.a, c.b))
+			for i := range r.Clusters {
+				r.Clusters[i].Facts = []Fact{{"Kubernetes", "v1.36.3"}}
+				if c.level != "" {
+					r.Clusters[i].Results[0].Level = c.level
+				}
+			}
+			r.MarkKnown(c.known, began)
+			got := Compare(r)
+			if c.a == c.b {
+				require.Empty(t, got.Differences)
+				return
+			}
+			d := got.Differences[0]
+			require.Equal(t, c.want, d.sentences())
+			require.Equal(t, c.unknown, d.Unknown)
+			require.Equal(t, len(c.unknown) > 0, d.Unexplained)
+			lost, _ := got.Lost()
+			require.Equal(t, c.a == "p" && (c.b == "f" || c.b == "u") && c.level == "" && name != "documented", len(lost) == 1, "only what is accepted is not lost")
+		})
+	}
+}
+
+func TestTitlesOfDifferences(t *testing.T) {
+	titles := func(r *Report) (all []string) {
+		c := Compare(r)
+		for _, d := range c.Differences {
+			all = append(all, d.ID+": "+sentenceCase(c.title(d, strings.ToLower)))
+		}
+		return all
+	}
+	r := reportOf(row("c/won", "f", "p"), row("c/lost", "p", "f"), row("c/gone", "p", "u"), row("c/mixed", "f4f6p", "f4p6f"), row("c/quiet", "e", "p"))
+	require.Equal(t, []string{
+		"c/lost: Holds on iptables, not on nftables", "c/won: Holds on nftables, not on iptables", "c/mixed: Holds on some only",
+		"c/gone: Is supported on iptables, not on nftables", "c/quiet: Judged on some only",
+	}, titles(r))
+	r.Clusters = append(r.Clusters, Cluster{Name: "ipvs"})
+	require.Contains(t, titles(r), "c/lost: Holds on some only", "three columns have no two sides")
+}
+
+func TestCellsTellWhetherAGreenCanFail(t *testing.T) {
+	pair := row("c/x", "p", "f")
+	pair[0].Proof, pair[0].Notes = &Proof{State: Proved}, []string{"the server saw 10.244.1.5"}
+	got := Compare(reportOf(pair)).Differences[0]
+	require.Equal(t, "passed, proved: the server saw 10.244.1.5", got.Cells[0].text(got.Kind))
+	pair = row("c/x", "p", "p")
+	pair[0].Proof, pair[1].Proof = &Proof{State: Proved}, &Proof{State: Unproved, Reason: "no point acted"}
+	got = Compare(reportOf(pair)).Differences[0]
+	require.Equal(t, "passed, unproved: no point acted", got.Cells[1].text(got.Kind))
+}
+
 func TestDifferencesInProof(t *testing.T) {
 	pair := row("c/x", "p", "p")
 	pair[0].Proof, pair[1].Proof = &Proof{State: Proved}, &Proof{State: Unproved}
@@ -185,7 +263,7 @@ func FuzzComparison(f *testing.F) {
 		for line := range strings.Lines(md.String()) {
 			if strings.HasPrefix(line, "| **c/x**") {
 				bare := strings.NewReplacer(`\\`, "", `\|`, "").Replace(line)
-				require.Equal(t, 5, strings.Count(bare, "|"), fmt.Sprintf("%q", line))
+				require.Equal(t, 6, strings.Count(bare, "|"), fmt.Sprintf("%q", line))
 			}
 		}
 	})

@@ -21,23 +21,18 @@ func WriteComparisonMarkdown(w io.Writer, c *Comparison) error {
 	for _, n := range append(c.interruptions(), c.Notices...) {
 		fmt.Fprintf(&b, "\n**%s**\n", markdown(n))
 	}
-	var before DifferenceKind
+	before := ""
 	for _, d := range c.Differences {
-		if d.Kind != before {
-			before = d.Kind
-			title := kindTitles[d.Kind]
-			fmt.Fprintf(&b, "\n## %s\n\n", title[:1]+strings.ToLower(title[1:]))
-			markdownHead(&b, append([]string{"requirement", "level"}, names...))
+		if title := c.title(d, strings.ToLower); title != before {
+			before = title
+			fmt.Fprintf(&b, "\n## %s\n\n", markdown(sentenceCase(title)))
+			markdownHead(&b, append(append([]string{"requirement", "level"}, names...), reasonLabel))
 		}
 		row := d.markdown()
 		for _, cell := range d.Cells {
-			text := cell.text(d.Kind)
-			if note := cell.explained(d); note != "" {
-				text += "; " + note
-			}
-			row = append(row, markdown(text))
+			row = append(row, markdown(cell.text(d.Kind)))
 		}
-		markdownRow(&b, row)
+		markdownRow(&b, append(row, markdown(strings.Join(d.sentences(), "; "))))
 	}
 	if len(c.Everywhere) > 0 {
 		b.WriteString("\n## On every cluster\n\n")

@@ -9,15 +9,6 @@ import (
 	"time"
 )
 
-// kindTitles head the differences of each kind.
-var kindTitles = map[DifferenceKind]string{
-	DiffersInHolding: "HOLDS ON SOME ONLY",
-	DiffersInSupport: "SUPPORTED ON SOME ONLY",
-	DiffersInJudging: "JUDGED ON SOME ONLY",
-	DiffersInChoice:  "CHOSEN ON SOME ONLY",
-	DiffersInProof:   "PROVED ON SOME ONLY",
-}
-
 // WriteComparison writes a comparison for a person at a terminal: what was not run, the differences, what holds
 // nowhere, and a table with a column for each cluster.
 func WriteComparison(w io.Writer, c *Comparison, color bool) error {
@@ -49,29 +40,32 @@ func (s *summaryWriter) differences(c *Comparison) {
 	if len(c.Differences) == 0 {
 		return
 	}
-	width := 0
+	width := len(reasonLabel)
 	for _, col := range c.Columns {
 		width = max(width, len(oneLine(col.Name)))
 	}
-	var before DifferenceKind
+	before := ""
 	for _, d := range c.Differences {
-		if d.Kind != before {
-			before = d.Kind
+		if title := c.title(d, strings.ToUpper); title != before {
+			before = title
 			brush := s.yellow
 			if d.Kind == DiffersInHolding {
 				brush = s.red
 			}
-			s.title(brush, kindTitles[d.Kind])
+			s.title(brush, title)
 		}
 		s.item(d.heading())
 		for _, cell := range d.Cells {
 			fmt.Fprintf(&s.b, "    %-*s  %s\n", width, oneLine(cell.Column), cell.text(d.Kind))
-			if note := cell.explained(d); note != "" {
-				fmt.Fprintf(&s.b, "    %-*s  %s\n", width, "", note)
-			}
+		}
+		for _, sentence := range d.sentences() {
+			fmt.Fprintf(&s.b, "    %-*s  %s\n", width, reasonLabel, sentence)
 		}
 	}
 }
+
+// reasonLabel stands before a documented reason, below the columns' names.
+const reasonLabel = "reason"
 
 // heading names the requirement in one line.
 func (d Difference) heading() string {
@@ -102,7 +96,13 @@ func (c Cell) text(kind DifferenceKind) string {
 		if c.Proof != "" {
 			s += ", " + string(c.Proof)
 		}
+		if c.ProofReason != "" {
+			s += ": " + oneLine(c.ProofReason)
+		}
 		return s
+	}
+	if c.Outcome == Passed && c.Proof != "" && c.Proof != ProofNotRun {
+		s += ", " + string(c.Proof) // whether this green can be relied on
 	}
 	var families []string
 	for _, v := range c.Verdicts {
@@ -113,21 +113,10 @@ func (c Cell) text(kind DifferenceKind) string {
 	if len(families) > 0 {
 		s += " (" + strings.Join(families, ", ") + ")"
 	}
-	if c.Observed != "" {
+	if c.Observed != "" && (c.Outcome != Passed || kind == DiffersInHolding || kind == DiffersInSupport) {
 		s += ": " + oneLine(c.Observed)
 	}
 	return s
-}
-
-// explained says what is known of a cell that does not hold; "" for one that does.
-func (c Cell) explained(d Difference) string {
-	switch {
-	case c.Known != nil:
-		return "known " + c.Known.sentence()
-	case d.Unexplained && c.unexplained(d.Level):
-		return "unexplained: no known difference says why"
-	}
-	return ""
 }
 
 // everywhere are the failures, and in a line for each reason what no cluster could judge.
@@ -266,7 +255,7 @@ func (c *Comparison) closing() string {
 	}
 	line := fmt.Sprintf("%s, %s", plural(len(c.Columns), "cluster"), plural(len(c.Differences), "difference"))
 	if unexplained > 0 {
-		line += fmt.Sprintf(" (%d unexplained)", unexplained)
+		line += fmt.Sprintf(" (%d without a documented reason)", unexplained)
 	}
 	line += "; the same on all: " + fmt.Sprintf("%d passed of %d", c.Same.Passed, c.Same.Asked())
 	if others := c.Same.others(); others != "" {

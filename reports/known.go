@@ -114,16 +114,22 @@ func knownOf(list []Known, c *Cluster, id string, now time.Time) (known, expired
 	return nil, expired
 }
 
-// MarkKnown sets Known of a result of the cluster that failed or is unsupported, where an entry says so.
+// MarkKnown sets Known, or Lapsed, of a result of the cluster that failed or is unsupported, where an entry says so.
 func (res *Result) MarkKnown(list []Known, c *Cluster, now time.Time) {
-	res.Known = nil
+	res.Known, res.Lapsed = nil, nil
 	if res.Outcome != Failed && res.Outcome != Unsupported {
 		return
 	}
-	if k, _ := knownOf(list, c, res.ID, now); k != nil {
-		copied := *k
-		res.Known = &copied
+	known, expired := knownOf(list, c, res.ID, now)
+	res.Known, res.Lapsed = clone(known), clone(expired)
+}
+
+func clone(k *Known) *Known {
+	if k == nil {
+		return nil
 	}
+	copied := *k
+	return &copied
 }
 
 // MarkKnown marks every result, and notes of each entry whether it has expired, names a requirement that the report does

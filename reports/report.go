@@ -120,6 +120,8 @@ type Result struct {
 	Warning bool `json:"warning,omitempty"`
 	// Known is the known difference that the outcome is one of: the failure is shown and leaves the exit code alone.
 	Known *Known `json:"known,omitempty"`
+	// Lapsed is a known difference that the outcome would be one of, had it not expired: it says why, and excuses nothing.
+	Lapsed *Known `json:"lapsed,omitempty"`
 	// Started and Took are of the check alone, not of its proof.
 	Started time.Time     `json:"started,omitzero"`
 	Took    time.Duration `json:"took,omitzero"`

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/parley-k8s/parley/framework/nodeimage"
 )
 
 // Axis is one way in which clusters differ.
@@ -21,11 +23,20 @@ type Axis struct {
 type Value struct {
 	// Word names it. No other value of any axis and no set has the same, so that the word alone is enough.
 	Word string
+	// Short is what the axis's own flag takes for it as well, where the word repeats what the flag says: "1.35" for
+	// kubernetes-1.35. It need not be unique among the axes.
+	Short string
 	// Flags are further flags that a run with this value is started with, by name.
 	Flags map[string]string
 	// Lacks says why it can't be had on this host, or "" where it can; nil is a value that every host has.
 	Lacks func(Host) string
+	// Apart says why it can't be had together with the column's values of the other axes, which it is given by flag as the
+	// flags take them, or "" where it can; nil is a value that goes with all.
+	Apart func(others map[string]string) string
 }
+
+// Given is what the axis's own flag is given for the value.
+func (v Value) Given() string { return cmp.Or(v.Short, v.Word) }
 
 // Host is what is known of the machine that the clusters would be made on.
 type Host struct {
@@ -47,7 +58,29 @@ func All() []Axis {
 			{Word: "nftables", Lacks: kernel("nftables")},
 			{Word: "ipvs", Lacks: kernel("ipvs", "dummy")},
 		}},
+		{Name: "Kubernetes version", Flag: "kubernetes", Set: "versions", Values: versions("kubernetes", nodeimage.KubernetesVersions(), nil)},
+		{Name: "containerd version", Flag: "containerd", Set: "containerds", Values: versions("containerd", nodeimage.ContainerdVersions(), containerdApart)},
 	}
+}
+
+// containerdApart says why a version of containerd can't be had with the column's other values; "" where it can.
+func containerdApart(version string, others map[string]string) string {
+	if r := others["runtime"]; r != "" && r != "containerd" {
+		return "it is a version of containerd, and the nodes' runtime would be " + r
+	}
+	return nodeimage.Versions{Kubernetes: others["kubernetes"], Containerd: version}.Unsupported()
+}
+
+// versions are the values of an axis of versions of a program. apart is Apart of each; it may be nil.
+func versions(of string, all []string, apart func(version string, others map[string]string) string) (values []Value) {
+	for _, version := range all {
+		v := Value{Word: of + "-" + version, Short: version}
+		if apart != nil {
+			v.Apart = func(others map[string]string) string { return apart(version, others) }
+		}
+		values = append(values, v)
+	}
+	return values
 }
 
 // kernel is for a value that needs features of the kernel.
@@ -68,6 +101,23 @@ func (a Axis) Words() (words []string) {
 		words = append(words, v.Word)
 	}
 	return words
+}
+
+// OfFlag is the value that the axis's own flag means by what it is given.
+func (a Axis) OfFlag(given string) (Value, bool) {
+	i := slices.IndexFunc(a.Values, func(v Value) bool { return v.Word == given || v.Short != "" && v.Short == given })
+	if i < 0 {
+		return Value{}, false
+	}
+	return a.Values[i], true
+}
+
+// given are what the axis's own flag is given for its values.
+func (a Axis) given() (all []string) {
+	for _, v := range a.Values {
+		all = append(all, v.Given())
+	}
+	return all
 }
 
 func (a Axis) value(word string) (Value, bool) {
@@ -104,8 +154,9 @@ func (c Column) Values() (words []string) {
 func (c Column) Flags() map[string]string {
 	flags := map[string]string{}
 	for i, a := range c.axes {
-		flags[a.Flag] = c.chosen[i]
+		flags[a.Flag] = ""
 		if v, ok := a.value(c.chosen[i]); ok {
+			flags[a.Flag] = v.Given()
 			for name, value := range v.Flags {
 				flags[name] = value
 			}
@@ -114,16 +165,32 @@ func (c Column) Flags() map[string]string {
 	return flags
 }
 
-// Lacks says why the column's cluster can't be made on the host; "" where nothing is known to forbid it.
+// Lacks says why the column's cluster can't be made on the host, or with these values together; "" where nothing is known
+// to forbid it.
 func (c Column) Lacks(h Host) string {
 	for i, a := range c.axes {
 		v, ok := a.value(c.chosen[i])
-		if !ok || v.Lacks == nil {
-			continue
+		why := ""
+		if ok && v.Lacks != nil {
+			why = v.Lacks(h)
 		}
-		if why := v.Lacks(h); why != "" {
+		if ok && v.Apart != nil && why == "" {
+			why = v.Apart(c.others(i))
+		}
+		if why != "" {
 			return v.Word + ": " + why
 		}
 	}
 	return ""
+}
+
+// others are the column's values of all axes but one, by flag as the flags take them.
+func (c Column) others(axis int) map[string]string {
+	all := map[string]string{}
+	for i, a := range c.axes {
+		if v, ok := a.value(c.chosen[i]); ok && i != axis {
+			all[a.Flag] = v.Given()
+		}
+	}
+	return all
 }

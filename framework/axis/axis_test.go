@@ -12,7 +12,7 @@ func TestWordsAreUnique(t *testing.T) {
 	for _, a := range All() {
 		for _, word := range append(a.Words(), a.Set) {
 			require.False(t, seen[word], "%s is there twice", word)
-			require.NotContains(t, word, "+")
+			require.Regexp(t, `^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`, word, "a folder's name, and no '+' in it")
 			seen[word] = true
 		}
 	}
@@ -20,9 +20,10 @@ func TestWordsAreUnique(t *testing.T) {
 
 func TestColumns(t *testing.T) {
 	for name, c := range map[string]struct {
-		family, proxy, matrix string
-		want                  string // names; those that came of a set with a question mark
-		says                  string
+		family, proxy, matrix  string
+		kubernetes, containerd string
+		want                   string // names; those that came of a set with a question mark
+		says                   string
 	}{
 		"nothing":                       {want: "default"},
 		"one value":                     {proxy: "nftables", want: "nftables"},
@@ -38,6 +39,14 @@ func TestColumns(t *testing.T) {
 		"a flag below every entry":      {family: "dual", matrix: "iptables nftables", want: "dual+iptables dual+nftables"},
 		"a flag's list times entries":   {family: "ipv4,ipv6", matrix: "iptables", want: "ipv4+iptables ipv6+iptables"},
 		"each once":                     {matrix: "iptables iptables nftables+ipv6 ipv6+nftables", want: "iptables ipv6+nftables"},
+		"a version":                     {kubernetes: "1.35", want: "kubernetes-1.35"},
+		"a version by its word":         {kubernetes: "kubernetes-1.35", want: "kubernetes-1.35"},
+		"a version twice":               {kubernetes: "1.35,kubernetes-1.35", want: "kubernetes-1.35"},
+		"versions of two":               {kubernetes: "1.34,1.35", containerd: "2.4,1.7", want: "kubernetes-1.34+containerd-2.4 kubernetes-1.34+containerd-1.7 kubernetes-1.35+containerd-2.4 kubernetes-1.35+containerd-1.7"},
+		"versions in a matrix":          {matrix: "containerd-2.1+kubernetes-1.34 kubernetes-1.37", want: "kubernetes-1.34+containerd-2.1 kubernetes-1.37"},
+		"a set of versions":             {matrix: "versions", want: "kubernetes-1.36? kubernetes-1.37? kubernetes-1.35? kubernetes-1.34?"},
+		"a version without its program": {matrix: "1.35", says: `-matrix 1.35: "1.35" is no value of an axis`},
+		"no such version":               {kubernetes: "1.20", says: "-kubernetes 1.20: the Kubernetes versions are 1.36, 1.37, 1.35 and 1.34"},
 		"no such value":                 {proxy: "userspace", says: "-proxy-mode userspace: the proxy modes are iptables, nftables and ipvs"},
 		"a value of another axis":       {family: "nftables", says: "the address families are ipv4, ipv6 and dual"},
 		"no such word":                  {matrix: "iptables nft", says: `-matrix nft: "nft" is no value of an axis: there are ipv4, ipv6, dual (families: all of these); iptables,`},
@@ -47,7 +56,7 @@ func TestColumns(t *testing.T) {
 		"the same axis in flag and set": {proxy: "ipvs", matrix: "nftables", says: "name the proxy mode in one of them only"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := Columns(All(), map[string]string{"family": c.family, "proxy-mode": c.proxy}, c.matrix)
+			got, err := Columns(All(), map[string]string{"family": c.family, "proxy-mode": c.proxy, "kubernetes": c.kubernetes, "containerd": c.containerd}, c.matrix)
 			if c.says != "" {
 				require.ErrorContains(t, err, c.says)
 				return
@@ -67,11 +76,11 @@ func TestColumns(t *testing.T) {
 }
 
 func TestTooManyColumns(t *testing.T) {
-	wide := Axis{Name: "version", Flag: "v", Set: "versions"}
+	wide := Axis{Name: "letter", Flag: "l", Set: "letters"}
 	for r := 'a'; r <= 'z'; r++ {
 		wide.Values = append(wide.Values, Value{Word: string(r)})
 	}
-	_, err := Columns(append(All(), wide), nil, "versions+families+proxies")
+	_, err := Columns(append(All(), wide), nil, "letters+families+proxies")
 	require.ErrorContains(t, err, "more than 64 clusters")
 }
 
@@ -84,6 +93,31 @@ func TestFlagsOfAColumn(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"proxy-mode": "", "runtime": "crio", "node-image": "x"}, got[0].Flags())
 	require.Equal(t, []string{"crio"}, got[0].Values())
+
+	got, err = Columns(All(), map[string]string{"kubernetes": "kubernetes-1.35"}, "ipv6")
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"family": "ipv6", "proxy-mode": "", "kubernetes": "1.35", "containerd": ""}, got[0].Flags())
+	require.Equal(t, []string{"ipv6", "kubernetes-1.35"}, got[0].Values())
+}
+
+func TestValuesThatDontGoTogether(t *testing.T) {
+	for matrix, want := range map[string]string{
+		"containerd-1.7":                      "",
+		"kubernetes-1.35+containerd-1.7":      "",
+		"kubernetes-1.36+containerd-2.4":      "",
+		"kubernetes-1.36+containerd-1.7":      "containerd-1.7: it does not go with Kubernetes 1.36: Kubernetes 1.35 is the last that supports containerd 1.x (https://",
+		"dual+kubernetes-1.37+containerd-2.1": "containerd-2.1: it does not go with Kubernetes 1.37",
+	} {
+		got, err := Columns(All(), nil, matrix)
+		require.NoError(t, err)
+		if want == "" {
+			require.Empty(t, got[0].Lacks(Host{}), matrix)
+		} else {
+			require.Contains(t, got[0].Lacks(Host{}), want)
+		}
+	}
+	require.Empty(t, containerdApart("2.4", map[string]string{"runtime": "containerd"}))
+	require.Equal(t, "it is a version of containerd, and the nodes' runtime would be crio", containerdApart("2.4", map[string]string{"runtime": "crio", "kubernetes": "1.36"}))
 }
 
 func TestLacks(t *testing.T) {
@@ -105,6 +139,7 @@ func TestLacks(t *testing.T) {
 func FuzzColumns(f *testing.F) {
 	f.Add("ipv4,dual", "iptables nftables+ipv6")
 	f.Add("", "proxies+dual,, ++")
+	f.Add("", "kubernetes-1.35+containerd-1.7 versions")
 	f.Fuzz(func(t *testing.T, family, matrix string) {
 		got, err := Columns(All(), map[string]string{"family": family}, matrix)
 		if err != nil {
@@ -114,7 +149,7 @@ func FuzzColumns(f *testing.F) {
 		require.NotEmpty(t, got)
 		names := map[string]bool{}
 		for _, c := range got {
-			require.Regexp(t, `^[a-z0-9+]+$`, c.Name())
+			require.Regexp(t, `^[a-z0-9]([a-z0-9.+-]*[a-z0-9])?$`, c.Name())
 			require.False(t, names[c.Name()])
 			names[c.Name()] = true
 		}

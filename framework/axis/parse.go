@@ -51,11 +51,12 @@ func byFlags(axes []Axis, lists map[string]string) ([][]string, error) {
 	flags := make([][]string, len(axes))
 	for i, a := range axes {
 		for _, word := range fieldsOf(lists[a.Flag]) {
-			if _, ok := a.value(word); !ok {
-				return nil, fmt.Errorf("-%s %s: the %s are %s", a.Flag, word, plural(a.Name), and(a.Words()))
+			v, ok := a.OfFlag(word)
+			if !ok {
+				return nil, fmt.Errorf("-%s %s: the %s are %s", a.Flag, word, plural(a.Name), and(a.given()))
 			}
-			if !slices.Contains(flags[i], word) {
-				flags[i] = append(flags[i], word)
+			if !slices.Contains(flags[i], v.Word) {
+				flags[i] = append(flags[i], v.Word)
 			}
 		}
 	}

@@ -35,6 +35,7 @@ const tell = 5 * time.Second
 
 // builder is one build.
 type builder struct {
+	versions  Versions // of a node image, resolved
 	cache     *cache
 	dir       string // scratch
 	goVersion string
@@ -47,11 +48,14 @@ type parts struct {
 	base string
 }
 
-// Build makes the offline node image in the engine's own store, or finds it there, and returns its name. cached says
-// that nothing had to be made. Two builds at once don't collide: the second waits, and takes the first's.
+// Build makes the offline node image with these versions in the engine's own store, or finds it there, and returns its
+// name. cached says that nothing had to be made. Two builds at once don't collide: the second waits, and takes the first's.
 // A build that is interrupted leaves no image; what components it had made stay in the cache.
-func Build(ctx context.Context, e *engine.Engine, progress func(Step)) (ref string, cached bool, err error) {
-	hash, err := Hash()
+func Build(ctx context.Context, e *engine.Engine, v Versions, progress func(Step)) (ref string, cached bool, err error) {
+	if v, err = v.Resolve(); err != nil {
+		return "", false, err
+	}
+	hash, err := Hash(v)
 	if err != nil {
 		return "", false, err
 	}
@@ -69,6 +73,7 @@ func Build(ctx context.Context, e *engine.Engine, progress func(Step)) (ref stri
 			return nil
 		}
 		built = true
+		b.versions = v
 		if err := b.build(ctx, e, ref); err != nil {
 			return fmt.Errorf("building the node image: %w", err)
 		}
@@ -133,12 +138,12 @@ func (b *builder) build(ctx context.Context, e *engine.Engine, ref string) error
 	}
 
 	var steps []*step
-	for _, c := range components {
-		m, err := readModule(c.name, c.path)
+	for _, c := range b.versions.components() {
+		title, err := c.title()
 		if err != nil {
 			return err
 		}
-		steps = append(steps, &step{component: c.name + " " + m.version, run: func(s *step) (err error) {
+		steps = append(steps, &step{component: title, run: func(s *step) (err error) {
 			p.bin[c.name], err = b.binaries(ctx, c, s)
 			return err
 		}})

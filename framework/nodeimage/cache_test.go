@@ -122,7 +122,7 @@ func TestStaleImagesAreTheOldest(t *testing.T) {
 	c := testCache(t)
 	require.Empty(t, c.stale())
 	require.NoError(t, os.MkdirAll(c.marks(), 0o755))
-	for i, hash := range []string{"a", "b", "c", "d", "e"} {
+	for i, hash := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
 		f := filepath.Join(c.marks(), hash)
 		require.NoError(t, os.WriteFile(f, nil, 0o644))
 		at := time.Now().Add(time.Duration(i) * time.Minute)

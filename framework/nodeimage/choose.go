@@ -2,6 +2,7 @@ package nodeimage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -25,6 +26,7 @@ type Choice struct {
 	Ref        string `json:"ref"`
 	From       string `json:"from"`
 	Kubernetes string `json:"kubernetes"` // such as v1.36.3; "" where the image's name does not say
+	Containerd string `json:"containerd"` // such as v2.4.2; "" for an image that is not built here
 	Why        string `json:"why"`
 	Offline    bool   `json:"offline"` // built here: it has no CNI, no storage driver, and needs no registry
 }
@@ -32,55 +34,87 @@ type Choice struct {
 // probeTimeout is how long a registry may take to answer: a missing one mostly says no at once, by DNS.
 const probeTimeout = 15 * time.Second
 
-// Choose returns the node image to use. One that the user named is taken as it is; else kind's own default where
-// the engine has it or a registry answers; else the offline build, which is made where it is not there yet. progress
-// is told of the build only.
-func Choose(ctx context.Context, e *engine.Engine, named string, progress func(Step)) (Choice, error) {
-	c, why, err := choose(ctx, e, named)
+// Choose returns the node image to use. One that the user named is taken as it is, and has versions of its own. Where
+// versions are asked for it is the offline build with them; else kind's own default where the engine has it or a registry
+// answers; else the offline build with the default versions, which is made where it is not there yet. progress is told
+// of the build only.
+func Choose(ctx context.Context, e *engine.Engine, named string, v Versions, progress func(Step)) (Choice, error) {
+	c, why, err := choose(ctx, e, named, v)
 	if err != nil || c.Ref != "" {
 		return c, err
 	}
-	ref, cached, err := Build(ctx, e, progress)
+	ref, cached, err := Build(ctx, e, v, progress)
 	if ctx.Err() != nil {
 		return Choice{}, err
 	}
 	if err != nil {
-		return Choice{}, fmt.Errorf("no registry gives kind's node image (%s), and it can't be built offline: %w", why, err)
+		return Choice{}, v.unbuilt(why, err)
 	}
-	c = Choice{Ref: ref, From: FromBuild, Why: why, Offline: true}
+	c, err = v.offline(ref, why)
 	if cached {
 		c.From = FromCache
 	}
-	m, err := readModule("kubernetes", "k8s.io/kubernetes")
-	c.Kubernetes = m.version
 	return c, err
 }
 
 // Plan says what Choose would choose, without building: an offline image that is not there yet has the source "built
 // offline".
-func Plan(ctx context.Context, e *engine.Engine, named string) (Choice, error) {
-	c, why, err := choose(ctx, e, named)
+func Plan(ctx context.Context, e *engine.Engine, named string, v Versions) (Choice, error) {
+	c, why, err := choose(ctx, e, named, v)
 	if err != nil || c.Ref != "" {
 		return c, err
 	}
-	hash, err := Hash()
+	hash, err := Hash(v)
 	if err != nil {
 		return Choice{}, err
 	}
-	m, err := readModule("kubernetes", "k8s.io/kubernetes")
-	if err != nil {
+	if c, err = v.offline(Repository+":"+hash, why); err != nil {
 		return Choice{}, err
 	}
-	c = Choice{Ref: Repository + ":" + hash, From: FromBuild, Why: why, Offline: true, Kubernetes: m.version}
 	if present(ctx, e, c.Ref) {
 		c.From = FromCache
 		return c, nil
 	}
-	return c, mayBuild()
+	if err := mayBuild(); err != nil {
+		return Choice{}, v.unbuilt(why, err)
+	}
+	return c, nil
 }
 
+// offline is the choice of the offline image with these versions.
+func (v Versions) offline(ref, why string) (Choice, error) {
+	of, err := v.Resolve()
+	if err != nil {
+		return Choice{}, err
+	}
+	c := Choice{Ref: ref, From: FromBuild, Why: why, Offline: true}
+	if c.Kubernetes, err = of.versionOf("kubernetes"); err != nil {
+		return Choice{}, err
+	}
+	c.Containerd, err = of.versionOf("containerd")
+	return c, err
+}
+
+// unbuilt says that there is no image with these versions, and what else can be done.
+func (v Versions) unbuilt(why string, err error) error {
+	if v == (Versions{}) {
+		return fmt.Errorf("no registry gives kind's node image (%s), and it can't be built offline: %w", why, err)
+	}
+	return fmt.Errorf("a node image with %s can't be built here: %w; name one that was built elsewhere with -node-image instead", v, err)
+}
+
+// ErrNamedVersions says that both an image and versions were asked for.
+var ErrNamedVersions = errors.New("-node-image names an image, whose versions are its own: leave out -kubernetes, -containerd and versions in -matrix")
+
 // choose tries all but the offline build; an empty choice comes with why there is none.
-func choose(ctx context.Context, e *engine.Engine, named string) (c Choice, why string, err error) {
+func choose(ctx context.Context, e *engine.Engine, named string, v Versions) (c Choice, why string, err error) {
+	switch asked := v; {
+	case named != "" && v != (Versions{}):
+		return Choice{}, "", ErrNamedVersions
+	case named == "" && v != (Versions{}):
+		v, err = v.Resolve()
+		return Choice{}, v.why(asked), err
+	}
 	if named != "" {
 		c := Choice{Ref: named, From: FromRegistry, Kubernetes: versionOf(named), Why: "named by the user", Offline: strings.HasPrefix(named, Repository+":")}
 		if present(ctx, e, named) {

@@ -20,9 +20,13 @@ func (b *builder) goEnv() []string {
 		"GOTMPDIR="+b.dir)
 }
 
-// binaries builds one component's main packages, or takes them from the cache, and returns their folder.
+// binaries builds one component's main packages, or gets its packages, or takes them from the cache, and returns the
+// programs' folder.
 func (b *builder) binaries(ctx context.Context, c component, s *step) (string, error) {
-	m, err := readModule(c.name, c.path)
+	if c.packaged != nil {
+		return b.debPrograms(ctx, c.packaged.debs, s)
+	}
+	m, err := c.read()
 	if err != nil {
 		return "", err
 	}

@@ -28,12 +28,12 @@ const unprivileged = "65535:65535"
 // componentImages builds the images that kubeadm deploys, each one program on an empty base, under the names that
 // this very kubeadm lists, and writes them to one archive.
 func (b *builder) componentImages(ctx context.Context, p parts) (archive string, err error) {
-	m, err := readModule("kubernetes", "k8s.io/kubernetes")
+	version, err := b.versions.kubernetes()
 	if err != nil {
 		return "", err
 	}
 	list, err := command(ctx, exec.CommandContext(ctx, filepath.Join(p.bin["kubernetes"], "kubeadm"),
-		"config", "images", "list", "--kubernetes-version", m.version), false, nil)
+		"config", "images", "list", "--kubernetes-version", version), false, nil)
 	if err != nil {
 		return "", fmt.Errorf("asking kubeadm for its images: %w", err)
 	}

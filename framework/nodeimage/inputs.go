@@ -1,32 +1,32 @@
 package nodeimage
 
 import (
-	"context"
-	"crypto/sha256"
+	"cmp"
 	"embed"
-	"encoding/hex"
 	"fmt"
-	"io/fs"
 	"os"
-	"os/exec"
-	"path"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/mod/modfile"
 )
 
-// inputs are the files that the image is made from besides what modules and packages bring.
+// inputs are the files that images are made from besides what modules and packages bring. Which of them go into an image
+// depends on its versions: see ingredients.
 //
 //go:embed modules files pause/main.go
 var inputs embed.FS
 
-// recipe is the code that makes the image: it counts as an input, so that no change of it can be forgotten.
+// recipe is the code that makes every image: it counts as an input, so that no change of it can be forgotten.
 //
 //go:embed base.go build.go components.go images.go inputs.go layers.go node.go proxybase.go store.go
 var recipe embed.FS
+
+// debsRecipe is the code for images with programs of Debian's packages.
+//
+//go:embed debs.go
+var debsRecipe embed.FS
 
 // Repository is the name of all node images built offline; the tag is the hash of the inputs.
 const Repository = "localhost/parley/node"
@@ -42,10 +42,13 @@ var packages = []string{
 	"crun", "socat", "iputils-ping", "ipset",
 }
 
-// component is one Go module whose main packages go into the image.
+// component is one Go module whose main packages go into the image, or what Debian's packages have in its place.
 type component struct {
-	name string // of its files in modules/
-	path string // the module that is required, whose version counts
+	name   string
+	module string // the name of its files in modules/; "" is the component's own
+	path   string // the module that is required, whose version counts
+	// packaged is what brings the component's programs where no module does.
+	packaged *packaged
 	// stamp says which variables the linker sets, with {version}, {major} and {minor} in the values.
 	stamp []string
 	tags  string            // build tags
@@ -66,6 +69,49 @@ var components = []component{
 	{name: "cni", path: "github.com/containernetworking/plugins"},
 	{name: "etcd", path: "go.etcd.io/etcd/server/v3", as: map[string]string{"server": "etcd"}},
 	{name: "coredns", path: "github.com/coredns/coredns"},
+}
+
+// packaged are a component's programs in Debian's packages.
+type packaged struct {
+	debs
+	version string // the minor version that they have
+}
+
+// debianContainerd is the containerd 1.x that Debian trixie has. It runs on the base too: it needs glibc 2.34 and no other
+// library, and the base's runc.
+var debianContainerd = component{name: "containerd", packaged: &packaged{
+	debs: debs{
+		Suite: "trixie", Packages: []string{"containerd"},
+		Programs: []string{"usr/bin/containerd", "usr/bin/containerd-shim-runc-v2", "usr/bin/ctr"},
+	},
+	version: "1.7",
+}}
+
+// title is the component with its version, for people.
+func (c component) title() (string, error) {
+	version, err := c.version()
+	return c.name + " " + version, err
+}
+
+// version is that of the component's module, or what is known of a packaged one's before it is there.
+func (c component) version() (string, error) {
+	if c.packaged != nil {
+		return c.packaged.version + " of Debian " + c.packaged.Suite, nil
+	}
+	m, err := c.read()
+	return m.version, err
+}
+
+// read reads the component's module files.
+func (c component) read() (module, error) { return readModule(cmp.Or(c.module, c.name), c.path) }
+
+// componentNamed is one of the components.
+func componentNamed(all []component, name string) (component, error) {
+	i := slices.IndexFunc(all, func(c component) bool { return c.name == name })
+	if i < 0 {
+		return component{}, fmt.Errorf("a node image has no component %s", name)
+	}
+	return all[i], nil
 }
 
 // module is what a component's go.mod says.
@@ -133,56 +179,3 @@ func (c component) ldflags(version string) string {
 	}
 	return strings.Join(flags, " ")
 }
-
-// goVersionTimeout bounds the question which Go is there.
-const goVersionTimeout = 30 * time.Second
-
-// goVersion is the version of the go command that builds; the error says what to install.
-func goVersion() (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), goVersionTimeout)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, "go", "env", "GOVERSION").Output()
-	if err != nil {
-		return "", fmt.Errorf("the offline node image is built with Go, which does not answer: install Go 1.26 or later: %w", err)
-	}
-	return strings.TrimSpace(string(out)), nil
-}
-
-// Hash is the hash of all that goes into the image: the module files, the other files, this package's own code with
-// its lists of packages and files, the architecture and the Go version. It is the image's tag.
-func Hash() (string, error) {
-	gover, err := goVersion()
-	if err != nil {
-		return "", err
-	}
-	return hashOf([]string{runtime.GOARCH, gover}, inputs, recipe)
-}
-
-// hashOf hashes each fact and each file with its name; lengths keep two lists apart that read the same joined.
-func hashOf(facts []string, trees ...fs.FS) (string, error) {
-	h := sha256.New()
-	for _, f := range facts {
-		fmt.Fprintf(h, "%d %s\n", len(f), f)
-	}
-	for _, tree := range trees {
-		err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			b, err := fs.ReadFile(tree, name)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(h, "%s %d\n", path.Clean(name), len(b))
-			h.Write(b)
-			return nil
-		})
-		if err != nil {
-			return "", fmt.Errorf("hashing the node image's inputs: %w", err)
-		}
-	}
-	return hex.EncodeToString(h.Sum(nil))[:hashLength], nil
-}
-
-// hashLength is how many hexadecimal digits of a hash make a name.
-const hashLength = 16

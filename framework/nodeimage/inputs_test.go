@@ -1,6 +1,7 @@
 package nodeimage
 
 import (
+	"cmp"
 	"os"
 	"strings"
 	"testing"
@@ -39,16 +40,17 @@ func TestHashOfTellsInputsApart(t *testing.T) {
 }
 
 func TestHashIsStable(t *testing.T) {
-	one, err := Hash()
+	one, err := Hash(Versions{})
 	require.NoError(t, err)
-	two, err := Hash()
+	two, err := Hash(Versions{Kubernetes: "1.36", Containerd: "2.4"})
 	require.NoError(t, err)
 	require.Equal(t, one, two)
 }
 
 // The hash must know all code that makes the image.
 func TestRecipeHasTheCode(t *testing.T) {
-	notMaking := map[string]bool{"cache.go": true, "choose.go": true, "command.go": true, "doc.go": true, "keep.go": true, "programs.go": true, "scratch.go": true}
+	notMaking := map[string]bool{"cache.go": true, "choose.go": true, "command.go": true, "doc.go": true, "keep.go": true, "programs.go": true, "scratch.go": true,
+		"debs.go": true /* in debsRecipe */, "hash.go": true, "versions.go": true /* what it chooses counts itself */}
 	list, err := os.ReadDir(".")
 	require.NoError(t, err)
 	for _, e := range list {
@@ -62,13 +64,32 @@ func TestRecipeHasTheCode(t *testing.T) {
 }
 
 func TestModules(t *testing.T) {
-	for _, c := range components {
-		m, err := readModule(c.name, c.path)
-		require.NoError(t, err)
-		require.NotEmpty(t, m.tools, c.name)
-		require.Contains(t, string(m.sum), c.path+" "+m.version+" h1:", c.name)
+	used := map[string]bool{"kind": true}
+	for _, v := range pairs() {
+		for _, c := range v.components() {
+			if c.packaged != nil {
+				require.Equal(t, v.Containerd, c.packaged.version)
+				continue
+			}
+			m, err := c.read()
+			require.NoError(t, err)
+			require.NotEmpty(t, m.tools, c.name)
+			require.Contains(t, string(m.sum), c.path+" "+m.version+" h1:", c.name)
+			used[cmp.Or(c.module, c.name)] = true
+			switch c.name {
+			case "kubernetes":
+				require.True(t, strings.HasPrefix(m.version, "v"+v.Kubernetes+"."), "%s of Kubernetes %s", m.version, v.Kubernetes)
+			case "containerd":
+				require.True(t, strings.HasPrefix(m.version, "v"+v.Containerd+"."), "%s of containerd %s", m.version, v.Containerd)
+			}
+		}
 	}
-	_, err := readModule("etcd", "example.invalid/other")
+	list, err := inputs.ReadDir("modules")
+	require.NoError(t, err)
+	for _, f := range list {
+		require.True(t, used[strings.TrimSuffix(strings.TrimSuffix(f.Name(), ".mod"), ".sum")], "no image uses %s", f.Name())
+	}
+	_, err = readModule("etcd", "example.invalid/other")
 	require.ErrorContains(t, err, "does not require")
 	_, err = readModule("nothing", "x")
 	require.Error(t, err)
@@ -76,15 +97,22 @@ func TestModules(t *testing.T) {
 
 // Kubernetes' staging modules must all be of its own release.
 func TestKubernetesStagingModules(t *testing.T) {
-	m, err := readModule("kubernetes", "k8s.io/kubernetes")
-	require.NoError(t, err)
-	f, err := modfile.Parse("kubernetes.mod", m.mod, nil)
-	require.NoError(t, err)
-	require.NotEmpty(t, f.Replace)
-	want := strings.Replace(m.version, "v1.", "v0.", 1)
-	for _, r := range f.Replace {
-		require.Equal(t, r.Old.Path, r.New.Path)
-		require.Equal(t, want, r.New.Version, r.Old.Path)
+	for _, version := range kubernetesVersions {
+		c, err := componentNamed(Versions{Kubernetes: version, Containerd: containerdVersions[0]}.components(), "kubernetes")
+		require.NoError(t, err)
+		m, err := c.read()
+		require.NoError(t, err)
+		f, err := modfile.Parse("kubernetes.mod", m.mod, nil)
+		require.NoError(t, err)
+		want := strings.Replace(m.version, "v1.", "v0.", 1)
+		staging := 0
+		for _, r := range f.Replace {
+			require.Equal(t, r.Old.Path, r.New.Path)
+			require.Equal(t, want, r.New.Version, r.Old.Path)
+			staging++
+		}
+		require.Greater(t, staging, 30, version)
+		require.Len(t, m.tools, 7, version)
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 )
 
 // keepImages is how many offline images are kept in the engine, the latest used: each takes about 1 GB, and every
-// change of an input makes another.
-const keepImages = 3
+// change of an input makes another. A matrix of all versions has this many.
+const keepImages = 6
 
 // used notes that an image was asked for now. It only tells pruneImages which to keep: that it can't be noted
 // stops nothing.

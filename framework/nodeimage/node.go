@@ -245,9 +245,9 @@ func (b *builder) ownLayer(l *layer) error {
 	if err := l.folder("etc/kubernetes/manifests", 0o755); err != nil {
 		return err
 	}
-	m, err := readModule("kubernetes", "k8s.io/kubernetes")
+	version, err := b.versions.kubernetes()
 	if err != nil {
 		return err
 	}
-	return l.text("kind/version", 0o644, []byte(m.version))
+	return l.text("kind/version", 0o644, []byte(version))
 }

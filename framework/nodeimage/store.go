@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/parley-k8s/parley/framework/until"
@@ -31,7 +32,7 @@ func (b *builder) store(ctx context.Context, p parts, archive string) (folder st
 		return "", err
 	}
 	defer os.RemoveAll(short)
-	config, err := inputs.ReadFile("files/store.toml")
+	config, err := inputs.ReadFile(storeConfig(b.versions.Containerd))
 	if err != nil {
 		return "", fmt.Errorf("reading the store's configuration: %w", err)
 	}
@@ -64,10 +65,52 @@ func (b *builder) store(ctx context.Context, p parts, archive string) (folder st
 	if err != nil {
 		return "", fmt.Errorf("waiting for containerd: %w", err)
 	}
-	_, err = command(ctx, exec.CommandContext(ctx, filepath.Join(p.bin["containerd"], "ctr"), "--address", socket, "--namespace", "k8s.io",
-		"images", "import", "--local", "--no-unpack", "--platform", "linux/"+runtime.GOARCH, "--label=io.cri-containerd.pinned=pinned", archive), false, nil)
-	if err != nil {
-		return "", fmt.Errorf("filling the image store: %w", err)
+	ctr := func(args ...string) (string, error) {
+		args = append([]string{"--address", socket, "--namespace", "k8s.io", "images"}, args...)
+		out, err := command(ctx, exec.CommandContext(ctx, filepath.Join(p.bin["containerd"], "ctr"), args...), false, nil)
+		if err != nil {
+			return "", fmt.Errorf("filling the image store: %w", err)
+		}
+		return out, nil
 	}
-	return folder, nil
+	importing := []string{"import", "--local", "--no-unpack", "--platform", "linux/" + runtime.GOARCH}
+	if isFirst(b.versions.Containerd) {
+		return folder, importUnlabelled(ctr, importing, archive)
+	}
+	_, err = ctr(append(importing, "--label="+pinned, archive)...)
+	return folder, err
+}
+
+// pinned is the label that keeps the kubelet from removing an image.
+const pinned = "io.cri-containerd.pinned=pinned"
+
+// importUnlabelled imports an archive and labels its images afterwards: the ctr of containerd 1.x can't do both at once.
+func importUnlabelled(ctr func(args ...string) (string, error), importing []string, archive string) error {
+	if _, err := ctr(append(importing, archive)...); err != nil {
+		return err
+	}
+	list, err := ctr("list", "--quiet")
+	if err != nil {
+		return err
+	}
+	for _, name := range strings.Fields(list) {
+		if _, err := ctr("label", name, pinned); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isFirst says whether a version is of containerd's first major release.
+func isFirst(containerd string) bool { return strings.HasPrefix(containerd, "1.") }
+
+// storeConfigs begins the names of the configurations of the containerd that fills the store.
+const storeConfigs = "files/store"
+
+// storeConfig is the one for a version of containerd: the first major release knows no version 3 of the form.
+func storeConfig(containerd string) string {
+	if isFirst(containerd) {
+		return storeConfigs + "-1.toml"
+	}
+	return storeConfigs + ".toml"
 }

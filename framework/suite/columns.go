@@ -17,6 +17,7 @@ import (
 	"github.com/parley-k8s/parley/framework/axis"
 	"github.com/parley-k8s/parley/framework/cluster"
 	"github.com/parley-k8s/parley/framework/engine"
+	"github.com/parley-k8s/parley/framework/nodeimage"
 	"github.com/parley-k8s/parley/reports"
 )
 
@@ -112,7 +113,11 @@ func (r *Run) runColumns() error {
 	if err != nil {
 		return err
 	}
-	if err := r.fits(r.timeOfColumns(len(columns), slots)); err != nil {
+	building, err := r.timeToBuild(r.ctx, columns)
+	if err != nil {
+		return err
+	}
+	if err := r.fits(building + r.timeOfColumns(len(columns), slots)); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", r.id.Name("matrix")+"-")
@@ -173,6 +178,32 @@ func (r *Run) atOnce(ctx context.Context, n int) (int, error) {
 		return 1, nil
 	}
 	return max(1, min(n, room, 1+max(1, runtime.NumCPU()/2))), nil
+}
+
+// timeToBuild is the time that it takes to build the columns' node images that are not there, which is done one after the
+// other.
+func (r *Run) timeToBuild(ctx context.Context, columns []axis.Column) (time.Duration, error) {
+	e, _, err := engine.Find(ctx, engine.Options{Want: r.config.Engine, Install: r.config.Install, Log: func(s string) { r.progress.say("%s", s) }})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = e.Close() }() // only its temporary configuration
+	asked, built := map[nodeimage.Versions]bool{}, map[string]bool{}
+	for _, c := range columns {
+		v := versionsOf(c)
+		if asked[v] {
+			continue
+		}
+		asked[v] = true
+		node, err := nodeimage.Plan(ctx, e, r.config.NodeImage, v)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", c.Name(), err)
+		}
+		if node.From == nodeimage.FromBuild {
+			built[node.Ref] = true
+		}
+	}
+	return time.Duration(len(built)) * buildNodeImage, nil
 }
 
 // timeOfColumns is the time that n columns take, for the question whether it fits go test's -timeout.

@@ -28,6 +28,11 @@ func TestConfigColumns(t *testing.T) {
 		"unknown":                    {Config{Family: "ipv5"}, nil, "", "", "the address families are ipv4, ipv6 and dual"},
 		"a matrix of a user's":       {Config{Matrix: "proxies", Kubeconfig: "k"}, nil, "", "", "compare saved reports with `parley diff`"},
 		"a list for a user's":        {Config{Family: "ipv4,dual", Context: "c"}, nil, "", "", "leave them out with -kubeconfig or -context"},
+		"a version":                  {Config{Kubernetes: "kubernetes-1.35"}, []string{"kubernetes-1.35"}, "", "", ""},
+		"versions":                   {Config{Containerd: "2.4,2.1"}, []string{"containerd-2.4", "containerd-2.1"}, "", "", ""},
+		"an image and a version":     {Config{NodeImage: "x", Kubernetes: "1.35"}, nil, "", "", "-node-image names an image, whose versions are its own"},
+		"an image, versions in sets": {Config{NodeImage: "x", Matrix: "iptables containerds"}, nil, "", "", "versions in -matrix"},
+		"an image and a proxy mode":  {Config{NodeImage: "x", ProxyMode: "nftables"}, []string{"nftables"}, "", "nftables", ""},
 		"one entry, a user's":        {Config{Matrix: "dual", Context: "c"}, nil, "", "", "leave them out with -kubeconfig or -context"},
 		"a user's and nothing asked": {Config{Context: "c"}, []string{"default"}, "", "", ""},
 	} {
@@ -66,15 +71,23 @@ func TestPossible(t *testing.T) {
 		not  []reports.NotRun
 		says string
 	}{
-		"":                {[]string{"default"}, nil, ""},
-		"iptables ipv6":   {[]string{"iptables", "ipv6"}, nil, ""},
-		"proxies":         {[]string{"iptables", "nftables"}, []reports.NotRun{{Name: "ipvs", Reason: "this host's kernel shows no ipvs"}}, ""},
-		"proxies ipvs":    {nil, nil, "this host can't make what was asked for by name: ipvs: this host's kernel shows no ipvs; leave it out"},
-		"ipv6+ipvs ipv6":  {nil, nil, "asked for by name"},
-		"dual+proxies":    {[]string{"dual+iptables", "dual+nftables"}, []reports.NotRun{{Name: "dual+ipvs", Reason: "ipvs: this host's kernel shows no ipvs"}}, ""},
-		"ipvs+families":   {nil, nil, "this host can make none of these clusters: ipvs: this host's kernel shows no ipvs"},
-		"families":        {[]string{"ipv4", "ipv6", "dual"}, nil, ""},
-		"nftables+ipv6  ": {[]string{"ipv6+nftables"}, nil, ""},
+		"":               {[]string{"default"}, nil, ""},
+		"iptables ipv6":  {[]string{"iptables", "ipv6"}, nil, ""},
+		"proxies":        {[]string{"iptables", "nftables"}, []reports.NotRun{{Name: "ipvs", Reason: "this host's kernel shows no ipvs"}}, ""},
+		"proxies ipvs":   {nil, nil, "this host can't make what was asked for by name: ipvs: this host's kernel shows no ipvs; leave it out"},
+		"ipv6+ipvs ipv6": {nil, nil, "asked for by name"},
+		"dual+proxies":   {[]string{"dual+iptables", "dual+nftables"}, []reports.NotRun{{Name: "dual+ipvs", Reason: "ipvs: this host's kernel shows no ipvs"}}, ""},
+		"ipvs+families":  {nil, nil, "this host can make none of these clusters: ipvs: this host's kernel shows no ipvs"},
+		"families":       {[]string{"ipv4", "ipv6", "dual"}, nil, ""},
+		"containerds+kubernetes-1.36": {[]string{"kubernetes-1.36+containerd-2.4"}, []reports.NotRun{
+			{Name: "kubernetes-1.36+containerd-2.1", Reason: "containerd-2.1: it does not go with Kubernetes 1.36: containerd's own table names 2.2 or later for Kubernetes 1.36, " +
+				"and 2.3 or later for 1.37 (https://github.com/containerd/containerd/blob/v2.4.2/RELEASES.md#kubernetes-support); ask for Kubernetes 1.35 or older with it"},
+			{Name: "kubernetes-1.36+containerd-1.7", Reason: "containerd-1.7: it does not go with Kubernetes 1.36: Kubernetes 1.35 is the last that supports containerd 1.x " +
+				"(https://kubernetes.io/blog/2025/12/17/kubernetes-v1-35-release/#final-call-for-containerd-v1x); ask for Kubernetes 1.35 or older with it"},
+		}, ""},
+		"kubernetes-1.37+containerd-1.7": {nil, nil, "asked for by name: containerd-1.7: it does not go with Kubernetes 1.37"},
+		"containerd-1.7":                 {[]string{"containerd-1.7"}, nil, ""},
+		"nftables+ipv6  ":                {[]string{"ipv6+nftables"}, nil, ""},
 	} {
 		t.Run(matrix, func(t *testing.T) {
 			made, not, err := possible(columnsOf(t, matrix), bare)

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
 
 	"github.com/parley-k8s/parley/framework/axis"
+	"github.com/parley-k8s/parley/framework/nodeimage"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
 )
@@ -33,6 +34,8 @@ type Config struct {
 	ProveSeed   string
 	Family      string
 	ProxyMode   string
+	Kubernetes  string
+	Containerd  string
 	Matrix      string
 	Known       string
 	Strict      bool
@@ -68,7 +71,9 @@ func (c *Config) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.ProveSeed, "prove-seed", "", "what the order of the proofs is drawn by: a commit's hash")
 	fs.StringVar(&c.Family, "family", "", "address families of a cluster that is made: ipv4, ipv6 or dual; of several, separated by commas, each gets a cluster")
 	fs.StringVar(&c.ProxyMode, "proxy-mode", "", "mode of kube-proxy in a cluster that is made: iptables, nftables or ipvs; of several, separated by commas, each gets a cluster")
-	fs.StringVar(&c.Matrix, "matrix", "", "clusters to judge side by side, each one or more values joined by '+': 'iptables nftables dual+nftables', or the sets proxies and families")
+	fs.StringVar(&c.Kubernetes, "kubernetes", "", "version of Kubernetes of a cluster that is made: "+strings.Join(nodeimage.KubernetesVersions(), ", ")+"; of several, separated by commas, each gets a cluster")
+	fs.StringVar(&c.Containerd, "containerd", "", "version of containerd of a cluster that is made: "+strings.Join(nodeimage.ContainerdVersions(), ", ")+"; of several, separated by commas, each gets a cluster")
+	fs.StringVar(&c.Matrix, "matrix", "", "clusters to judge side by side, each one or more values joined by '+': 'iptables nftables dual+nftables', or the sets proxies, families, versions and containerds")
 	fs.StringVar(&c.Known, "known", "", "a YAML file of known differences (id, where, link, expires, why): their failures are shown and not counted until they expire")
 	fs.BoolVar(&c.Strict, "strict", false, "let a failed SHOULD fail the run")
 	fs.BoolVar(&c.Slow, "slow", false, "run the requirements that take minutes too")
@@ -130,11 +135,11 @@ func (c *Config) check(given map[string]bool) error {
 }
 
 // ofMadeClusters are the flags that say what cluster to make.
-var ofMadeClusters = []string{"node-image", "workers", "keep", "family", "proxy-mode", "matrix", "engine"}
+var ofMadeClusters = []string{"node-image", "workers", "keep", "family", "proxy-mode", "kubernetes", "containerd", "matrix", "engine"}
 
 // axes are the values of the flags of the axes, by name.
 func (c *Config) axes() map[string]*string {
-	return map[string]*string{"family": &c.Family, "proxy-mode": &c.ProxyMode}
+	return map[string]*string{"family": &c.Family, "proxy-mode": &c.ProxyMode, "kubernetes": &c.Kubernetes, "containerd": &c.Containerd}
 }
 
 // columns are the clusters that the flags ask for. One is made with its values set in the flags.
@@ -149,6 +154,8 @@ func (c *Config) columns() ([]axis.Column, error) {
 		return nil, err
 	case c.existing() && (len(columns) > 1 || c.Matrix != ""):
 		return nil, fmt.Errorf("-matrix and lists of values make clusters: leave them out with -kubeconfig or -context, and compare saved reports with `parley diff`")
+	case c.NodeImage != "" && slices.ContainsFunc(columns, func(c axis.Column) bool { return versionsOf(c) != nodeimage.Versions{} }):
+		return nil, nodeimage.ErrNamedVersions
 	case len(columns) == 1:
 		values := c.axes()
 		for name, value := range columns[0].Flags() {
@@ -160,6 +167,12 @@ func (c *Config) columns() ([]axis.Column, error) {
 		}
 	}
 	return columns, nil
+}
+
+// versionsOf are the versions that a column asks for.
+func versionsOf(c axis.Column) nodeimage.Versions {
+	flags := c.Flags()
+	return nodeimage.Versions{Kubernetes: flags["kubernetes"], Containerd: flags["containerd"]}
 }
 
 // knownDifferences reads the file of known differences; none is empty.

@@ -181,7 +181,7 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 	if _, err := cluster.Reap(ctx, l.engine, false, func(s string) { say("%s", s) }); err != nil {
 		say("what a dead run left could not all be removed: %s", err)
 	}
-	node, err := nodeimage.Plan(ctx, l.engine, config.NodeImage)
+	node, err := nodeimage.Plan(ctx, l.engine, config.NodeImage, versionsOf(l.run.columns[0]))
 	if err != nil {
 		return "", err
 	}
@@ -202,7 +202,7 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 	var agent *image.Image
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		node, err = nodeimage.Choose(groupCtx, l.engine, config.NodeImage, l.run.buildStep)
+		node, err = nodeimage.Choose(groupCtx, l.engine, config.NodeImage, versionsOf(l.run.columns[0]), l.run.buildStep)
 		return err
 	})
 	group.Go(func() (err error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -165,9 +166,22 @@ func tellFacts(f cluster.Facts) []reports.Fact {
 	if f.NodeImage != "" {
 		all = append(all, reports.Fact{Name: "node image", Value: f.NodeImage + " (" + f.NodeImageFrom + ")"})
 	}
+	if len(f.Nodes) > 0 {
+		all = append(all, reports.Fact{Name: "runtime", Value: strings.Join(runtimesOf(f.Nodes), ", ")})
+	}
 	for _, n := range f.Nodes {
 		all = append(all, reports.Fact{Name: "node " + n.Name, Value: fmt.Sprintf("%s, %s, %s, Linux %s, kubelet %s",
 			n.Role, n.RuntimeVersion, n.OSImage, n.Kernel, n.Kubelet)})
+	}
+	return all
+}
+
+// runtimesOf are the runtimes that nodes report with their versions, such as containerd://2.4.2, each once.
+func runtimesOf(nodes []cluster.Node) (all []string) {
+	for _, n := range nodes {
+		if !slices.Contains(all, n.RuntimeVersion) {
+			all = append(all, n.RuntimeVersion)
+		}
 	}
 	return all
 }

@@ -162,7 +162,7 @@ func (b *bench) makeCluster(ctx context.Context, id run.ID) error {
 	if _, err := cluster.Reap(ctx, o.Engine, false, o.Say); err != nil {
 		o.Say("what a dead run left could not all be removed: " + err.Error())
 	}
-	choice, err := nodeimage.Choose(ctx, o.Engine, o.NodeImage, o.Progress)
+	choice, err := nodeimage.Choose(ctx, o.Engine, o.NodeImage, nodeimage.Versions{}, o.Progress)
 	if err != nil {
 		return err
 	}

@@ -24,8 +24,9 @@ func newDiff() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff A B",
 		Short: "Say what holds on A and not on B, of two saved reports",
-		Long: "Compare two saved reports of any two runs, requirement by requirement, the differences first. A and B are report folders\n" +
-			"or their " + reports.JSONFile + "; each cluster of a matrix has a folder of its own.\n\n" +
+		Long: "Compare two saved reports of any two runs, requirement by requirement, the differences first: what was seen on either side,\n" +
+			"and the reason with its link where a known difference documents one. The known differences are those of --known, else those\n" +
+			"that the runs were given. A and B are report folders or their " + reports.JSONFile + "; each cluster of a matrix has a folder of its own.\n\n" +
 			"Exit code 0: every MUST that holds on A holds on B, or is a known difference there. 1: one does not: on B it failed or is\n" +
 			"unsupported. 2: on B one could not be judged, the two have no requirement that both judged, or a file can't be read.\n" +
 			"A requirement that B left out, by choice, is shown and not counted.",

@@ -44,19 +44,23 @@ func TestDiff(t *testing.T) {
 		exit int
 		says string
 	}{
-		"the same":           {[]reports.Outcome{p, p}, []reports.Outcome{p, p}, nil, 0, "2 clusters, 0 differences; the same on all: 2 passed of 2"},
-		"lost":               {[]reports.Outcome{p, p}, []reports.Outcome{p, f}, nil, 1, "    nftables  FAILED: seen to be failed\n"},
-		"won":                {[]reports.Outcome{p, f}, []reports.Outcome{p, p}, nil, 0, "HOLDS ON SOME ONLY"},
-		"no longer there":    {[]reports.Outcome{p, p}, []reports.Outcome{p, u}, nil, 1, "SUPPORTED ON SOME ONLY"},
-		"not judged":         {[]reports.Outcome{p, p}, []reports.Outcome{p, e}, nil, 2, "JUDGED ON SOME ONLY"},
-		"lost and unjudged":  {[]reports.Outcome{p, p, p}, []reports.Outcome{f, e, p}, nil, 1, ""},
-		"left out":           {[]reports.Outcome{p, p}, []reports.Outcome{p, s}, nil, 0, "CHOSEN ON SOME ONLY"},
-		"only a SHOULD":      {[]reports.Outcome{p, ""}, []reports.Outcome{p, ""}, nil, 0, "1 warning"},
-		"a known difference": {[]reports.Outcome{p, p}, []reports.Outcome{p, f}, []string{"--known", known}, 0, "known on nftables until 9999-12-31 (https://example.org/7)"},
-		"nothing in common":  {[]reports.Outcome{s}, []reports.Outcome{p}, nil, 2, "CHOSEN"},
-		"as JSON":            {[]reports.Outcome{p}, []reports.Outcome{f}, []string{"-o", "json"}, 1, `"kind": "holds"`},
-		"as YAML":            {[]reports.Outcome{p}, []reports.Outcome{f}, []string{"-o", "yaml"}, 1, "kind: holds"},
-		"as Markdown":        {[]reports.Outcome{p}, []reports.Outcome{f}, []string{"-o", "markdown"}, 1, "| **pod/a**"},
+		"the same":            {[]reports.Outcome{p, p}, []reports.Outcome{p, p}, nil, 0, "2 clusters, 0 differences; the same on all: 2 passed of 2"},
+		"lost":                {[]reports.Outcome{p, p}, []reports.Outcome{p, f}, nil, 1, "    nftables  FAILED: seen to be failed\n"},
+		"of unknown reason":   {[]reports.Outcome{p, p}, []reports.Outcome{p, f}, nil, 1, "    reason    unknown: no documented reason is known\n"},
+		"of another's reason": {[]reports.Outcome{p, f}, []reports.Outcome{p, p}, []string{"--known", known}, 0, "unknown: no documented reason is known"},
+		"a reason as JSON":    {[]reports.Outcome{p, p}, []reports.Outcome{p, f}, []string{"--known", known, "-o", "json"}, 0, `"link": "https://example.org/7"`},
+		"a reason as YAML":    {[]reports.Outcome{p, p}, []reports.Outcome{p, f}, []string{"--known", known, "-o", "yaml"}, 0, "reasons:\n"},
+		"won":                 {[]reports.Outcome{p, f}, []reports.Outcome{p, p}, nil, 0, "HOLDS ON nftables, NOT ON iptables\n"},
+		"no longer there":     {[]reports.Outcome{p, p}, []reports.Outcome{p, u}, nil, 1, "IS SUPPORTED ON iptables, NOT ON nftables\n"},
+		"not judged":          {[]reports.Outcome{p, p}, []reports.Outcome{p, e}, nil, 2, "JUDGED ON SOME ONLY"},
+		"lost and unjudged":   {[]reports.Outcome{p, p, p}, []reports.Outcome{f, e, p}, nil, 1, ""},
+		"left out":            {[]reports.Outcome{p, p}, []reports.Outcome{p, s}, nil, 0, "CHOSEN ON SOME ONLY"},
+		"only a SHOULD":       {[]reports.Outcome{p, ""}, []reports.Outcome{p, ""}, nil, 0, "1 warning"},
+		"a known difference":  {[]reports.Outcome{p, p}, []reports.Outcome{p, f}, []string{"--known", known}, 0, "known on nftables until 9999-12-31 (https://example.org/7)"},
+		"nothing in common":   {[]reports.Outcome{s}, []reports.Outcome{p}, nil, 2, "CHOSEN"},
+		"as JSON":             {[]reports.Outcome{p}, []reports.Outcome{f}, []string{"-o", "json"}, 1, `"kind": "holds"`},
+		"as YAML":             {[]reports.Outcome{p}, []reports.Outcome{f}, []string{"-o", "yaml"}, 1, "kind: holds"},
+		"as Markdown":         {[]reports.Outcome{p}, []reports.Outcome{f}, []string{"-o", "markdown"}, 1, "| **pod/a**"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, b := saved(t, "iptables", c.a...), saved(t, "nftables", c.b...)

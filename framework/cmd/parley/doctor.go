@@ -26,6 +26,8 @@ type diagnosis struct {
 	Runtimes        []option          `json:"runtimes"`
 	AddressFamilies []option          `json:"addressFamilies"`
 	ProxyModes      []option          `json:"proxyModes"`
+	Kubernetes      []option          `json:"kubernetesVersions"`
+	Containerd      []option          `json:"containerdVersions"`
 	KernelGaps      []cluster.Feature `json:"kernelGaps"`
 	Untried         []string          `json:"untried"` // features that this user may not try
 	Notes           []string          `json:"notes"`
@@ -56,7 +58,8 @@ type seen struct {
 	choiceError error             // why not
 	mayInstall  error             // why podman can't be installed; nil where it can
 
-	family, proxyMode string // asked for; "" is the default
+	family, proxyMode string             // asked for; "" is the default
+	versions          nodeimage.Versions // the same
 }
 
 func newDoctor() *cobra.Command {
@@ -72,12 +75,13 @@ func newDoctor() *cobra.Command {
 	install := cmd.Flags().Bool("install", mayInstall(), "a run may install podman")
 	family := cmd.Flags().String("family", variable("family"), "address families of a cluster: ipv4, ipv6 or dual")
 	proxyMode := cmd.Flags().String("proxy-mode", variable("proxy-mode"), "mode of kube-proxy: iptables, nftables or ipvs")
+	versions := versionFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		form, err := form()
 		if err != nil {
 			return err
 		}
-		s := look(cmd.Context(), *node, *install)
+		s := look(cmd.Context(), *node, firstOf(*versions), *install)
 		s.family, s.proxyMode = *family, *proxyMode
 		d := diagnose(s)
 		if err := cmd.Context().Err(); err != nil {
@@ -97,8 +101,8 @@ func newDoctor() *cobra.Command {
 }
 
 // look reads the host, without a change.
-func look(ctx context.Context, node string, install bool) seen {
-	s := seen{host: cluster.Host(ctx), mayInstall: engine.Installable()}
+func look(ctx context.Context, node string, v nodeimage.Versions, install bool) seen {
+	s := seen{host: cluster.Host(ctx), mayInstall: engine.Installable(), versions: v}
 	want := os.Getenv(engine.Variable)
 	switch {
 	case !install:
@@ -112,7 +116,7 @@ func look(ctx context.Context, node string, install bool) seen {
 	}
 	defer func() { _ = e.Close() }() // only its temporary configuration
 	s.remote = e.Remote
-	choice, err := nodeimage.Plan(ctx, e, node)
+	choice, err := nodeimage.Plan(ctx, e, node, v)
 	if err != nil {
 		s.choiceError = err
 	} else {
@@ -149,6 +153,10 @@ func diagnose(s seen) diagnosis {
 			d.AddressFamilies = options(a, s.family, host)
 		case "proxy-mode":
 			d.ProxyModes = options(a, s.proxyMode, host)
+		case "kubernetes":
+			d.Kubernetes = versionOptions(a, s.versions.Kubernetes, s.built().Kubernetes)
+		case "containerd":
+			d.Containerd = versionOptions(a, s.versions.Containerd, s.built().Containerd)
 		}
 	}
 	d.WhyNot = cmp.Or(whyNot(s, lacks), unfit(s, "-family", s.family, d.AddressFamilies), unfit(s, "-proxy-mode", s.proxyMode, d.ProxyModes))

@@ -52,6 +52,7 @@ func TestDiagnose(t *testing.T) {
 		{name: "dual-stack", seen: seen{host: podman, choice: offline, family: "dual"}},
 		{name: "no such family", seen: seen{host: podman, choice: offline, family: "ipv5"}, whyNot: "-family ipv5: choose of ipv4, ipv6, dual"},
 		{name: "a proxy mode that the kernel lacks", seen: seen{host: with(podman, lacks("ipvs")), choice: offline, proxyMode: "ipvs"}, whyNot: "-proxy-mode ipvs: this host's kernel shows no ipvs"},
+		{name: "a version", seen: seen{host: podman, choice: &nodeimage.Choice{From: nodeimage.FromBuild, Offline: true, Containerd: "v2.1.9"}, versions: nodeimage.Versions{Containerd: "2.1"}}},
 		{name: "small", seen: seen{host: with(podman, func(h *cluster.HostFacts) { h.CPUs, h.MemoryFreeBytes, h.DiskFreeBytes = 1, gib, 5*gib }), choice: offline}, notes: 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -85,6 +86,33 @@ func TestDiagnoseAxes(t *testing.T) {
 		require.Equal(t, 1, used, "a run uses one value of each axis")
 	}
 	require.Equal(t, map[string]bool{"containerd": true, "ipv4": true, "ipv6": false, "dual": false, "iptables": true, "nftables": true, "ipvs": false}, there)
+}
+
+func TestDiagnoseVersions(t *testing.T) {
+	used := func(all []option) (names []string) {
+		for _, o := range all {
+			require.True(t, o.There)
+			if o.Use {
+				names = append(names, o.Name)
+			}
+		}
+		return names
+	}
+	offline := &nodeimage.Choice{Offline: true, Containerd: "v2.4.2"}
+	for name, c := range map[string]struct {
+		seen                   seen
+		kubernetes, containerd []string
+	}{
+		"the offline image":          {seen{choice: offline}, []string{"1.36"}, []string{"2.4"}},
+		"an older containerd":        {seen{choice: offline, versions: nodeimage.Versions{Containerd: "1.7"}}, []string{"1.35"}, []string{"1.7"}},
+		"an image from elsewhere":    {seen{choice: &nodeimage.Choice{Ref: "kindest/node:v1"}}, nil, nil},
+		"no image that is known yet": {seen{}, nil, nil},
+	} {
+		d := diagnose(c.seen)
+		require.Equal(t, c.kubernetes, used(d.Kubernetes), name)
+		require.Equal(t, c.containerd, used(d.Containerd), name)
+	}
+	require.Equal(t, nodeimage.Versions{Kubernetes: "1.34", Containerd: "1.7"}, firstOf(nodeimage.Versions{Kubernetes: "1.34,1.35", Containerd: "1.7"}))
 }
 
 func TestDoctorOfThisHost(t *testing.T) {

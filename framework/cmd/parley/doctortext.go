@@ -42,6 +42,8 @@ func writeDiagnosis(out io.Writer, d diagnosis) error {
 	rows("runtimes", tellOptions(d.Runtimes)...)
 	rows("address families", tellOptions(d.AddressFamilies)...)
 	rows("proxy modes", tellOptions(d.ProxyModes)...)
+	rows("Kubernetes", tellOptions(d.Kubernetes)...)
+	rows("containerd", tellOptions(d.Containerd)...)
 	gaps := []string{}
 	for _, g := range d.KernelGaps {
 		gaps = append(gaps, fmt.Sprintf("%s (for %s): %s", g.Name, g.For, g.Error))

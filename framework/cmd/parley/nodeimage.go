@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,17 +26,26 @@ func named(args []string) string {
 	return variable("node-image")
 }
 
+// versionFlags are the flags for the versions that a node image is built with.
+func versionFlags(cmd *cobra.Command) *nodeimage.Versions {
+	var v nodeimage.Versions
+	cmd.Flags().StringVar(&v.Kubernetes, "kubernetes", variable("kubernetes"), "the version of Kubernetes: "+strings.Join(nodeimage.KubernetesVersions(), ", "))
+	cmd.Flags().StringVar(&v.Containerd, "containerd", variable("containerd"), "the version of containerd: "+strings.Join(nodeimage.ContainerdVersions(), ", "))
+	return &v
+}
+
 func newNodeImageBuild() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "build [REFERENCE]",
 		Short: "Have the node image of a run ready, before the run",
 		Long: "Have the node image ready that a run would use. Where kind's own is there or a registry gives it, nothing has to\n" +
-			"be built; else it is built offline, in 10 to 15 minutes on two cores, and kept. The reference is the last line of\n" +
-			"standard output, the progress goes to standard error.",
+			"be built; else, and where a version is asked for, it is built offline, in 10 to 15 minutes on two cores, and kept. The\n" +
+			"reference is the last line of standard output, the progress goes to standard error.",
 		Args: between(0, 1, "at most one reference"),
 	}
 	offline := cmd.Flags().Bool("offline", false, "build the offline image even where a registry gives kind's")
 	install := cmd.Flags().Bool("install", mayInstall(), "install podman from Debian's packages where no engine is there and it may")
+	versions := versionFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *offline && len(args) > 0 {
 			return fmt.Errorf("--offline builds an image of its own and takes no reference")
@@ -50,7 +60,7 @@ func newNodeImageBuild() *cobra.Command {
 		if err := nodeimage.Reap(ctx); err != nil {
 			say("what a dead build left could not all be removed: " + sentence(err))
 		}
-		ref, err := makeReady(ctx, e, named(args), *offline, &progress{out: errOut})
+		ref, err := makeReady(ctx, e, named(args), *versions, *offline, &progress{out: errOut})
 		if err != nil {
 			return err
 		}
@@ -60,12 +70,12 @@ func newNodeImageBuild() *cobra.Command {
 	return cmd
 }
 
-func makeReady(ctx context.Context, e *engine.Engine, named string, offline bool, p *progress) (ref string, err error) {
+func makeReady(ctx context.Context, e *engine.Engine, named string, v nodeimage.Versions, offline bool, p *progress) (ref string, err error) {
 	if offline {
-		ref, _, err = nodeimage.Build(ctx, e, p.step)
+		ref, _, err = nodeimage.Build(ctx, e, v, p.step)
 		return ref, err
 	}
-	choice, err := nodeimage.Choose(ctx, e, named, p.step)
+	choice, err := nodeimage.Choose(ctx, e, named, v, p.step)
 	if err != nil {
 		return "", err
 	}
@@ -115,6 +125,7 @@ func newNodeImagePlan() *cobra.Command {
 		Args:  between(0, 1, "at most one reference"),
 	}
 	form := outputFlag(cmd, "text", "json")
+	versions := versionFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		form, err := form()
 		if err != nil {
@@ -125,7 +136,7 @@ func newNodeImagePlan() *cobra.Command {
 			return err
 		}
 		defer func() { _ = e.Close() }() // only its temporary configuration
-		choice, err := nodeimage.Plan(cmd.Context(), e, named(args))
+		choice, err := nodeimage.Plan(cmd.Context(), e, named(args), *versions)
 		if err != nil {
 			return err
 		}
@@ -146,6 +157,9 @@ func tellChoice(c nodeimage.Choice) string {
 	}
 	if c.Kubernetes != "" {
 		text += ", Kubernetes " + c.Kubernetes
+	}
+	if c.Containerd != "" {
+		text += ", containerd " + c.Containerd
 	}
 	return text + "; " + c.Why
 }
