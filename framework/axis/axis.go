@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/parley-k8s/parley/framework/cluster"
 )
 
 // Axis is one way in which clusters differ.
@@ -32,6 +34,8 @@ type Host struct {
 	// Lacking are the features that its kernel was seen to lack, by the names that `parley doctor` shows, with how
 	// the kernel said so.
 	Lacking map[string]string
+	// Runtimes are the runtimes that can't be had here, by their words, with why. Only those that were looked for are in it.
+	Runtimes map[string]string
 }
 
 // All are the axes, in the order in which a column's name has their values.
@@ -47,7 +51,20 @@ func All() []Axis {
 			{Word: "nftables", Lacks: kernel("nftables")},
 			{Word: "ipvs", Lacks: kernel("ipvs", "dummy")},
 		}},
+		{Name: "runtime", Flag: "runtime", Set: "runtimes", Values: runtimes()},
 	}
+}
+
+// runtimes are the container runtimes of nodes: the first is in every node image, a further one has to be brought.
+func runtimes() (values []Value) {
+	for _, r := range cluster.Runtimes() {
+		v := Value{Word: r.Name}
+		if r.Layer != nil {
+			v.Lacks = func(h Host) string { return h.Runtimes[r.Name] }
+		}
+		values = append(values, v)
+	}
+	return values
 }
 
 // kernel is for a value that needs features of the kernel.

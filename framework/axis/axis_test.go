@@ -86,6 +86,22 @@ func TestFlagsOfAColumn(t *testing.T) {
 	require.Equal(t, []string{"crio"}, got[0].Values())
 }
 
+func TestRuntimesThatLack(t *testing.T) {
+	host := Host{Runtimes: map[string]string{"crio": "nothing names a bundle"}}
+	for matrix, want := range map[string]string{"containerd": "", "docker": "", "crio": "crio: nothing names a bundle", "dual+crio": "crio: nothing names a bundle"} {
+		got, err := Columns(All(), nil, matrix)
+		require.NoError(t, err)
+		require.Equal(t, want, got[0].Lacks(host), matrix)
+	}
+	got, err := Columns(All(), nil, "runtimes")
+	require.NoError(t, err)
+	require.Len(t, got, 3)
+	require.False(t, got[1].ByName)
+	got, err = Columns(All(), map[string]string{"runtime": "containerd,crio,docker"}, "")
+	require.NoError(t, err)
+	require.True(t, got[1].ByName)
+}
+
 func TestLacks(t *testing.T) {
 	bare := Host{Lacking: map[string]string{"ipvs": "no such family"}}
 	for matrix, want := range map[string]string{

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/parley-k8s/parley/framework/axis"
 	"github.com/parley-k8s/parley/framework/cluster"
 	"github.com/parley-k8s/parley/framework/engine"
+	"github.com/parley-k8s/parley/framework/nodeimage"
 	"github.com/parley-k8s/parley/reports"
 )
 
@@ -44,7 +46,25 @@ func (r *Run) hostFor(ctx context.Context) (axis.Host, error) {
 		return axis.Host{}, err
 	}
 	defer func() { _ = e.Close() }() // only its temporary configuration
-	return axis.HostOf(cluster.Host(ctx), e.Remote), nil
+	host := axis.HostOf(cluster.Host(ctx), e.Remote)
+	host.Runtimes = r.lackingRuntimes(ctx)
+	return host, nil
+}
+
+// lackingRuntimes are the runtimes that columns ask for and that can't be had here, with why. No other is looked for: that
+// may ask an address outside.
+func (r *Run) lackingRuntimes(ctx context.Context) map[string]string {
+	lacking := map[string]string{}
+	for _, rt := range cluster.Runtimes() {
+		asked := slices.ContainsFunc(r.columns, func(c axis.Column) bool { return slices.Contains(c.Values(), rt.Name) })
+		if !asked {
+			continue
+		}
+		if why := nodeimage.Lacks(ctx, rt, r.config.Bundles); why != "" {
+			lacking[rt.Name] = why
+		}
+	}
+	return lacking
 }
 
 // possible are the columns that this host can make. One that it can't is an error if it was asked for by name.

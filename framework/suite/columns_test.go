@@ -24,6 +24,8 @@ func TestConfigColumns(t *testing.T) {
 		"nothing":                    {Config{}, []string{"default"}, "", "", ""},
 		"one value":                  {Config{ProxyMode: "nftables"}, []string{"nftables"}, "", "nftables", ""},
 		"one entry":                  {Config{Matrix: "dual+nftables"}, []string{"dual+nftables"}, "dual", "nftables", ""},
+		"a runtime":                  {Config{Runtime: "crio", Family: "dual"}, []string{"dual+crio"}, "dual", "", ""},
+		"no such runtime":            {Config{Runtime: "rkt"}, nil, "", "", "-runtime rkt: the runtimes are containerd, crio and docker"},
 		"two":                        {Config{ProxyMode: "iptables,nftables"}, []string{"iptables", "nftables"}, "", "iptables,nftables", ""},
 		"unknown":                    {Config{Family: "ipv5"}, nil, "", "", "the address families are ipv4, ipv6 and dual"},
 		"a matrix of a user's":       {Config{Matrix: "proxies", Kubeconfig: "k"}, nil, "", "", "compare saved reports with `parley diff`"},
@@ -60,7 +62,7 @@ func columnsOf(t *testing.T, matrix string) []axis.Column {
 }
 
 func TestPossible(t *testing.T) {
-	bare := axis.Host{Lacking: map[string]string{"ipvs": ""}}
+	bare := axis.Host{Lacking: map[string]string{"ipvs": ""}, Runtimes: map[string]string{"crio": "no bundle of CRI-O is named"}}
 	for matrix, want := range map[string]struct {
 		made []string
 		not  []reports.NotRun
@@ -74,6 +76,8 @@ func TestPossible(t *testing.T) {
 		"dual+proxies":    {[]string{"dual+iptables", "dual+nftables"}, []reports.NotRun{{Name: "dual+ipvs", Reason: "ipvs: this host's kernel shows no ipvs"}}, ""},
 		"ipvs+families":   {nil, nil, "this host can make none of these clusters: ipvs: this host's kernel shows no ipvs"},
 		"families":        {[]string{"ipv4", "ipv6", "dual"}, nil, ""},
+		"runtimes":        {[]string{"containerd", "docker"}, []reports.NotRun{{Name: "crio", Reason: "no bundle of CRI-O is named"}}, ""},
+		"docker crio":     {nil, nil, "this host can't make what was asked for by name: crio: no bundle of CRI-O is named; leave it out"},
 		"nftables+ipv6  ": {[]string{"ipv6+nftables"}, nil, ""},
 	} {
 		t.Run(matrix, func(t *testing.T) {

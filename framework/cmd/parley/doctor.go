@@ -56,7 +56,9 @@ type seen struct {
 	choiceError error             // why not
 	mayInstall  error             // why podman can't be installed; nil where it can
 
-	family, proxyMode string // asked for; "" is the default
+	family, proxyMode, runtime string // asked for; "" is the default
+	// runtimes are those that can't be had, or were not looked for, with why.
+	runtimes map[string]string
 }
 
 func newDoctor() *cobra.Command {
@@ -72,13 +74,16 @@ func newDoctor() *cobra.Command {
 	install := cmd.Flags().Bool("install", mayInstall(), "a run may install podman")
 	family := cmd.Flags().String("family", variable("family"), "address families of a cluster: ipv4, ipv6 or dual")
 	proxyMode := cmd.Flags().String("proxy-mode", variable("proxy-mode"), "mode of kube-proxy: iptables, nftables or ipvs")
+	runtime := cmd.Flags().String("runtime", variable("runtime"), "container runtime of the nodes: containerd, crio or docker")
+	bundles := cmd.Flags().String(nodeimage.BundlesFlag, variable(nodeimage.BundlesFlag), "the folder with the release archives of runtimes other than containerd")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		form, err := form()
 		if err != nil {
 			return err
 		}
 		s := look(cmd.Context(), *node, *install)
-		s.family, s.proxyMode = *family, *proxyMode
+		s.family, s.proxyMode, s.runtime = *family, *proxyMode, *runtime
+		s.runtimes = lookForRuntimes(cmd.Context(), *runtime, *bundles)
 		d := diagnose(s)
 		if err := cmd.Context().Err(); err != nil {
 			return err
@@ -121,6 +126,21 @@ func look(ctx context.Context, node string, install bool) seen {
 	return s
 }
 
+// lookForRuntimes are the runtimes that can't be had, with why. Addresses outside are asked only for those that a run asks for.
+func lookForRuntimes(ctx context.Context, asked, bundles string) map[string]string {
+	lacking := map[string]string{}
+	for _, rt := range cluster.Runtimes() {
+		why := nodeimage.NotAsked(rt, bundles)
+		if why != "" && slices.Contains(strings.Split(asked, ","), rt.Name) {
+			why = nodeimage.Lacks(ctx, rt, bundles)
+		}
+		if why != "" {
+			lacking[rt.Name] = why
+		}
+	}
+	return lacking
+}
+
 // diagnose judges what was seen.
 func diagnose(s seen) diagnosis {
 	d := diagnosis{
@@ -141,17 +161,20 @@ func diagnose(s seen) diagnosis {
 			d.KernelGaps = append(d.KernelGaps, f)
 		}
 	}
-	d.Runtimes = []option{{Name: "containerd", Use: true, There: true, Why: "every node image has it, with runc"}}
 	host := axis.HostOf(s.host, false)
+	host.Runtimes = s.runtimes
 	for _, a := range axis.All() {
 		switch a.Flag {
 		case "family":
 			d.AddressFamilies = options(a, s.family, host)
 		case "proxy-mode":
 			d.ProxyModes = options(a, s.proxyMode, host)
+		case "runtime":
+			d.Runtimes = options(a, s.runtime, host)
 		}
 	}
-	d.WhyNot = cmp.Or(whyNot(s, lacks), unfit(s, "-family", s.family, d.AddressFamilies), unfit(s, "-proxy-mode", s.proxyMode, d.ProxyModes))
+	d.WhyNot = cmp.Or(whyNot(s, lacks), unfit(s, "-family", s.family, d.AddressFamilies), unfit(s, "-proxy-mode", s.proxyMode, d.ProxyModes),
+		unfit(s, "-runtime", s.runtime, d.Runtimes))
 	d.Possible = d.WhyNot == ""
 	if s.host.Engine == "" && s.mayInstall == nil {
 		d.Engine.Install = "podman, from Debian's packages"
