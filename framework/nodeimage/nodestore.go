@@ -34,6 +34,8 @@ type nodeFiles struct {
 	names map[string]bool // usr-merged, without the leading slash; folders too
 	root  string          // of containerd, by path in the image; "" where it has no store
 	dir   string          // with meta.db and blobs/
+	// layers are the image's, as plain archives.
+	layers []v1.Layer
 }
 
 // readNode reads a node image's layers, the lowest first.
@@ -47,16 +49,41 @@ func readNode(img v1.Image, dir string) (*nodeFiles, error) {
 		return nil, fmt.Errorf("reading the node image's layers: %w", err)
 	}
 	for _, l := range layers {
+		plain := &plainLayer{Layer: l}
 		r, err := l.Uncompressed()
 		if err == nil {
-			err = errors.Join(n.read(r), r.Close())
+			err = errors.Join(n.read(io.TeeReader(r, plain)), plain.rest(r), r.Close())
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading a layer of the node image: %w", err)
 		}
+		n.layers = append(n.layers, plain)
 	}
 	return n, nil
 }
+
+// plainLayer is a layer that is handed on as a plain archive: an engine saves it so, and packing it anew would take minutes.
+type plainLayer struct {
+	v1.Layer
+	size int64
+}
+
+// Write counts what was read of the layer.
+func (l *plainLayer) Write(b []byte) (int, error) {
+	l.size += int64(len(b))
+	return len(b), nil
+}
+
+// rest counts what lies behind the archive's end.
+func (l *plainLayer) rest(r io.Reader) error {
+	_, err := io.Copy(l, r)
+	return err
+}
+
+func (l *plainLayer) Digest() (v1.Hash, error)            { return l.DiffID() }
+func (l *plainLayer) Size() (int64, error)                { return l.size, nil }
+func (l *plainLayer) Compressed() (io.ReadCloser, error)  { return l.Uncompressed() }
+func (l *plainLayer) MediaType() (types.MediaType, error) { return types.DockerUncompressedLayer, nil }
 
 // Names with which a layer takes files of the layers below away (the OCI image specification's whiteouts).
 const whiteout, opaque = ".wh.", ".wh..wh..opq"

@@ -136,6 +136,46 @@ func TestReadNode(t *testing.T) {
 	require.Len(t, layers, 2)
 }
 
+// What is put on an image is what it was, its own layers plain, and one more.
+func TestWithRuntime(t *testing.T) {
+	pause, err := random.Image(10, 1)
+	require.NoError(t, err)
+	below, err := mutate.Config(nodeWith(t, map[string]v1.Image{"registry.k8s.io/pause:3.10": pause}, []string{"usr/sbin/runc", "1"}),
+		v1.Config{Env: []string{"container=docker"}, StopSignal: "SIGRTMIN+3"})
+	require.NoError(t, err)
+	node := read(t, below)
+	images, err := node.images()
+	require.NoError(t, err)
+	limits := folder(t, map[string]string{"ocilimits": "1"})
+	rt, err := cluster.RuntimeOf("crio")
+	require.NoError(t, err)
+	store := filepath.Join(folder(t, map[string]string{"store.tar": string(archived(t, "kind/store/x", "1"))}), "store.tar")
+	img, err := (&builder{dir: t.TempDir()}).withRuntime(below, rt, runtimeParts{node: node, images: images, limits: limits, store: store})
+	require.NoError(t, err)
+
+	file := filepath.Join(t.TempDir(), "node.tar")
+	require.NoError(t, tarball.WriteToFile(file, name.MustParseReference("a/b:c").(name.Tag), img))
+	again, err := tarball.ImageFromPath(file, nil)
+	require.NoError(t, err)
+	config, err := again.ConfigFile()
+	require.NoError(t, err)
+	require.Equal(t, "crio", config.Config.Labels[RuntimeLabel])
+	require.Equal(t, []string{"container=docker"}, config.Config.Env)
+	layers, err := again.Layers()
+	require.NoError(t, err)
+	require.Len(t, layers, 4)
+	require.Equal(t, map[string]string{"usr/sbin/runc": "1"}, entries(t, layers[0]))
+	require.Contains(t, entries(t, layers[2]), "kind/.wh.containerd")
+	require.Contains(t, entries(t, layers[3]), "kind/store/x")
+	was, err := below.Layers()
+	require.NoError(t, err)
+	for i, l := range was {
+		want, err := l.DiffID()
+		require.NoError(t, err)
+		require.Equal(t, want, config.RootFS.DiffIDs[i], "the engine has the layer already")
+	}
+}
+
 func TestANodeWithoutImages(t *testing.T) {
 	_, err := (&nodeFiles{}).images()
 	require.ErrorContains(t, err, "no store of containerd's")

@@ -6,10 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/parley-k8s/parley/framework/cluster"
@@ -245,18 +245,14 @@ func (b *builder) withRuntime(base v1.Image, rt cluster.Runtime, p runtimeParts)
 		}
 		layers = append(layers, store)
 	}
-	img, err := mutate.AppendLayers(base, layers...)
+	file, err := base.ConfigFile()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading the configuration of the image below: %w", err)
 	}
-	file, err := img.ConfigFile()
-	if err != nil {
-		return nil, err
+	config := *file.Config.DeepCopy()
+	if config.Labels == nil {
+		config.Labels = map[string]string{}
 	}
-	file = file.DeepCopy()
-	if file.Config.Labels == nil {
-		file.Config.Labels = map[string]string{}
-	}
-	file.Config.Labels[RuntimeLabel] = rt.Name
-	return mutate.ConfigFile(img, file)
+	config.Labels[RuntimeLabel] = rt.Name
+	return image(config, append(slices.Clone(p.node.layers), layers...)...)
 }
