@@ -12,6 +12,8 @@ COUNT    ?= 1
 KUBERNETES ?=
 CONTAINERD ?=
 NODE_IMAGE ?=
+# The nodes' runtime: RUNTIME=containerd,crio,docker gives each a cluster. PARLEY_RUNTIME_BUNDLES names where their archives lie.
+RUNTIME  ?=
 # How long `make test` goes on beginning proofs.
 PROVE_WITHIN ?= 3m
 PARLEY   := $(GO) run ./framework/cmd/parley
@@ -21,7 +23,8 @@ UNIT     := $(GO) list ./... | grep -v /parley/tests$$
 # go test holds back what a test prints; the run shows its progress on this shell's own standard error.
 RUN = PARLEY_PROGRESS=/proc/$$$$/fd/2 $(GO) tool gotestsum --format pkgname --format-hide-empty-pkg --hide-summary=all \
 	--junitfile $(REPORT)/gotestsum.xml -- -count=$(COUNT) -timeout $(TIMEOUT) ./tests/... -args -report $(REPORT) $(if $(KEEP),-keep) $(if $(MATRIX),-matrix '$(MATRIX)') \
-	$(if $(KUBERNETES),-kubernetes '$(KUBERNETES)') $(if $(CONTAINERD),-containerd '$(CONTAINERD)') $(if $(NODE_IMAGE),-node-image '$(NODE_IMAGE)')
+	$(if $(KUBERNETES),-kubernetes '$(KUBERNETES)') $(if $(CONTAINERD),-containerd '$(CONTAINERD)') $(if $(NODE_IMAGE),-node-image '$(NODE_IMAGE)') \
+	$(if $(RUNTIME),-runtime '$(RUNTIME)')
 
 .PHONY: conformance prove test lint unit bench bench-matrix bench-upstream clean-all list doctor
 

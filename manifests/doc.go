@@ -2,7 +2,7 @@
 // applies, without Parley.
 //
 // kind/ holds the kind configuration and the kubeadm patches that some hosts need; cni/ the network of a
-// node that comes without one.
+// node that comes without one; runtimes/ what a node with another runtime than containerd has.
 package manifests
 
 import "embed"
@@ -17,3 +17,9 @@ var Kind embed.FS
 //
 //go:embed cni
 var CNI embed.FS
+
+// Runtimes holds runtimes/, a folder for each runtime: kubeadm patches (kubeadm.yaml and kubelet-*.yaml) and the files of a
+// node image's layer.
+//
+//go:embed runtimes
+var Runtimes embed.FS

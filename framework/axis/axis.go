@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/parley-k8s/parley/framework/cluster"
 	"github.com/parley-k8s/parley/framework/nodeimage"
 )
 
@@ -43,6 +44,8 @@ type Host struct {
 	// Lacking are the features that its kernel was seen to lack, by the names that `parley doctor` shows, with how
 	// the kernel said so.
 	Lacking map[string]string
+	// Runtimes are the runtimes that can't be had here, by their words, with why. Only those that were looked for are in it.
+	Runtimes map[string]string
 }
 
 // All are the axes, in the order in which a column's name has their values.
@@ -60,6 +63,7 @@ func All() []Axis {
 		}},
 		{Name: "Kubernetes version", Flag: "kubernetes", Set: "versions", Values: versions("kubernetes", nodeimage.KubernetesVersions(), nil)},
 		{Name: "containerd version", Flag: "containerd", Set: "containerds", Values: versions("containerd", nodeimage.ContainerdVersions(), containerdApart)},
+		{Name: "runtime", Flag: "runtime", Set: "runtimes", Values: runtimes()},
 	}
 }
 
@@ -77,6 +81,18 @@ func versions(of string, all []string, apart func(version string, others map[str
 		v := Value{Word: of + "-" + version, Short: version}
 		if apart != nil {
 			v.Apart = func(others map[string]string) string { return apart(version, others) }
+		}
+		values = append(values, v)
+	}
+	return values
+}
+
+// runtimes are the container runtimes of nodes: the first is in every node image, a further one has to be brought.
+func runtimes() (values []Value) {
+	for _, r := range cluster.Runtimes() {
+		v := Value{Word: r.Name}
+		if r.Layer != nil {
+			v.Lacks = func(h Host) string { return h.Runtimes[r.Name] }
 		}
 		values = append(values, v)
 	}

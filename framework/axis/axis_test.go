@@ -96,7 +96,7 @@ func TestFlagsOfAColumn(t *testing.T) {
 
 	got, err = Columns(All(), map[string]string{"kubernetes": "kubernetes-1.35"}, "ipv6")
 	require.NoError(t, err)
-	require.Equal(t, map[string]string{"family": "ipv6", "proxy-mode": "", "kubernetes": "1.35", "containerd": ""}, got[0].Flags())
+	require.Equal(t, map[string]string{"family": "ipv6", "proxy-mode": "", "kubernetes": "1.35", "containerd": "", "runtime": ""}, got[0].Flags())
 	require.Equal(t, []string{"ipv6", "kubernetes-1.35"}, got[0].Values())
 }
 
@@ -118,6 +118,22 @@ func TestValuesThatDontGoTogether(t *testing.T) {
 	}
 	require.Empty(t, containerdApart("2.4", map[string]string{"runtime": "containerd"}))
 	require.Equal(t, "it is a version of containerd, and the nodes' runtime would be crio", containerdApart("2.4", map[string]string{"runtime": "crio", "kubernetes": "1.36"}))
+}
+
+func TestRuntimesThatLack(t *testing.T) {
+	host := Host{Runtimes: map[string]string{"crio": "nothing names a bundle"}}
+	for matrix, want := range map[string]string{"containerd": "", "docker": "", "crio": "crio: nothing names a bundle", "dual+crio": "crio: nothing names a bundle"} {
+		got, err := Columns(All(), nil, matrix)
+		require.NoError(t, err)
+		require.Equal(t, want, got[0].Lacks(host), matrix)
+	}
+	got, err := Columns(All(), nil, "runtimes")
+	require.NoError(t, err)
+	require.Len(t, got, 3)
+	require.False(t, got[1].ByName)
+	got, err = Columns(All(), map[string]string{"runtime": "containerd,crio,docker"}, "")
+	require.NoError(t, err)
+	require.True(t, got[1].ByName)
 }
 
 func TestLacks(t *testing.T) {

@@ -22,6 +22,11 @@ func (c *Cluster) LoadImage(ctx context.Context, ref, tarPath string) error {
 	if err != nil {
 		return fmt.Errorf("listing the nodes: %w", err)
 	}
+	runtime, err := RuntimeOf(c.spec.Runtime)
+	if err != nil {
+		return err
+	}
+	argv := runtime.load(ref)
 	ctx, cancel := context.WithTimeoutCause(ctx, loadTimeout, fmt.Errorf("not done within %s", loadTimeout))
 	defer cancel()
 	var group errgroup.Group
@@ -32,7 +37,12 @@ func (c *Cluster) LoadImage(ctx context.Context, ref, tarPath string) error {
 				return err
 			}
 			defer func() { _ = archive.Close() }() // only read
-			if err := nodeutils.LoadImageArchive(node, archive); err != nil {
+			if argv == nil {
+				err = nodeutils.LoadImageArchive(node, archive)
+			} else {
+				err = node.Command(argv[0], argv[1:]...).SetStdin(archive).Run()
+			}
+			if err != nil {
 				return fmt.Errorf("loading %s into node %s: %w", ref, node, err)
 			}
 			return nil

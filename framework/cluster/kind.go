@@ -60,18 +60,20 @@ func provider(e *engine.Engine, log *kindLogger) *kind.Provider {
 // nodes become ready while others still join.
 func (c *Cluster) runKind(ctx context.Context, phase *phases) error {
 	limits := engine.Limits()
+	runtime, err := RuntimeOf(c.spec.Runtime)
+	if err != nil {
+		return err
+	}
 	cfg, err := kindConfig(plan{
 		Name: c.name, Image: c.spec.Image, Workers: c.spec.Workers,
 		ProxyMode: c.spec.ProxyMode, Family: c.spec.Family,
 		CgroupV1:    c.spec.Engine.CgroupVersion == 1,
 		SysResource: c.spec.Engine.Remote || limits.SysResource,
 		NodeFiles:   c.nodeFiles(),
+		Runtime:     runtime,
 	})
 	if err != nil {
 		return err
-	}
-	if r := c.spec.Runtime; r != "" && r != "containerd" {
-		return fmt.Errorf("%q is no node runtime that Parley can make a cluster with: choose containerd", r)
 	}
 	if err := setEnvironment(c.spec.Engine, c.net.Name); err != nil {
 		return err
@@ -175,9 +177,13 @@ func (c *Cluster) journals(ctx context.Context) string {
 	if err != nil {
 		return ""
 	}
+	runtime, err := RuntimeOf(c.spec.Runtime)
+	if err != nil {
+		return ""
+	}
 	var b strings.Builder
 	for _, node := range nodes {
-		out, err := c.spec.Engine.Output(ctx, "exec", node, "journalctl", "--no-pager", "-n", "300", "-u", "kubelet", "-u", "containerd")
+		out, err := c.spec.Engine.Output(ctx, append([]string{"exec", node}, runtime.journal()...)...)
 		if err != nil { // it does not run: what it said until it ended
 			out, _ = c.spec.Engine.Output(ctx, "logs", "--tail", "100", node)
 			out = err.Error() + "\n" + out

@@ -41,6 +41,8 @@ type plan struct {
 	SysResource bool
 	// NodeFiles is the folder that nodes see as inNode; "" where there is no resolver.
 	NodeFiles string
+	// Runtime is the nodes'; the zero value is containerd, as it is in every image.
+	Runtime Runtime
 }
 
 // kindConfig is manifests/kind/cluster.yaml as the plan asks, with the patches that the host needs.
@@ -84,6 +86,11 @@ func kindConfig(p plan) (*v1alpha4.Cluster, error) {
 	if err := patch(&cfg, p); err != nil {
 		return nil, err
 	}
+	patches, err := p.Runtime.patches(p.Image.Kubernetes)
+	if err != nil {
+		return nil, err
+	}
+	cfg.KubeadmConfigPatches = append(cfg.KubeadmConfigPatches, patches...)
 	return &cfg, nil
 }
 
@@ -96,8 +103,9 @@ func patch(cfg *v1alpha4.Cluster, p plan) error {
 	}{
 		{"kubelet-cgroup-v1.yaml", &cfg.KubeadmConfigPatches, p.CgroupV1 && knowsFailCgroupV1(p.Image.Kubernetes)},
 		{"kubelet-no-sys-resource.yaml", &cfg.KubeadmConfigPatches, !p.SysResource},
-		// The offline image was built for this host and needs no patch, which costs a restart of containerd.
-		{"containerd-no-sys-resource.toml", &cfg.ContainerdConfigPatches, !p.SysResource && !p.Image.Offline},
+		// The offline image was built for this host and needs no patch, which costs a restart of containerd; another runtime's
+		// image has no containerd that kind could restart.
+		{"containerd-no-sys-resource.toml", &cfg.ContainerdConfigPatches, !p.SysResource && !p.Image.Offline && p.Runtime.Layer == nil},
 		{"kubelet-resolver.yaml", &cfg.KubeadmConfigPatches, p.NodeFiles != ""},
 	} {
 		if !one.when {

@@ -69,6 +69,14 @@ func TestKindConfig(t *testing.T) {
 				require.True(t, n.ExtraMounts[0].Readonly)
 			}
 		}},
+		"another runtime": {func(p *plan) { p.Runtime, p.SysResource = crio(), false }, func(t *testing.T, c *v1alpha4.Cluster) {
+			require.Equal(t, 2, strings.Count(strings.Join(c.KubeadmConfigPatches, "\n"), "criSocket: unix:///var/run/crio/crio.sock"))
+			require.Empty(t, c.ContainerdConfigPatches)
+		}},
+		"a runtime with cgroupfs": {func(p *plan) { p.Runtime, p.CgroupV1 = docker(), true }, func(t *testing.T, c *v1alpha4.Cluster) {
+			require.Contains(t, strings.Join(c.KubeadmConfigPatches, "\n"), "cgroupDriver: cgroupfs")
+			require.Contains(t, strings.Join(c.KubeadmConfigPatches, "\n"), "failCgroupV1: false")
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := ordinary

@@ -28,18 +28,39 @@ func (c *Cluster) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("not within %s", readyTimeout))
 	defer cancel()
 	nodes := c.spec.Workers + 1
-	group, ctx := errgroup.WithContext(ctx)
+	group, grouped := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		return follow(ctx, listNodes(c.client), func(seen map[string]*corev1.Node) error { return nodesReady(seen, nodes) })
+		return follow(grouped, listNodes(c.client), func(seen map[string]*corev1.Node) error { return nodesReady(seen, nodes) })
 	})
-	group.Go(func() error { return follow(ctx, listDeployment(c.client, "coredns"), deploymentAvailable) })
+	group.Go(func() error { return follow(grouped, listDeployment(c.client, "coredns"), deploymentAvailable) })
 	group.Go(func() error {
-		return follow(ctx, listDaemonSet(c.client, "kube-proxy"), func(seen map[string]*appsv1.DaemonSet) error {
+		return follow(grouped, listDaemonSet(c.client, "kube-proxy"), func(seen map[string]*appsv1.DaemonSet) error {
 			return daemonsAvailable(seen, nodes)
 		})
 	})
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("waiting for the cluster: %w", err)
+	}
+	return c.hasRuntime(ctx)
+}
+
+// hasRuntime says whether every node reports the runtime that was asked for: an image that was named may have another.
+func (c *Cluster) hasRuntime(ctx context.Context) error {
+	if c.spec.Runtime == "" {
+		return nil
+	}
+	want, err := RuntimeOf(c.spec.Runtime)
+	if err != nil {
+		return err
+	}
+	nodes, err := c.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("asking the nodes for their runtime: %w", err)
+	}
+	for _, node := range nodes.Items {
+		if reported := node.Status.NodeInfo.ContainerRuntimeVersion; !want.has(reported) {
+			return fmt.Errorf("node %s reports the runtime %q where %s was asked for: its image %s has another", node.Name, reported, want.Product, c.spec.Image.Ref)
+		}
 	}
 	return nil
 }

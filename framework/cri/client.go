@@ -42,7 +42,7 @@ func Connect(ctx context.Context, env *requirement.Env, agent *requirement.End) 
 	conn, err := grpc.NewClient("passthrough:///cri",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			return probe.Tunnel(ctx, env.Cast.Dialer(agent, "/agent", "relay", path.Join(world.HostPath, endpoint)))
+			return probe.Tunnel(ctx, env.Cast.Dialer(agent, "/agent", "relay", path.Join(world.HostPath, Direct(endpoint))))
 		}))
 	if err != nil {
 		return nil, fmt.Errorf("preparing a CRI client of %s: %w", agent.Node, err)

@@ -33,6 +33,15 @@ func TestEndpointIn(t *testing.T) {
 	}
 }
 
+func TestDirect(t *testing.T) {
+	for at, want := range map[string]string{
+		"/var/run/crio/crio.sock": "/run/crio/crio.sock", "/run/containerd/containerd.sock": "/run/containerd/containerd.sock",
+		"/var/runner/x.sock": "/var/runner/x.sock", "/srv/var/run/x.sock": "/srv/var/run/x.sock",
+	} {
+		require.Equal(t, want, Direct(at))
+	}
+}
+
 func TestNewestFirst(t *testing.T) {
 	got := newestFirst([]*cri.PodSandbox{{Id: "old", CreatedAt: 1}, {Id: "new", CreatedAt: 9}, {Id: "middle", CreatedAt: 5}})
 	var ids []string

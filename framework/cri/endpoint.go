@@ -21,6 +21,15 @@ func Endpoint(ctx context.Context, env *requirement.Env, node string) (string, e
 	return endpointIn(raw, node)
 }
 
+// Direct is an endpoint's path on the node without the link /var/run, which leads to /run on every distribution of these
+// days: where a node's root is mounted in a container, an absolute link there leads into the container.
+func Direct(endpoint string) string {
+	if rest, ok := strings.CutPrefix(endpoint, "/var/run/"); ok {
+		return "/run/" + rest
+	}
+	return endpoint
+}
+
 func endpointIn(configz []byte, node string) (string, error) {
 	var config struct {
 		Kubelet struct {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/parley-k8s/parley/framework/engine"
@@ -166,24 +167,7 @@ func (b *builder) build(ctx context.Context, e *engine.Engine, ref string) error
 			if err != nil {
 				return err
 			}
-			tag, err := name.NewTag(ref)
-			if err != nil {
-				return err
-			}
-			file := filepath.Join(b.dir, "node.tar")
-			if err := tarball.WriteToFile(file, tag, img); err != nil {
-				return fmt.Errorf("writing the node image: %w", err)
-			}
-			s.detail("loading it into " + e.Name)
-			args := []string{"load", "-i", file}
-			if e.Name == "podman" && !e.Remote {
-				// Its load unpacks the whole archive into /var/tmp first, to see whether it is of another kind.
-				args = []string{"pull", "docker-archive:" + file}
-			}
-			load := e.Command(ctx, args...)
-			load.Env = append(load.Env, "TMPDIR="+b.dir) // podman would leave layers in /var/tmp when it is killed
-			_, err = command(ctx, load, false, nil)
-			return err
+			return b.load(ctx, e, ref, img, s)
 		}},
 	)
 	for i, s := range steps {
@@ -196,6 +180,28 @@ func (b *builder) build(ctx context.Context, e *engine.Engine, ref string) error
 		}
 	}
 	return nil
+}
+
+// load puts an image into the engine's store.
+func (b *builder) load(ctx context.Context, e *engine.Engine, ref string, img v1.Image, s *step) error {
+	tag, err := name.NewTag(ref)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(b.dir, "node.tar")
+	if err := tarball.WriteToFile(file, tag, img); err != nil {
+		return fmt.Errorf("writing the node image: %w", err)
+	}
+	s.detail("loading it into " + e.Name)
+	args := []string{"load", "-i", file}
+	if e.Name == "podman" && !e.Remote {
+		// Its load unpacks the whole archive into /var/tmp first, to see whether it is of another kind.
+		args = []string{"pull", "docker-archive:" + file}
+	}
+	load := e.Command(ctx, args...)
+	load.Env = append(load.Env, "TMPDIR="+b.dir) // podman would leave layers in /var/tmp when it is killed
+	_, err = command(ctx, load, false, nil)
+	return err
 }
 
 // folder makes a folder of the build.

@@ -129,6 +129,8 @@ func TestStaleImagesAreTheOldest(t *testing.T) {
 		require.NoError(t, os.Chtimes(f, at, at))
 	}
 	require.Equal(t, []string{"b", "a"}, c.stale())
+	require.NoError(t, os.WriteFile(filepath.Join(c.marks(), "crio-0"), nil, 0o644))
+	require.Equal(t, []string{"b", "a"}, c.stale(), "each runtime's are counted apart")
 }
 
 func TestReapRemovesDeadBuildsOnly(t *testing.T) {

@@ -24,7 +24,7 @@ func (b *builder) goEnv() []string {
 // programs' folder.
 func (b *builder) binaries(ctx context.Context, c component, s *step) (string, error) {
 	if c.packaged != nil {
-		return b.debPrograms(ctx, c.packaged.debs, s)
+		return b.debPrograms(ctx, c.packaged.Debs, s)
 	}
 	m, err := c.read()
 	if err != nil {

@@ -9,21 +9,16 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-)
 
-// debs are programs of Debian's packages.
-type debs struct {
-	Suite    string   // the Debian release
-	Packages []string // of it
-	Programs []string // by path in the packages, without the leading slash
-}
+	"github.com/parley-k8s/parley/framework/cluster"
+)
 
 // debianKeyring has the keys of Debian's releases, as the package debian-archive-keyring lays them.
 const debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 // debPrograms are programs of packages of another Debian release than the base's, without what they depend on, flat in a
 // folder. They are downloaded by this host's apt, with lists of its own, and checked by it.
-func (b *builder) debPrograms(ctx context.Context, d debs, s *step) (string, error) {
+func (b *builder) debPrograms(ctx context.Context, d cluster.Debs, s *step) (string, error) {
 	key := entryName("debs", append(append([]string{d.Suite, runtime.GOARCH}, d.Packages...), d.Programs...)...)
 	if dir, ok := b.cache.get(key); ok {
 		s.cached()

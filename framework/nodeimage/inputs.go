@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/mod/modfile"
+
+	"github.com/parley-k8s/parley/framework/cluster"
 )
 
 // inputs are the files that images are made from besides what modules and packages bring. Which of them go into an image
@@ -23,7 +25,7 @@ var inputs embed.FS
 //go:embed base.go build.go components.go images.go inputs.go layers.go node.go proxybase.go store.go
 var recipe embed.FS
 
-// debsRecipe is the code for images with programs of Debian's packages.
+// debsRecipe is the code for images with programs of another Debian release's packages, with containerd's runtime or another.
 //
 //go:embed debs.go
 var debsRecipe embed.FS
@@ -73,14 +75,14 @@ var components = []component{
 
 // packaged are a component's programs in Debian's packages.
 type packaged struct {
-	debs
+	cluster.Debs
 	version string // the minor version that they have
 }
 
 // debianContainerd is the containerd 1.x that Debian trixie has. It runs on the base too: it needs glibc 2.34 and no other
 // library, and the base's runc.
 var debianContainerd = component{name: "containerd", packaged: &packaged{
-	debs: debs{
+	Debs: cluster.Debs{
 		Suite: "trixie", Packages: []string{"containerd"},
 		Programs: []string{"usr/bin/containerd", "usr/bin/containerd-shim-runc-v2", "usr/bin/ctr"},
 	},

@@ -6,13 +6,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/parley-k8s/parley/framework/engine"
 )
 
-// keepImages is how many offline images are kept in the engine, the latest used: each takes about 1 GB, and every
-// change of an input makes another. A matrix of all versions has this many.
+// keepImages is how many offline images of each runtime are kept in the engine, the latest used: each takes about 1 GB, those
+// of a further runtime less since they share layers, and every change of an input makes another. A matrix of all versions has
+// this many.
 const keepImages = 6
 
 // used notes that an image was asked for now. It only tells pruneImages which to keep: that it can't be noted
@@ -47,7 +49,7 @@ func (c *cache) pruneImages(ctx context.Context, e *engine.Engine) {
 	}
 }
 
-// stale are the images to remove.
+// stale are the images to remove, by their tags: a hash, or a runtime's name, a hyphen and a hash.
 func (c *cache) stale() []string {
 	list, _ := os.ReadDir(c.marks())
 	type mark struct {
@@ -62,8 +64,15 @@ func (c *cache) stale() []string {
 	}
 	slices.SortFunc(marks, func(a, b mark) int { return cmp.Or(b.at.Compare(a.at), cmp.Compare(a.hash, b.hash)) })
 	var stale []string
-	for _, m := range marks[min(keepImages, len(marks)):] {
-		stale = append(stale, m.hash)
+	kept := map[string]int{}
+	for _, m := range marks {
+		runtime, _, other := strings.Cut(m.hash, "-")
+		if !other {
+			runtime = ""
+		}
+		if kept[runtime]++; kept[runtime] > keepImages {
+			stale = append(stale, m.hash)
+		}
 	}
 	return stale
 }

@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -20,9 +21,16 @@ var proxyFiles = []string{
 // proxyFolders are taken whole: iptables' extensions, by glob.
 var proxyFolders = []string{"usr/lib/*/xtables"}
 
-// proxyLinks are names that point to what is there; usr-merged as the base is.
-var proxyLinks = map[string]string{
-	"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64", "usr/bin/sh": "dash",
+// mergedFolders are the links of a usr-merged system, as the base is.
+var mergedFolders = map[string]string{"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
+
+// proxyLinks are names that point to what is there.
+var proxyLinks = besidesMerged(map[string]string{"usr/bin/sh": "dash"})
+
+func besidesMerged(links map[string]string) map[string]string {
+	all := maps.Clone(mergedFolders)
+	maps.Copy(all, links)
+	return all
 }
 
 // packProxy writes the layer that kube-proxy runs on: the programs above and the libraries they need.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -45,7 +46,25 @@ func (r *Run) hostFor(ctx context.Context) (axis.Host, error) {
 		return axis.Host{}, err
 	}
 	defer func() { _ = e.Close() }() // only its temporary configuration
-	return axis.HostOf(cluster.Host(ctx), e.Remote), nil
+	host := axis.HostOf(cluster.Host(ctx), e.Remote)
+	host.Runtimes = r.lackingRuntimes(ctx)
+	return host, nil
+}
+
+// lackingRuntimes are the runtimes that columns ask for and that can't be had here, with why. No other is looked for: that
+// may ask an address outside.
+func (r *Run) lackingRuntimes(ctx context.Context) map[string]string {
+	lacking := map[string]string{}
+	for _, rt := range cluster.Runtimes() {
+		asked := slices.ContainsFunc(r.columns, func(c axis.Column) bool { return slices.Contains(c.Values(), rt.Name) })
+		if !asked {
+			continue
+		}
+		if why := nodeimage.Lacks(ctx, rt, r.config.Bundles); why != "" {
+			lacking[rt.Name] = why
+		}
+	}
+	return lacking
 }
 
 // possible are the columns that this host can make. One that it can't is an error if it was asked for by name.
@@ -188,22 +207,40 @@ func (r *Run) timeToBuild(ctx context.Context, columns []axis.Column) (time.Dura
 		return 0, err
 	}
 	defer func() { _ = e.Close() }() // only its temporary configuration
-	asked, built := map[nodeimage.Versions]bool{}, map[string]bool{}
+	type made struct {
+		of      nodeimage.Versions
+		runtime string
+	}
+	asked, need := map[made]bool{}, map[string]time.Duration{} // of each image that is built
 	for _, c := range columns {
-		v := versionsOf(c)
-		if asked[v] {
+		m := made{versionsOf(c), c.Flags()["runtime"]}
+		if asked[m] {
 			continue
 		}
-		asked[v] = true
-		node, err := nodeimage.Plan(ctx, e, r.config.NodeImage, v)
+		asked[m] = true
+		runtime, err := cluster.RuntimeOf(m.runtime)
+		if err != nil {
+			return 0, err
+		}
+		node, err := nodeimage.Plan(ctx, e, r.config.NodeImage, m.of)
+		if err == nil && node.From == nodeimage.FromBuild {
+			need[node.Ref] = buildNodeImage
+		}
+		if err == nil {
+			node, err = nodeimage.PlanRuntime(ctx, e, node, runtime, r.config.Bundles)
+		}
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", c.Name(), err)
 		}
-		if node.From == nodeimage.FromBuild {
-			built[node.Ref] = true
+		if node.From == nodeimage.FromBuild && runtime.Layer != nil {
+			need[node.Ref+" with "+runtime.Name] = buildRuntimeImage
 		}
 	}
-	return time.Duration(len(built)) * buildNodeImage, nil
+	var all time.Duration
+	for _, d := range need {
+		all += d
+	}
+	return all, nil
 }
 
 // timeOfColumns is the time that n columns take, for the question whether it fits go test's -timeout.

@@ -24,6 +24,8 @@ func TestConfigColumns(t *testing.T) {
 		"nothing":                    {Config{}, []string{"default"}, "", "", ""},
 		"one value":                  {Config{ProxyMode: "nftables"}, []string{"nftables"}, "", "nftables", ""},
 		"one entry":                  {Config{Matrix: "dual+nftables"}, []string{"dual+nftables"}, "dual", "nftables", ""},
+		"a runtime":                  {Config{Runtime: "crio", Family: "dual"}, []string{"dual+crio"}, "dual", "", ""},
+		"no such runtime":            {Config{Runtime: "rkt"}, nil, "", "", "-runtime rkt: the runtimes are containerd, crio and docker"},
 		"two":                        {Config{ProxyMode: "iptables,nftables"}, []string{"iptables", "nftables"}, "", "iptables,nftables", ""},
 		"unknown":                    {Config{Family: "ipv5"}, nil, "", "", "the address families are ipv4, ipv6 and dual"},
 		"a matrix of a user's":       {Config{Matrix: "proxies", Kubeconfig: "k"}, nil, "", "", "compare saved reports with `parley diff`"},
@@ -65,7 +67,7 @@ func columnsOf(t *testing.T, matrix string) []axis.Column {
 }
 
 func TestPossible(t *testing.T) {
-	bare := axis.Host{Lacking: map[string]string{"ipvs": ""}}
+	bare := axis.Host{Lacking: map[string]string{"ipvs": ""}, Runtimes: map[string]string{"crio": "no bundle of CRI-O is named"}}
 	for matrix, want := range map[string]struct {
 		made []string
 		not  []reports.NotRun
@@ -88,6 +90,8 @@ func TestPossible(t *testing.T) {
 		"kubernetes-1.37+containerd-1.7": {nil, nil, "asked for by name: containerd-1.7: it does not go with Kubernetes 1.37"},
 		"containerd-1.7":                 {[]string{"containerd-1.7"}, nil, ""},
 		"nftables+ipv6  ":                {[]string{"ipv6+nftables"}, nil, ""},
+		"runtimes":                       {[]string{"containerd", "docker"}, []reports.NotRun{{Name: "crio", Reason: "no bundle of CRI-O is named"}}, ""},
+		"docker crio":                    {nil, nil, "this host can't make what was asked for by name: crio: no bundle of CRI-O is named; leave it out"},
 	} {
 		t.Run(matrix, func(t *testing.T) {
 			made, not, err := possible(columnsOf(t, matrix), bare)

@@ -36,6 +36,8 @@ type Config struct {
 	ProxyMode   string
 	Kubernetes  string
 	Containerd  string
+	Runtime     string
+	Bundles     string
 	Matrix      string
 	Known       string
 	Strict      bool
@@ -73,7 +75,9 @@ func (c *Config) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.ProxyMode, "proxy-mode", "", "mode of kube-proxy in a cluster that is made: iptables, nftables or ipvs; of several, separated by commas, each gets a cluster")
 	fs.StringVar(&c.Kubernetes, "kubernetes", "", "version of Kubernetes of a cluster that is made: "+strings.Join(nodeimage.KubernetesVersions(), ", ")+"; of several, separated by commas, each gets a cluster")
 	fs.StringVar(&c.Containerd, "containerd", "", "version of containerd of a cluster that is made: "+strings.Join(nodeimage.ContainerdVersions(), ", ")+"; of several, separated by commas, each gets a cluster")
-	fs.StringVar(&c.Matrix, "matrix", "", "clusters to judge side by side, each one or more values joined by '+': 'iptables nftables dual+nftables', or the sets proxies, families, versions and containerds")
+	fs.StringVar(&c.Runtime, "runtime", "", "container runtime of the nodes of a cluster that is made: containerd, crio or docker; of several, separated by commas, each gets a cluster")
+	fs.StringVar(&c.Bundles, nodeimage.BundlesFlag, "", "the folder with the release archives of runtimes other than containerd, or one archive, with their checksums beside them; empty fetches releases from their official addresses")
+	fs.StringVar(&c.Matrix, "matrix", "", "clusters to judge side by side, each one or more values joined by '+': 'iptables nftables dual+nftables', or the sets proxies, families, versions, containerds and runtimes")
 	fs.StringVar(&c.Known, "known", "", "a YAML file of known differences (id, where, link, expires, why): their failures are shown and not counted until they expire")
 	fs.BoolVar(&c.Strict, "strict", false, "let a failed SHOULD fail the run")
 	fs.BoolVar(&c.Slow, "slow", false, "run the requirements that take minutes too")
@@ -135,11 +139,11 @@ func (c *Config) check(given map[string]bool) error {
 }
 
 // ofMadeClusters are the flags that say what cluster to make.
-var ofMadeClusters = []string{"node-image", "workers", "keep", "family", "proxy-mode", "kubernetes", "containerd", "matrix", "engine"}
+var ofMadeClusters = []string{"node-image", "workers", "keep", "family", "proxy-mode", "kubernetes", "containerd", "runtime", nodeimage.BundlesFlag, "matrix", "engine"}
 
 // axes are the values of the flags of the axes, by name.
 func (c *Config) axes() map[string]*string {
-	return map[string]*string{"family": &c.Family, "proxy-mode": &c.ProxyMode, "kubernetes": &c.Kubernetes, "containerd": &c.Containerd}
+	return map[string]*string{"family": &c.Family, "proxy-mode": &c.ProxyMode, "kubernetes": &c.Kubernetes, "containerd": &c.Containerd, "runtime": &c.Runtime}
 }
 
 // columns are the clusters that the flags ask for. One is made with its values set in the flags.

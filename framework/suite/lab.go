@@ -181,6 +181,10 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 	if _, err := cluster.Reap(ctx, l.engine, false, func(s string) { say("%s", s) }); err != nil {
 		say("what a dead run left could not all be removed: %s", err)
 	}
+	runtime, err := cluster.RuntimeOf(config.Runtime)
+	if err != nil {
+		return "", err
+	}
 	node, err := nodeimage.Plan(ctx, l.engine, config.NodeImage, versionsOf(l.run.columns[0]))
 	if err != nil {
 		return "", err
@@ -188,6 +192,12 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 	need := makeCluster + l.run.timeToJudge()
 	if node.From == nodeimage.FromBuild {
 		need += buildNodeImage
+	}
+	if node, err = nodeimage.PlanRuntime(ctx, l.engine, node, runtime, config.Bundles); err != nil {
+		return "", err
+	}
+	if node.From == nodeimage.FromBuild && runtime.Layer != nil {
+		need += buildRuntimeImage
 	}
 	if err := l.run.fits(need); err != nil {
 		return "", err
@@ -202,7 +212,9 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 	var agent *image.Image
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		node, err = nodeimage.Choose(groupCtx, l.engine, config.NodeImage, versionsOf(l.run.columns[0]), l.run.buildStep)
+		if node, err = nodeimage.Choose(groupCtx, l.engine, config.NodeImage, versionsOf(l.run.columns[0]), l.run.buildStep); err == nil {
+			node, err = nodeimage.OnRuntime(groupCtx, l.engine, node, runtime, config.Bundles, l.run.buildStep)
+		}
 		return err
 	})
 	group.Go(func() (err error) {
@@ -216,7 +228,7 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 	}
 	say("node image: %s, %s; %s", node.Ref, node.From, node.Why)
 	l.cluster, err = cluster.Create(ctx, cluster.Spec{
-		Run: l.run.id, Engine: l.engine, Workers: config.Workers, Family: config.Family, ProxyMode: config.ProxyMode,
+		Run: l.run.id, Engine: l.engine, Workers: config.Workers, Family: config.Family, ProxyMode: config.ProxyMode, Runtime: config.Runtime,
 		Image:    cluster.Image{Ref: node.Ref, From: node.From, Kubernetes: node.Kubernetes, Why: node.Why, Offline: node.Offline},
 		AgentRef: agent.Ref(), AgentTar: archive, LogDir: config.Report,
 		Phase: l.run.phase, Log: func(s string) { say("%s", s) },

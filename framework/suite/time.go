@@ -21,6 +21,9 @@ const (
 	proveRows      = 90 * time.Second // the same
 	proveRow       = 800 * time.Millisecond
 	slowRows       = 12 * time.Minute
+	// buildRuntimeImage is for a runtime's layer on a node image that is there: a Debian root or packages, the image saved,
+	// put together and loaded.
+	buildRuntimeImage = 10 * time.Minute
 )
 
 // timeToJudge is the time to judge, and with -prove to prove.

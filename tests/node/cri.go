@@ -44,7 +44,8 @@ func criSocket() requirement.Requirement {
 			Says: "another socket in its place, in one agent's own mount namespace",
 			Fault: &requirement.Fault{Points: []requirement.Point{
 				fault.SocketInPlaceOf(func(ctx context.Context, env *requirement.Env, end *requirement.End) (string, error) {
-					return cri.Endpoint(ctx, env, end.Node)
+					endpoint, err := cri.Endpoint(ctx, env, end.Node)
+					return cri.Direct(endpoint), err
 				}),
 			}},
 			Red:   []requirement.Reason{requirement.WrongServer},
@@ -67,7 +68,7 @@ func runtimeAnswers(ctx context.Context, env *requirement.Env, end *requirement.
 		return &requirement.Failure{Reason: reason, From: end, Target: endpoint, Protocol: "CRI", Expected: expected, Observed: observed,
 			Again: "crictl --runtime-endpoint unix://" + endpoint + " version   (on node " + end.Node + ")"}
 	}
-	seen, err := end.File(ctx, wire.File{Do: "stat", Path: path.Join(world.HostPath, endpoint)})
+	seen, err := end.File(ctx, wire.File{Do: "stat", Path: path.Join(world.HostPath, cri.Direct(endpoint))})
 	if err != nil {
 		return fmt.Errorf("looking at %s on %s: %w", endpoint, end.Node, err)
 	}

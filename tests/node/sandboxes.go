@@ -20,12 +20,11 @@ import (
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
-const (
-	// namespaceFolder is where runtimes keep network namespaces by name (ip-netns(8)).
-	namespaceFolder = "/run/netns"
-	// staticPodUID is the annotation of a static pod's mirror that has the UID its kubelet gave it.
-	staticPodUID = "kubernetes.io/config.hash"
-)
+// staticPodUID is the annotation of a static pod's mirror that has the UID its kubelet gave it.
+const staticPodUID = "kubernetes.io/config.hash"
+
+// namespaceFolders are where runtimes keep network namespaces by name: as ip-netns(8) does, and Docker Engine's own.
+var namespaceFolders = []string{"/run/netns", "/run/docker/netns"}
 
 func sandboxes() requirement.Requirement {
 	return requirement.Requirement{
@@ -158,7 +157,12 @@ func takeStock(ctx context.Context, env *requirement.Env, end *requirement.End) 
 	for _, uid := range slices.Sorted(maps.Keys(a.pods)) {
 		a.pod(uid, owner)
 	}
-	return a, a.leftover(ctx)
+	for _, folder := range namespaceFolders {
+		if err := a.leftover(ctx, folder); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
 }
 
 func (a *audit) fail(name string, reason requirement.Reason, target, expected, observed string) {
@@ -216,14 +220,28 @@ func inCgroupOf(cgroup, uid string) bool {
 	return strings.Contains(cgroup, "pod"+uid) || strings.Contains(cgroup, "pod"+strings.ReplaceAll(uid, "-", "_"))
 }
 
-// leftover looks for network namespaces that have a name and no process. A runtime whose sandboxes have none keeps
-// such namespaces for pods whose containers have all ended, as many at most as there are pods.
-func (a *audit) leftover(ctx context.Context) error {
+// idle counts the ready sandboxes with a network of their own in which no process of their pod runs. A runtime whose sandboxes
+// have none of their own (CRI-O, unless the pod shares its process namespace) has such while no container of the pod runs.
+func (a *audit) idle() (n int) {
+	for uid, ids := range a.ready {
+		if pod := a.pods[uid]; pod != nil && pod.Spec.HostNetwork {
+			continue
+		}
+		if !slices.ContainsFunc(a.processes, func(p wire.ProcessInfo) bool { return inCgroupOf(p.Cgroup, uid) }) {
+			n += len(ids)
+		}
+	}
+	return n
+}
+
+// leftover looks for network namespaces that have a name in the folder and no process: as many as there are idle sandboxes
+// are theirs.
+func (a *audit) leftover(ctx context.Context, of string) error {
 	// By the first process's root: a mount that was made after the agent began is not in the agent's own.
-	folder := path.Join(nodeRoot, namespaceFolder)
+	folder := path.Join(nodeRoot, of)
 	names, err := a.end.File(ctx, wire.File{Do: "list", Path: folder})
 	if err != nil {
-		return fmt.Errorf("listing %s on %s: %w", namespaceFolder, a.end.Node, err)
+		return fmt.Errorf("listing %s on %s: %w", of, a.end.Node, err)
 	}
 	lived := map[uint64]bool{}
 	for _, p := range a.processes {
@@ -248,11 +266,11 @@ func (a *audit) leftover(ctx context.Context) error {
 			empty = append(empty, name)
 		}
 	}
-	if a.paused == 0 && len(empty) <= len(a.pods) {
+	if len(empty) <= a.idle() {
 		return nil
 	}
 	for _, name := range empty {
-		a.fail("4 empty "+name, requirement.LeftOver, path.Join(namespaceFolder, name), "processes of a pod in it", "a network namespace without a process")
+		a.fail("4 empty "+name, requirement.LeftOver, path.Join(of, name), "processes of a pod in it", "a network namespace without a process")
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func socketsDocumented(ctx context.Context, env *requirement.Env) error {
 			continue
 		}
 		looked++
-		if underRun(endpoint) != underRun(want) {
+		if cri.Direct(endpoint) != cri.Direct(want) {
 			return &requirement.Failure{Reason: requirement.Misplaced, Target: "kubelet of node " + node.Name, Protocol: "CRI",
 				Expected: runtime + " at " + want, Observed: "containerRuntimeEndpoint " + endpoint,
 				Again: "kubectl get --raw /api/v1/nodes/" + node.Name + "/proxy/configz"}
@@ -80,14 +80,6 @@ func socketsDocumented(ctx context.Context, env *requirement.Env) error {
 		return &requirement.Unsupported{Probed: "no node reports a runtime that a socket is documented for"}
 	}
 	return nil
-}
-
-// underRun writes /var/run as /run, which it is a link to on every distribution of these days.
-func underRun(at string) string {
-	if rest, ok := strings.CutPrefix(at, "/var/run/"); ok {
-		return "/run/" + rest
-	}
-	return at
 }
 
 // forgeElsewhere makes a Node whose kubelet is the agent Near: it serves a configz that names another path.

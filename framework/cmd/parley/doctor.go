@@ -58,8 +58,10 @@ type seen struct {
 	choiceError error             // why not
 	mayInstall  error             // why podman can't be installed; nil where it can
 
-	family, proxyMode string             // asked for; "" is the default
-	versions          nodeimage.Versions // the same
+	family, proxyMode, runtime string             // asked for; "" is the default
+	versions                   nodeimage.Versions // the same
+	// runtimes are those that can't be had, or were not looked for, with why.
+	runtimes map[string]string
 }
 
 func newDoctor() *cobra.Command {
@@ -76,13 +78,16 @@ func newDoctor() *cobra.Command {
 	family := cmd.Flags().String("family", variable("family"), "address families of a cluster: ipv4, ipv6 or dual")
 	proxyMode := cmd.Flags().String("proxy-mode", variable("proxy-mode"), "mode of kube-proxy: iptables, nftables or ipvs")
 	versions := versionFlags(cmd)
+	runtime := cmd.Flags().String("runtime", variable("runtime"), "container runtime of the nodes: containerd, crio or docker")
+	bundles := cmd.Flags().String(nodeimage.BundlesFlag, variable(nodeimage.BundlesFlag), "the folder with the release archives of runtimes other than containerd")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		form, err := form()
 		if err != nil {
 			return err
 		}
 		s := look(cmd.Context(), *node, firstOf(*versions), *install)
-		s.family, s.proxyMode = *family, *proxyMode
+		s.family, s.proxyMode, s.runtime = *family, *proxyMode, *runtime
+		s.runtimes = lookForRuntimes(cmd.Context(), *runtime, *bundles)
 		d := diagnose(s)
 		if err := cmd.Context().Err(); err != nil {
 			return err
@@ -125,6 +130,21 @@ func look(ctx context.Context, node string, v nodeimage.Versions, install bool) 
 	return s
 }
 
+// lookForRuntimes are the runtimes that can't be had, with why. Addresses outside are asked only for those that a run asks for.
+func lookForRuntimes(ctx context.Context, asked, bundles string) map[string]string {
+	lacking := map[string]string{}
+	for _, rt := range cluster.Runtimes() {
+		why := nodeimage.NotAsked(rt, bundles)
+		if why != "" && slices.Contains(strings.Split(asked, ","), rt.Name) {
+			why = nodeimage.Lacks(ctx, rt, bundles)
+		}
+		if why != "" {
+			lacking[rt.Name] = why
+		}
+	}
+	return lacking
+}
+
 // diagnose judges what was seen.
 func diagnose(s seen) diagnosis {
 	d := diagnosis{
@@ -145,8 +165,8 @@ func diagnose(s seen) diagnosis {
 			d.KernelGaps = append(d.KernelGaps, f)
 		}
 	}
-	d.Runtimes = []option{{Name: "containerd", Use: true, There: true, Why: "every node image has it, with runc"}}
 	host := axis.HostOf(s.host, false)
+	host.Runtimes = s.runtimes
 	for _, a := range axis.All() {
 		switch a.Flag {
 		case "family":
@@ -157,9 +177,12 @@ func diagnose(s seen) diagnosis {
 			d.Kubernetes = versionOptions(a, s.versions.Kubernetes, s.built().Kubernetes)
 		case "containerd":
 			d.Containerd = versionOptions(a, s.versions.Containerd, s.built().Containerd)
+		case "runtime":
+			d.Runtimes = options(a, s.runtime, host)
 		}
 	}
-	d.WhyNot = cmp.Or(whyNot(s, lacks), unfit(s, "-family", s.family, d.AddressFamilies), unfit(s, "-proxy-mode", s.proxyMode, d.ProxyModes))
+	d.WhyNot = cmp.Or(whyNot(s, lacks), unfit(s, "-family", s.family, d.AddressFamilies), unfit(s, "-proxy-mode", s.proxyMode, d.ProxyModes),
+		unfit(s, "-runtime", s.runtime, d.Runtimes))
 	d.Possible = d.WhyNot == ""
 	if s.host.Engine == "" && s.mayInstall == nil {
 		d.Engine.Install = "podman, from Debian's packages"

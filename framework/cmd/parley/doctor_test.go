@@ -53,6 +53,9 @@ func TestDiagnose(t *testing.T) {
 		{name: "no such family", seen: seen{host: podman, choice: offline, family: "ipv5"}, whyNot: "-family ipv5: choose of ipv4, ipv6, dual"},
 		{name: "a proxy mode that the kernel lacks", seen: seen{host: with(podman, lacks("ipvs")), choice: offline, proxyMode: "ipvs"}, whyNot: "-proxy-mode ipvs: this host's kernel shows no ipvs"},
 		{name: "a version", seen: seen{host: podman, choice: &nodeimage.Choice{From: nodeimage.FromBuild, Offline: true, Containerd: "v2.1.9"}, versions: nodeimage.Versions{Containerd: "2.1"}}},
+		{name: "a runtime", seen: seen{host: podman, choice: offline, runtime: "crio"}},
+		{name: "a runtime that can't be had", seen: seen{host: podman, choice: offline, runtime: "containerd,crio", runtimes: map[string]string{"crio": "no bundle"}}, whyNot: "-runtime crio: no bundle"},
+		{name: "no such runtime", seen: seen{host: podman, choice: offline, runtime: "rkt"}, whyNot: "-runtime rkt: choose of containerd, crio, docker"},
 		{name: "small", seen: seen{host: with(podman, func(h *cluster.HostFacts) { h.CPUs, h.MemoryFreeBytes, h.DiskFreeBytes = 1, gib, 5*gib }), choice: offline}, notes: 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -73,7 +76,7 @@ func TestDiagnose(t *testing.T) {
 }
 
 func TestDiagnoseAxes(t *testing.T) {
-	d := diagnose(seen{host: cluster.HostFacts{Features: []cluster.Feature{{Name: "ipv6 sockets"}, {Name: "dummy"}, {Name: "nftables", There: true}}}})
+	d := diagnose(seen{runtimes: map[string]string{"docker": "not looked for"}, host: cluster.HostFacts{Features: []cluster.Feature{{Name: "ipv6 sockets"}, {Name: "dummy"}, {Name: "nftables", There: true}}}})
 	there := map[string]bool{}
 	for _, axis := range [][]option{d.Runtimes, d.AddressFamilies, d.ProxyModes} {
 		used := 0
@@ -85,7 +88,7 @@ func TestDiagnoseAxes(t *testing.T) {
 		}
 		require.Equal(t, 1, used, "a run uses one value of each axis")
 	}
-	require.Equal(t, map[string]bool{"containerd": true, "ipv4": true, "ipv6": false, "dual": false, "iptables": true, "nftables": true, "ipvs": false}, there)
+	require.Equal(t, map[string]bool{"containerd": true, "crio": true, "docker": false, "ipv4": true, "ipv6": false, "dual": false, "iptables": true, "nftables": true, "ipvs": false}, there)
 }
 
 func TestDiagnoseVersions(t *testing.T) {

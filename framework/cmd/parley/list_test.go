@@ -109,6 +109,7 @@ func TestBadInputIsOneSentence(t *testing.T) {
 		{"--engine nix doctor", `"nix" is no engine that Parley knows`},
 		{"node-image plan --engine nix", `"nix" is no engine that Parley knows`},
 		{"node-image build --offline kindest/node", "takes no reference"},
+		{"node-image plan --runtime rkt", "choose of containerd, crio, docker"},
 		{"image save", "takes one file, and was given 0"},
 		{"image save --arch s390x x.tar", "--arch s390x: the agent is built for amd64 and arm64"},
 		{"image save --arch= x.tar", "names no architecture"},

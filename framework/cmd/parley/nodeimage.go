@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/parley-k8s/parley/framework/cluster"
 	"github.com/parley-k8s/parley/framework/engine"
 	"github.com/parley-k8s/parley/framework/nodeimage"
 )
@@ -43,6 +44,7 @@ func newNodeImageBuild() *cobra.Command {
 			"reference is the last line of standard output, the progress goes to standard error.",
 		Args: between(0, 1, "at most one reference"),
 	}
+	layer := runtimeFlags(cmd)
 	offline := cmd.Flags().Bool("offline", false, "build the offline image even where a registry gives kind's")
 	install := cmd.Flags().Bool("install", mayInstall(), "install podman from Debian's packages where no engine is there and it may")
 	versions := versionFlags(cmd)
@@ -60,7 +62,7 @@ func newNodeImageBuild() *cobra.Command {
 		if err := nodeimage.Reap(ctx); err != nil {
 			say("what a dead build left could not all be removed: " + sentence(err))
 		}
-		ref, err := makeReady(ctx, e, named(args), *versions, *offline, &progress{out: errOut})
+		ref, err := makeReady(ctx, e, named(args), *versions, *offline, layer, &progress{out: errOut})
 		if err != nil {
 			return err
 		}
@@ -70,14 +72,33 @@ func newNodeImageBuild() *cobra.Command {
 	return cmd
 }
 
-func makeReady(ctx context.Context, e *engine.Engine, named string, v nodeimage.Versions, offline bool, p *progress) (ref string, err error) {
-	if offline {
-		ref, _, err = nodeimage.Build(ctx, e, v, p.step)
-		return ref, err
+// layerFlags are what runtime a node image is wanted with.
+type layerFlags struct{ runtime, bundles *string }
+
+func runtimeFlags(cmd *cobra.Command) layerFlags {
+	return layerFlags{
+		cmd.Flags().String("runtime", variable("runtime"), "the nodes' container runtime: containerd, crio or docker; empty is containerd"),
+		cmd.Flags().String(nodeimage.BundlesFlag, variable(nodeimage.BundlesFlag), "the folder with the release archives of runtimes other than containerd, or one archive"),
 	}
-	choice, err := nodeimage.Choose(ctx, e, named, v, p.step)
+}
+
+func makeReady(ctx context.Context, e *engine.Engine, named string, v nodeimage.Versions, offline bool, layer layerFlags, p *progress) (ref string, err error) {
+	runtime, err := cluster.RuntimeOf(*layer.runtime)
 	if err != nil {
 		return "", err
+	}
+	var choice nodeimage.Choice
+	if offline {
+		choice = nodeimage.Choice{Offline: true, From: nodeimage.FromBuild, Why: "asked for by --offline"}
+		choice.Ref, _, err = nodeimage.Build(ctx, e, v, p.step)
+	} else {
+		choice, err = nodeimage.Choose(ctx, e, named, v, p.step)
+	}
+	if err == nil {
+		choice, err = nodeimage.OnRuntime(ctx, e, choice, runtime, *layer.bundles, p.step)
+	}
+	if err != nil || offline && runtime.Layer == nil {
+		return choice.Ref, err
 	}
 	fmt.Fprintf(p.out, "node image: %s, %s; %s\n", choice.Ref, choice.From, choice.Why)
 	return choice.Ref, nil
@@ -124,10 +145,14 @@ func newNodeImagePlan() *cobra.Command {
 		Short: "Say which node image a run would use, and why; nothing is built",
 		Args:  between(0, 1, "at most one reference"),
 	}
-	form := outputFlag(cmd, "text", "json")
+	form, layer := outputFlag(cmd, "text", "json"), runtimeFlags(cmd)
 	versions := versionFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		form, err := form()
+		if err != nil {
+			return err
+		}
+		runtime, err := cluster.RuntimeOf(*layer.runtime)
 		if err != nil {
 			return err
 		}
@@ -137,6 +162,9 @@ func newNodeImagePlan() *cobra.Command {
 		}
 		defer func() { _ = e.Close() }() // only its temporary configuration
 		choice, err := nodeimage.Plan(cmd.Context(), e, named(args), *versions)
+		if err == nil {
+			choice, err = nodeimage.PlanRuntime(cmd.Context(), e, choice, runtime, *layer.bundles)
+		}
 		if err != nil {
 			return err
 		}
