@@ -71,7 +71,9 @@ func (l *lab) setPace(ctx context.Context, all ...*turns) {
 	processors := make([]int, len(ends))
 	var p pace
 	fewest, most := atMost, 0
-	defer func() { l.run.progress.say("judged side by side: %d to %d of each kind, as the nodes bore it", fewest, most) }()
+	defer func() {
+		l.run.progress.say("judged side by side: %d to %d of each kind, as the nodes bore it", fewest, most)
+	}()
 	tick := time.NewTicker(paceEvery)
 	defer tick.Stop()
 	for {
