@@ -15,6 +15,9 @@ type Axis struct {
 	Set string
 	// Values are in the order in which Set stands for them; the first is what a cluster has that is asked for none.
 	Values []Value
+	// Shared says that clusters do not differ in it: columns that differ in nothing else are judged on one and the same. One
+	// axis at most is shared, since a group's flags name each value of theirs once.
+	Shared bool
 }
 
 // Value is one value of an axis.
@@ -32,6 +35,8 @@ type Host struct {
 	// Lacking are the features that its kernel was seen to lack, by the names that `parley doctor` shows, with how
 	// the kernel said so.
 	Lacking map[string]string
+	// Architecture is that of the nodes, as Go calls it; "" where it is not known.
+	Architecture string
 }
 
 // All are the axes, in the order in which a column's name has their values.
@@ -47,6 +52,21 @@ func All() []Axis {
 			{Word: "nftables", Lacks: kernel("nftables")},
 			{Word: "ipvs", Lacks: kernel("ipvs", "dummy")},
 		}},
+		{Name: "OCI handler", Flag: "handler", Set: "handlers", Shared: true, Values: []Value{
+			{Word: "runc"},
+			{Word: "crun"},
+			{Word: "runsc", Lacks: architecture("amd64", "arm64")},
+		}},
+	}
+}
+
+// architecture is for a value that exists for some architectures alone.
+func architecture(known ...string) func(Host) string {
+	return func(h Host) string {
+		if h.Architecture == "" || slices.Contains(known, h.Architecture) {
+			return ""
+		}
+		return "it exists for " + strings.Join(known, " and ") + ", and the nodes would be " + h.Architecture
 	}
 }
 
@@ -78,7 +98,7 @@ func (a Axis) value(word string) (Value, bool) {
 	return a.Values[i], true
 }
 
-// Column is one cluster of a matrix.
+// Column is one cluster of a matrix, or one of several runs of the same requirements on one cluster.
 type Column struct {
 	axes   []Axis
 	chosen []string // for each axis the word of its value, "" for none

@@ -9,13 +9,18 @@ import (
 
 func TestWordsAreUnique(t *testing.T) {
 	seen := map[string]bool{}
+	shared := 0
 	for _, a := range All() {
+		if a.Shared {
+			shared++
+		}
 		for _, word := range append(a.Words(), a.Set) {
 			require.False(t, seen[word], "%s is there twice", word)
 			require.NotContains(t, word, "+")
 			seen[word] = true
 		}
 	}
+	require.LessOrEqual(t, shared, 1)
 }
 
 func TestColumns(t *testing.T) {
@@ -99,6 +104,52 @@ func TestLacks(t *testing.T) {
 		require.Equal(t, want, got[0].Lacks(bare))
 		require.Empty(t, got[0].Lacks(Host{}))
 	}
+}
+
+func TestGroups(t *testing.T) {
+	for matrix, want := range map[string]struct{ names, handlers, families string }{
+		"iptables nftables":      {"iptables nftables", "-; -", "-; -"},
+		"handlers":               {"runc,crun,runsc", "runc,crun,runsc", "-"},
+		"dual+handlers ipv4":     {"dual+runc,dual+crun,dual+runsc ipv4", "runc,crun,runsc; -", "dual; ipv4"},
+		"runc dual+runc crun":    {"runc,crun dual+runc", "runc,crun; runc", "-; dual"},
+		"nftables nftables+crun": {"nftables nftables+crun", "-; crun", "-; -"},
+	} {
+		t.Run(matrix, func(t *testing.T) {
+			columns, err := Columns(All(), nil, matrix)
+			require.NoError(t, err)
+			var names, handlers, families []string
+			for _, g := range Groups(columns) {
+				flags := g.Flags()
+				names, handlers, families = append(names, g.Name()), append(handlers, or(flags["handler"])), append(families, or(flags["family"]))
+			}
+			require.Equal(t, want.names, strings.Join(names, " "))
+			require.Equal(t, want.handlers, strings.Join(handlers, "; "))
+			require.Equal(t, want.families, strings.Join(families, "; "))
+		})
+	}
+}
+
+func or(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func TestValueOfAColumn(t *testing.T) {
+	got, err := Columns(All(), nil, "dual+crun")
+	require.NoError(t, err)
+	require.Equal(t, "crun", got[0].Value("handler"))
+	require.Equal(t, "dual", got[0].Value("family"))
+	require.Empty(t, got[0].Value("proxy-mode"))
+}
+
+func TestArchitecture(t *testing.T) {
+	got, err := Columns(All(), nil, "runsc")
+	require.NoError(t, err)
+	require.Equal(t, "runsc: it exists for amd64 and arm64, and the nodes would be s390x", got[0].Lacks(Host{Architecture: "s390x"}))
+	require.Empty(t, got[0].Lacks(Host{Architecture: "arm64"}))
+	require.Empty(t, got[0].Lacks(Host{}))
 }
 
 // FuzzColumns: any words are columns with names that are folders' names, or a sentence.
