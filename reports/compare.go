@@ -87,6 +87,8 @@ type Cell struct {
 	// Outcome is "" where the column's report does not have the requirement.
 	Outcome Outcome `json:"outcome,omitempty"`
 	Warning bool    `json:"warning,omitempty"`
+	// NotAsked is the result's: the column has no part in the requirement.
+	NotAsked bool `json:"notAsked,omitempty"`
 	// Observed is the sentence of what was seen, or of why it was not judged; "" for one that passed.
 	Observed string     `json:"observed,omitempty"`
 	Verdicts []Verdict  `json:"verdicts,omitempty"`
@@ -110,10 +112,11 @@ func Compare(r *Report) *Comparison {
 		if d.Kind != "" && d.Kind != DiffersInProof {
 			continue
 		}
-		if d.Cells[0].Outcome == Failed || d.Cells[0].Outcome == Errored {
+		at := d.asked()
+		if outcome := d.Cells[at].Outcome; outcome == Failed || outcome == Errored {
 			c.Everywhere = append(c.Everywhere, d)
 		}
-		c.Same.add(rows[0])
+		c.Same.add(rows[at])
 	}
 	for _, kind := range differenceKinds {
 		c.Differences = append(c.Differences, byKind[kind]...)
@@ -157,7 +160,7 @@ func difference(clusters []Cluster, rows []*Result) Difference {
 		cell := Cell{Column: clusters[i].Name}
 		if res != nil {
 			cell.Outcome, cell.Warning, cell.Verdicts, cell.Known = res.Outcome, res.Warning, res.Verdicts, res.Known
-			cell.Observed = res.Sentence()
+			cell.Observed, cell.NotAsked = res.Sentence(), res.NotAsked
 			if res.Proof != nil {
 				cell.Proof = res.Proof.State
 			}
@@ -175,6 +178,11 @@ func difference(clusters []Cluster, rows []*Result) Difference {
 	return d
 }
 
+// asked is the place of the first cell whose column has a part in the requirement; 0 where none has.
+func (d Difference) asked() int {
+	return max(0, slices.IndexFunc(d.Cells, func(c Cell) bool { return !c.NotAsked }))
+}
+
 // unexplained says whether the cell does not hold and nothing says why.
 func (c Cell) unexplained(level string) bool {
 	return c.Known == nil && (c.Outcome == Failed || c.Outcome == Unsupported && level != Optional)
@@ -183,7 +191,7 @@ func (c Cell) unexplained(level string) bool {
 // kindOf is the gravest way in which cells differ, "" where they don't.
 func kindOf(cells []Cell) DifferenceKind {
 	var kind DifferenceKind
-	for _, of := range append([]func(Cell) Outcome{func(c Cell) Outcome { return c.Outcome }}, perFamily(cells)...) {
+	for _, of := range append([]func(Cell) Outcome{outcomeOf}, perFamily(cells)...) {
 		if k := kindOfOutcomes(cells, of); k != "" && (kind == "" || slices.Index(differenceKinds, k) < slices.Index(differenceKinds, kind)) {
 			kind = k
 		}
@@ -194,8 +202,15 @@ func kindOf(cells []Cell) DifferenceKind {
 	return kind
 }
 
-// notCompared is the outcome of a column that lacks the family that is looked at.
+// notCompared is the outcome of a column that lacks the family that is looked at, or has no part in the requirement.
 const notCompared Outcome = "not compared"
+
+func outcomeOf(c Cell) Outcome {
+	if c.NotAsked {
+		return notCompared
+	}
+	return c.Outcome
+}
 
 // perFamily look at one address family each. A cluster that has not the family is no difference: it was not asked.
 func perFamily(cells []Cell) (all []func(Cell) Outcome) {
