@@ -2,7 +2,7 @@
 // applies, without Parley.
 //
 // kind/ holds the kind configuration and the kubeadm patches that some hosts need; cni/ the network of a
-// node that comes without one.
+// node that comes without one; handlers/ what nodes need for other OCI handlers than runc.
 package manifests
 
 import "embed"
@@ -17,3 +17,9 @@ var Kind embed.FS
 //
 //go:embed cni
 var CNI embed.FS
+
+// Handlers holds handlers/: patches of containerd's and the kubelet's configuration, and the files that nodes get, for each
+// OCI handler.
+//
+//go:embed handlers
+var Handlers embed.FS

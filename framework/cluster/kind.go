@@ -66,6 +66,7 @@ func (c *Cluster) runKind(ctx context.Context, phase *phases) error {
 		CgroupV1:    c.spec.Engine.CgroupVersion == 1,
 		SysResource: c.spec.Engine.Remote || limits.SysResource,
 		NodeFiles:   c.nodeFiles(),
+		Containerd:  c.spec.Containerd, Kubelet: c.spec.Kubelet,
 	})
 	if err != nil {
 		return err

@@ -41,6 +41,8 @@ type plan struct {
 	SysResource bool
 	// NodeFiles is the folder that nodes see as inNode; "" where there is no resolver.
 	NodeFiles string
+	// Containerd and Kubelet are the Spec's.
+	Containerd, Kubelet []string
 }
 
 // kindConfig is manifests/kind/cluster.yaml as the plan asks, with the patches that the host needs.
@@ -109,6 +111,8 @@ func patch(cfg *v1alpha4.Cluster, p plan) error {
 		}
 		*one.to = append(*one.to, string(text))
 	}
+	cfg.ContainerdConfigPatches = append(cfg.ContainerdConfigPatches, p.Containerd...)
+	cfg.KubeadmConfigPatches = append(cfg.KubeadmConfigPatches, p.Kubelet...)
 	if p.NodeFiles == "" {
 		return nil
 	}
