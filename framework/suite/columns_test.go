@@ -99,7 +99,7 @@ func TestWorst(t *testing.T) {
 }
 
 func TestArgumentsOfAColumn(t *testing.T) {
-	c := &columnRun{column: columnsOf(t, "dual+nftables")[0], dir: "d"}
+	c := &columnRun{group: columnsOf(t, "dual+nftables"), dir: "d"}
 	own := []string{"-test.timeout=1h", "-select", "pod"}
 	got := c.arguments(own, time.Minute)
 	require.Equal(t, own, got[:3], "what the user said comes first")
@@ -133,7 +133,7 @@ func TestAtOnce(t *testing.T) {
 
 // A program that knows none of the run's flags stands for a run that died before it wrote anything.
 func TestAColumnThatLeavesNoReport(t *testing.T) {
-	c := &columnRun{column: columnsOf(t, "nftables")[0], dir: filepath.Join(t.TempDir(), "nftables")}
+	c := &columnRun{group: columnsOf(t, "nftables"), dir: filepath.Join(t.TempDir(), "nftables")}
 	require.NoError(t, os.MkdirAll(c.dir, 0o755))
 	stale := filepath.Join(c.dir, reports.JSONFile)
 	require.NoError(t, os.WriteFile(stale, []byte("{}"), 0o644))
@@ -142,7 +142,7 @@ func TestAColumnThatLeavesNoReport(t *testing.T) {
 	require.NotEmpty(t, said)
 	require.Contains(t, c.trouble, "its run exited with 2 and left no report; see ")
 	require.NoFileExists(t, stale, "an older run's report is not this one's")
-	got := c.cluster()
+	got := c.clusters()[0]
 	require.Equal(t, "nftables", got.Name)
 	require.Equal(t, c.trouble, got.Interrupted)
 }
@@ -150,7 +150,7 @@ func TestAColumnThatLeavesNoReport(t *testing.T) {
 func TestAColumnOfAnInterruptedMatrix(t *testing.T) {
 	ctx, stop := context.WithCancelCause(t.Context())
 	stop(errTimeout)
-	c := &columnRun{column: columnsOf(t, "nftables")[0], dir: filepath.Join(t.TempDir(), "x")}
+	c := &columnRun{group: columnsOf(t, "nftables"), dir: filepath.Join(t.TempDir(), "x")}
 	c.judge(ctx, "", time.Minute, func(string) {})
 	require.Equal(t, errTimeout.Error(), c.trouble)
 	require.Equal(t, reports.ExitUnjudged, c.exit)
@@ -203,11 +203,11 @@ func TestTurnsComeOneAfterTheOther(t *testing.T) {
 }
 
 func TestEvidenceLiesInTheColumnsFolder(t *testing.T) {
-	c := &columnRun{column: columnsOf(t, "nftables")[0], dir: "out/nftables", report: reports.New("1a-2b", time.Time{})}
+	c := &columnRun{group: columnsOf(t, "nftables"), dir: "out/nftables", report: reports.New("1a-2b", time.Time{})}
 	c.report.Interrupted = "cut short"
 	c.report.Clusters = []reports.Cluster{{Name: "parley-1a-2b", Results: []reports.Result{{ID: "a/b", Failure: &reports.Failure{Evidence: "evidence/b"}}}}}
 	for range 2 {
-		got := c.cluster()
+		got := c.clusters()[0]
 		require.Equal(t, "nftables/evidence/b", got.Results[0].Failure.Evidence)
 		require.Equal(t, "cut short", got.Interrupted)
 		require.Equal(t, []string{"nftables"}, got.Values)

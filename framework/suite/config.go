@@ -33,6 +33,7 @@ type Config struct {
 	ProveSeed   string
 	Family      string
 	ProxyMode   string
+	Handler     string
 	Matrix      string
 	Known       string
 	Strict      bool
@@ -68,7 +69,8 @@ func (c *Config) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.ProveSeed, "prove-seed", "", "what the order of the proofs is drawn by: a commit's hash")
 	fs.StringVar(&c.Family, "family", "", "address families of a cluster that is made: ipv4, ipv6 or dual; of several, separated by commas, each gets a cluster")
 	fs.StringVar(&c.ProxyMode, "proxy-mode", "", "mode of kube-proxy in a cluster that is made: iptables, nftables or ipvs; of several, separated by commas, each gets a cluster")
-	fs.StringVar(&c.Matrix, "matrix", "", "clusters to judge side by side, each one or more values joined by '+': 'iptables nftables dual+nftables', or the sets proxies and families")
+	fs.StringVar(&c.Handler, "handler", "", "the OCI handler that is judged: runc, crun or runsc on a cluster that is made, the name of a RuntimeClass on one of yours; several, separated by commas, are judged one after the other on the same cluster")
+	fs.StringVar(&c.Matrix, "matrix", "", "clusters to judge side by side, each one or more values joined by '+': 'iptables nftables dual+nftables', or the sets proxies, families and handlers")
 	fs.StringVar(&c.Known, "known", "", "a YAML file of known differences (id, where, link, expires, why): their failures are shown and not counted until they expire")
 	fs.BoolVar(&c.Strict, "strict", false, "let a failed SHOULD fail the run")
 	fs.BoolVar(&c.Slow, "slow", false, "run the requirements that take minutes too")
@@ -134,28 +136,37 @@ var ofMadeClusters = []string{"node-image", "workers", "keep", "family", "proxy-
 
 // axes are the values of the flags of the axes, by name.
 func (c *Config) axes() map[string]*string {
-	return map[string]*string{"family": &c.Family, "proxy-mode": &c.ProxyMode}
+	return map[string]*string{"family": &c.Family, "proxy-mode": &c.ProxyMode, handlerFlag: &c.Handler}
 }
 
-// columns are the clusters that the flags ask for. One is made with its values set in the flags.
+// columns are the clusters that the flags ask for, and what shares one. One cluster is made with its values set in the flags.
 func (c *Config) columns() ([]axis.Column, error) {
 	lists := map[string]string{}
 	for flag, value := range c.axes() {
 		lists[flag] = *value
 	}
-	columns, err := axis.Columns(axis.All(), lists, c.Matrix)
-	switch {
-	case err != nil:
+	all := axis.All()
+	if c.existing() {
+		var err error
+		if all, err = withRuntimeClasses(all, split(c.Handler)); err != nil {
+			return nil, err
+		}
+	}
+	columns, err := axis.Columns(all, lists, c.Matrix)
+	if err != nil {
 		return nil, err
-	case c.existing() && (len(columns) > 1 || c.Matrix != ""):
+	}
+	groups := axis.Groups(columns)
+	switch {
+	case c.existing() && (len(groups) > 1 || c.Matrix != ""):
 		return nil, fmt.Errorf("-matrix and lists of values make clusters: leave them out with -kubeconfig or -context, and compare saved reports with `parley diff`")
-	case len(columns) == 1:
+	case len(groups) == 1:
 		values := c.axes()
-		for name, value := range columns[0].Flags() {
+		for name, value := range groups[0].Flags() {
 			if to := values[name]; to != nil {
 				*to = value
 			} else if err := flag.Set(name, value); err != nil {
-				return nil, fmt.Errorf("%s asks for -%s %s: %w", columns[0].Name(), name, value, err)
+				return nil, fmt.Errorf("%s asks for -%s %s: %w", groups[0].Name(), name, value, err)
 			}
 		}
 	}
@@ -183,7 +194,7 @@ func (c *Config) knownDifferences() ([]reports.Known, error) {
 func (r *Run) markKnown(result *reports.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	result.MarkKnown(r.known, &r.report.Clusters[0], time.Now())
+	result.MarkKnown(r.knownAll(), r.cluster(), time.Now())
 }
 
 // existing says whether the user names a cluster.
