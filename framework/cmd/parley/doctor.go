@@ -26,6 +26,7 @@ type diagnosis struct {
 	Runtimes        []option          `json:"runtimes"`
 	AddressFamilies []option          `json:"addressFamilies"`
 	ProxyModes      []option          `json:"proxyModes"`
+	Handlers        []option          `json:"handlers"`
 	KernelGaps      []cluster.Feature `json:"kernelGaps"`
 	Untried         []string          `json:"untried"` // features that this user may not try
 	Notes           []string          `json:"notes"`
@@ -56,7 +57,7 @@ type seen struct {
 	choiceError error             // why not
 	mayInstall  error             // why podman can't be installed; nil where it can
 
-	family, proxyMode string // asked for; "" is the default
+	family, proxyMode, handler string // asked for; "" is the default
 }
 
 func newDoctor() *cobra.Command {
@@ -72,13 +73,14 @@ func newDoctor() *cobra.Command {
 	install := cmd.Flags().Bool("install", mayInstall(), "a run may install podman")
 	family := cmd.Flags().String("family", variable("family"), "address families of a cluster: ipv4, ipv6 or dual")
 	proxyMode := cmd.Flags().String("proxy-mode", variable("proxy-mode"), "mode of kube-proxy: iptables, nftables or ipvs")
+	handler := cmd.Flags().String("handler", variable("handler"), "OCI handler that is judged: runc, crun or runsc")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		form, err := form()
 		if err != nil {
 			return err
 		}
 		s := look(cmd.Context(), *node, *install)
-		s.family, s.proxyMode = *family, *proxyMode
+		s.family, s.proxyMode, s.handler = *family, *proxyMode, *handler
 		d := diagnose(s)
 		if err := cmd.Context().Err(); err != nil {
 			return err
@@ -149,9 +151,12 @@ func diagnose(s seen) diagnosis {
 			d.AddressFamilies = options(a, s.family, host)
 		case "proxy-mode":
 			d.ProxyModes = options(a, s.proxyMode, host)
+		case "handler":
+			d.Handlers = options(a, s.handler, host)
 		}
 	}
-	d.WhyNot = cmp.Or(whyNot(s, lacks), unfit(s, "-family", s.family, d.AddressFamilies), unfit(s, "-proxy-mode", s.proxyMode, d.ProxyModes))
+	d.WhyNot = cmp.Or(whyNot(s, lacks), unfit(s, "-family", s.family, d.AddressFamilies), unfit(s, "-proxy-mode", s.proxyMode, d.ProxyModes),
+		unfit(s, "-handler", s.handler, d.Handlers))
 	d.Possible = d.WhyNot == ""
 	if s.host.Engine == "" && s.mayInstall == nil {
 		d.Engine.Install = "podman, from Debian's packages"

@@ -74,7 +74,7 @@ func TestDiagnose(t *testing.T) {
 func TestDiagnoseAxes(t *testing.T) {
 	d := diagnose(seen{host: cluster.HostFacts{Features: []cluster.Feature{{Name: "ipv6 sockets"}, {Name: "dummy"}, {Name: "nftables", There: true}}}})
 	there := map[string]bool{}
-	for _, axis := range [][]option{d.Runtimes, d.AddressFamilies, d.ProxyModes} {
+	for _, axis := range [][]option{d.Runtimes, d.AddressFamilies, d.ProxyModes, d.Handlers} {
 		used := 0
 		for _, o := range axis {
 			there[o.Name] = o.There
@@ -84,7 +84,8 @@ func TestDiagnoseAxes(t *testing.T) {
 		}
 		require.Equal(t, 1, used, "a run uses one value of each axis")
 	}
-	require.Equal(t, map[string]bool{"containerd": true, "ipv4": true, "ipv6": false, "dual": false, "iptables": true, "nftables": true, "ipvs": false}, there)
+	require.Equal(t, map[string]bool{"containerd": true, "ipv4": true, "ipv6": false, "dual": false, "iptables": true, "nftables": true, "ipvs": false,
+		"runc": true, "crun": true, "runsc": true}, there)
 }
 
 func TestDoctorOfThisHost(t *testing.T) {

@@ -42,6 +42,7 @@ func writeDiagnosis(out io.Writer, d diagnosis) error {
 	rows("runtimes", tellOptions(d.Runtimes)...)
 	rows("address families", tellOptions(d.AddressFamilies)...)
 	rows("proxy modes", tellOptions(d.ProxyModes)...)
+	rows("OCI handlers", tellOptions(d.Handlers)...)
 	gaps := []string{}
 	for _, g := range d.KernelGaps {
 		gaps = append(gaps, fmt.Sprintf("%s (for %s): %s", g.Name, g.For, g.Error))
