@@ -6,6 +6,8 @@ ARGS     ?=
 KEEP     ?=
 # Several clusters side by side: MATRIX='iptables nftables ipv6 dual+nftables', or a set such as proxies, families or handlers.
 MATRIX   ?=
+# Everything so many times on one cluster: what does not end the same way each time is named.
+COUNT    ?= 1
 # How long `make test` goes on beginning proofs.
 PROVE_WITHIN ?= 3m
 PARLEY   := $(GO) run ./framework/cmd/parley
@@ -14,7 +16,7 @@ UNIT     := $(GO) list ./... | grep -v /parley/tests$$
 
 # go test holds back what a test prints; the run shows its progress on this shell's own standard error.
 RUN = PARLEY_PROGRESS=/proc/$$$$/fd/2 $(GO) tool gotestsum --format pkgname --format-hide-empty-pkg --hide-summary=all \
-	--junitfile $(REPORT)/gotestsum.xml -- -count=1 -timeout $(TIMEOUT) ./tests/... -args -report $(REPORT) $(if $(KEEP),-keep) $(if $(MATRIX),-matrix '$(MATRIX)')
+	--junitfile $(REPORT)/gotestsum.xml -- -count=$(COUNT) -timeout $(TIMEOUT) ./tests/... -args -report $(REPORT) $(if $(KEEP),-keep) $(if $(MATRIX),-matrix '$(MATRIX)')
 
 .PHONY: conformance prove test lint unit bench bench-matrix bench-upstream clean-all list doctor
 

@@ -169,6 +169,9 @@ func systemOut(r *Result) string {
 		}
 		line("over "+oneLine(v.Family), value)
 	}
+	if r.roundsOf() > 0 {
+		line("judged in", r.roundsSentence())
+	}
 	if r.Proof == nil {
 		line("proof", "not asked for")
 	} else {

@@ -128,6 +128,9 @@ type Result struct {
 	Took    time.Duration `json:"took,omitzero"`
 	// Verdicts are the outcomes per address family, where the requirement is judged per family.
 	Verdicts []Verdict `json:"verdicts,omitempty"`
+	// Rounds says how many rounds ended how, where the cluster was judged in several (go test -count): the outcome is then
+	// the gravest. A requirement with more than one outcome is either flaky itself or shows a flaky cluster.
+	Rounds map[Outcome]int `json:"rounds,omitempty"`
 	// Proof is nil where no proof was asked for.
 	Proof *Proof `json:"proof,omitempty"`
 	// Notes are sentences on what was seen and is reported, not judged.

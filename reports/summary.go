@@ -97,6 +97,7 @@ func (s *summaryWriter) cluster(c *Cluster) {
 	s.warnings(c)
 	s.reasons(c, "UNSUPPORTED BY THIS CLUSTER", s.yellow, func(x *Result) bool { return x.Outcome == Unsupported })
 	s.skipped(c)
+	s.rounds(c)
 	s.proofs(c)
 	s.converged(c)
 	s.paths(c)

@@ -120,13 +120,16 @@ func Again(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange,
 	return seen, talk.judge(seen)
 }
 
+// releaseWithin bounds the closing of a server: one that stays open keeps its port from the check's next attempt.
+const releaseWithin = 15 * time.Second
+
 // Release closes a server also when the check's own context has ended; an agent that is gone took its
 // servers along. What never opened (an empty handle) needs no closing.
 func Release(ctx context.Context, end *requirement.End, handle string) {
 	if handle == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseWithin)
 	defer cancel()
 	if err := end.Release(ctx, handle); err != nil {
 		return

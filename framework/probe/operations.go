@@ -39,6 +39,11 @@ func (a *Agent) Connect(ctx context.Context, c wire.Connect) (wire.Connected, er
 	return do[wire.Connected](ctx, a, wire.OpConnect, c)
 }
 
+// Ask has the agent ask a question again and again by itself, or collects what came of it.
+func (a *Agent) Ask(ctx context.Context, q wire.Ask) (wire.Asked, error) {
+	return do[wire.Asked](ctx, a, wire.OpAsk, q)
+}
+
 // HTTP makes one request.
 func (a *Agent) HTTP(ctx context.Context, h wire.HTTP) (wire.HTTPAnswer, error) {
 	return do[wire.HTTPAnswer](ctx, a, wire.OpHTTP, h)

@@ -99,7 +99,7 @@ func (c *columnRun) run(ctx context.Context, turn string, left time.Duration, sa
 // arguments are those of this run, with the columns' values put after them, where they count more.
 func (c *columnRun) arguments(own []string, left time.Duration) []string {
 	args := append([]string{}, own...)
-	args = append(args, "-test.testlogfile=", "-test.coverprofile=", "-test.v=true", "-test.count=1",
+	args = append(args, "-test.testlogfile=", "-test.coverprofile=", "-test.v=true",
 		"-test.outputdir="+c.dir, "-test.timeout="+left.String(), "-report="+c.dir, "-matrix=")
 	for name, value := range c.group.Flags() {
 		args = append(args, "-"+name+"="+value)

@@ -29,10 +29,6 @@ const (
 	checkBound = 2 * time.Minute
 	// slowBound bounds the check of a requirement that takes minutes.
 	slowBound = 10 * time.Minute
-	// shortAtOnce and longAtOnce are how many requirements are judged side by side: with more, two cores that have the
-	// whole cluster to run besides are so busy that checks wait for the machine instead of the cluster.
-	shortAtOnce = 8
-	longAtOnce  = 8
 	// firstPort is the first of the requirements' own ports: below every usual ephemeral range (32768)
 	// and NodePort range (30000).
 	firstPort = 20000
@@ -56,8 +52,12 @@ func (r *Run) judgeAll(t *testing.T) {
 			return
 		}
 		// Long checks mostly wait for a kubelet: they have turns of their own, and the short ones go on beside them.
-		short, long := newTurns(shortAtOnce), newTurns(longAtOnce)
-		if !parallel {
+		short, long := newTurns(atFirst), newTurns(atFirst)
+		if parallel {
+			ctx, stop := context.WithCancel(r.ctx)
+			defer stop()
+			go r.lab.setPace(ctx, short, long)
+		} else {
 			short = newTurns(1)
 			long = short
 		}
@@ -84,9 +84,10 @@ func (r *Run) judgeAll(t *testing.T) {
 	holds := func(t *testing.T, q requirement.Requirement) {
 		result := r.judge(r.ctx, q)
 		r.markKnown(&result)
-		r.keep(result)
+		all := r.overRounds(result)
+		r.keep(all)
 		r.mu.Lock()
-		results[q.ID] = &result
+		results[q.ID] = &all
 		r.mu.Unlock()
 		show(t, result, r.config.Strict)
 	}
@@ -104,14 +105,16 @@ func (r *Run) judgeAll(t *testing.T) {
 		case result == nil:
 			return // left out by e2e-framework's own flags
 		case limit > 0 && time.Since(begun) > limit:
-			result.Proof = &reports.Proof{State: reports.ProofNotRun, How: q.Control.Kind() + ": " + q.Control.Says,
+			proof := &reports.Proof{State: reports.ProofNotRun, How: q.Control.Kind() + ": " + q.Control.Says,
 				Reason: "the time for proofs, " + limit.String() + ", was used up; another -prove-seed draws others"}
+			result.Proof = worseProof(result.Proof, proof)
 			r.keep(*result)
-			t.Skip(result.Proof.Reason)
+			t.Skip(proof.Reason)
 		}
-		result.Proof = r.prove(r.ctx, q, result.Outcome)
+		proof := r.prove(r.ctx, q, result.Outcome)
+		result.Proof = worseProof(result.Proof, proof)
 		r.keep(*result)
-		showProof(t, q, result.Proof)
+		showProof(t, q, proof)
 	}
 	asked := func(alone bool) func(requirement.Requirement) bool {
 		return func(q requirement.Requirement) bool {

@@ -49,6 +49,7 @@ type Run struct {
 	fatal     error // why nothing could be judged
 	// judging is set once verdicts are asked for.
 	judging bool
+	round   int // that is judged, from 1: see rounds
 
 	columns []axis.Column // the clusters that are asked for, and what shares one
 	at      int           // the place of the column that is judged, of those that share this run's cluster
@@ -193,8 +194,21 @@ func (r *Run) Test(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.judging = true
-	if r.isMatrix() {
+	switch {
+	case r.round > 0 && r.fatal != nil:
+		t.Fatal(errFirstRound)
+	case r.round > 0 && context.Cause(r.ctx) != nil:
+		t.Fatal(context.Cause(r.ctx)) // what the rounds before found stays in the report
+	}
+	r.begin()
+	switch {
+	case r.round > 1 && r.isMatrix():
+		return // each column has made all rounds
+	case r.isMatrix():
 		r.judgeColumns(t)
+		return
+	case r.round > 1:
+		r.judgeAll(t)
 		return
 	}
 	shares := r.shares() // a column may turn out not to be had meanwhile

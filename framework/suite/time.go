@@ -37,11 +37,12 @@ func (r *Run) timeToJudge() time.Duration {
 	if r.config.Prove {
 		need += max(proveRows, time.Duration(rows)*proveRow)
 	}
-	if r.config.Measure {
-		need += measureRows
-	}
 	if slices.ContainsFunc(r.all, func(q requirement.Requirement) bool { return q.Slow && r.left[q.ID] == "" }) {
 		need += slowRows
+	}
+	need *= time.Duration(rounds())
+	if r.config.Measure {
+		need += measureRows
 	}
 	return need
 }

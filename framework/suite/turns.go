@@ -9,22 +9,19 @@ import (
 // whichever came first.
 type turns struct {
 	mu      sync.Mutex
-	free    int
+	limit   int
+	taken   int
 	waiting queue
 }
 
-func newTurns(atOnce int) *turns { return &turns{free: atOnce} }
+func newTurns(atOnce int) *turns { return &turns{limit: atOnce} }
 
 // take waits for a turn.
 func (t *turns) take(place int) {
-	t.mu.Lock()
-	if t.free > 0 {
-		t.free--
-		t.mu.Unlock()
-		return
-	}
 	w := waiter{place: place, turn: make(chan struct{})}
+	t.mu.Lock()
 	heap.Push(&t.waiting, w)
+	t.begin()
 	t.mu.Unlock()
 	<-w.turn
 }
@@ -33,12 +30,26 @@ func (t *turns) take(place int) {
 func (t *turns) give() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.waiting) == 0 {
-		t.free++
-		return
-	}
-	next, ok := heap.Pop(&t.waiting).(waiter)
-	if ok {
+	t.taken--
+	t.begin()
+}
+
+// allow sets how many there are at once; those beyond it that have begun go on.
+func (t *turns) allow(atOnce int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.limit = atOnce
+	t.begin()
+}
+
+// begin lets as many begin as there is room for.
+func (t *turns) begin() {
+	for t.taken < t.limit && len(t.waiting) > 0 {
+		next, ok := heap.Pop(&t.waiting).(waiter)
+		if !ok {
+			return
+		}
+		t.taken++
 		close(next.turn)
 	}
 }

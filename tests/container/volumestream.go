@@ -38,7 +38,7 @@ func volumeRename() requirement.Requirement {
 
 func checkVolumeRename(ctx context.Context, env *requirement.Env, inPlace bool) error {
 	writer, reader := env.Role(world.SiblingA), env.Role(world.SiblingB)
-	r := wire.Replace{Path: path.Join(world.SharedPath, newName()), Size: 64 << 10, Count: 500, InPlace: inPlace, Pause: 300, Timeout: 20_000}
+	r := wire.Replace{Path: path.Join(world.SharedPath, newName()), Size: 64 << 10, Count: 200, InPlace: inPlace, Pause: 300, Timeout: 60_000}
 	defer forget(ctx, writer, r.Path, r.Path+".new")
 	var wrote, read wire.ReplaceSeen
 	both, both2 := errgroup.WithContext(ctx)
@@ -104,7 +104,7 @@ func checkVolumeFIFO(ctx context.Context, env *requirement.Env) error {
 			return fmt.Errorf("%s cannot make the named pipe %s: %s", way.from, at, made.Errno)
 		}
 		defer forget(ctx, way.from, at)
-		bound := 5000
+		bound := 20_000
 		if env.Patience == 0 {
 			bound = 1000
 		}

@@ -1,0 +1,135 @@
+package suite
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+// How many requirements are judged side by side follows what the cluster bears: on machines that are so busy that a pod takes
+// half a minute to start, checks would wait for the machine instead of the cluster, and take it for broken.
+const (
+	atFirst = 4
+	atLeast = 2
+	atMost  = 12
+	// calmRunnable and busyRunnable are tasks that run or wait to, for each of a node's processors: below the one a further
+	// requirement is begun, above the other fewer are.
+	calmRunnable = 8
+	busyRunnable = 16
+	// calmAnswer and busyAnswer are the same of how much longer than at the quickest an agent takes to answer.
+	calmAnswer = 100 * time.Millisecond
+	busyAnswer = 500 * time.Millisecond
+	// paceEvery is how often they are looked at, paceWithin what that may take.
+	paceEvery  = 400 * time.Millisecond
+	paceWithin = 3 * time.Second
+	// paceWeight is how much one look counts against those before it.
+	paceWeight = 0.3
+)
+
+// pressure is how busy a node is.
+type pressure struct {
+	runnable float64 // for each processor; 0 where it is not known
+	answer   time.Duration
+}
+
+// pace is how many are to be judged at once.
+type pace struct {
+	quickest time.Duration // 0 before the first answer
+	runnable float64       // smoothed
+	limit    int
+}
+
+// next takes how busy the nodes are.
+func (p *pace) next(now pressure) int {
+	if p.limit == 0 {
+		p.limit, p.runnable, p.quickest = atFirst, now.runnable, now.answer
+	}
+	p.quickest = min(p.quickest, now.answer)
+	p.runnable += paceWeight * (now.runnable - p.runnable)
+	switch longer := now.answer - p.quickest; {
+	case p.runnable > busyRunnable || longer > busyAnswer:
+		p.limit = max(p.limit-1, atLeast)
+	case p.runnable < calmRunnable && longer < calmAnswer:
+		p.limit = min(p.limit+1, atMost)
+	}
+	return p.limit
+}
+
+// setPace has the turns follow what the cluster bears until the context ends, and then says what that was.
+func (l *lab) setPace(ctx context.Context, all ...*turns) {
+	ends := l.cast.Ends(world.Everywhere)
+	if len(ends) == 0 {
+		return
+	}
+	processors := make([]int, len(ends))
+	var p pace
+	fewest, most := atMost, 0
+	defer func() { l.run.progress.say("judged side by side: %d to %d of each kind, as the nodes bore it", fewest, most) }()
+	tick := time.NewTicker(paceEvery)
+	defer tick.Stop()
+	for {
+		limit := p.next(look(ctx, ends, processors))
+		fewest, most = min(fewest, limit), max(most, limit)
+		for _, t := range all {
+			t.allow(limit)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// look is how busy the nodes are, the median of them: a control may hold one. processors are noted once they are known.
+func look(ctx context.Context, ends []*requirement.End, processors []int) pressure {
+	ctx, cancel := context.WithTimeout(ctx, paceWithin)
+	defer cancel()
+	answers, runnables := make([]time.Duration, len(ends)), make([]float64, len(ends))
+	var looking sync.WaitGroup
+	for i, end := range ends {
+		looking.Go(func() {
+			if processors[i] == 0 {
+				processors[i] = max(1, strings.Count(proc(ctx, end, "/proc/stat"), "\ncpu"))
+			}
+			begun := time.Now()
+			runnables[i] = float64(runnable(proc(ctx, end, "/proc/loadavg"))) / float64(processors[i])
+			answers[i] = time.Since(begun) // also of one that did not answer
+		})
+	}
+	looking.Wait()
+	slices.Sort(answers)
+	slices.Sort(runnables)
+	return pressure{runnable: runnables[len(runnables)/2], answer: answers[len(answers)/2]}
+}
+
+// proc is a file that the end's kernel makes up, "" where it can't be read.
+func proc(ctx context.Context, end *requirement.End, path string) string {
+	seen, err := end.File(ctx, wire.File{Do: "read", Path: path})
+	if err != nil || !seen.Ok() {
+		return ""
+	}
+	return string(seen.Data)
+}
+
+// runnable reads how many tasks run or wait to from /proc/loadavg, whose fourth field is runnable/all (proc(5)); what is not
+// such a file has none.
+func runnable(loadavg string) int {
+	fields := strings.Fields(loadavg)
+	if len(fields) < 4 {
+		return 0
+	}
+	text, _, _ := strings.Cut(fields[3], "/")
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0
+	}
+	return max(0, n)
+}
