@@ -65,13 +65,19 @@ func (p *pace) next(now pressure) int {
 // setPace has the turns follow what the cluster bears until the context ends, and then says what that was.
 func (l *lab) setPace(ctx context.Context, all ...*turns) {
 	ends := l.cast.Ends(world.Everywhere)
+	// A handler may give pods a kernel of its own, which knows nothing of the node's load.
+	if nodes := l.cast.Ends(world.Node); l.plan.RuntimeClass != "" && len(nodes) > 0 {
+		ends = nodes
+	}
 	if len(ends) == 0 {
 		return
 	}
 	processors := make([]int, len(ends))
 	var p pace
 	fewest, most := atMost, 0
-	defer func() { l.run.progress.say("judged side by side: %d to %d of each kind, as the nodes bore it", fewest, most) }()
+	defer func() {
+		l.run.progress.say("judged side by side: %d to %d of each kind, as the nodes bore it", fewest, most)
+	}()
 	tick := time.NewTicker(paceEvery)
 	defer tick.Stop()
 	for {

@@ -53,6 +53,7 @@ type Run struct {
 
 	columns []axis.Column // the clusters that are asked for, and what shares one
 	at      int           // the place of the column that is judged, of those that share this run's cluster
+	shared  bool          // several columns share the cluster, each of which makes all rounds
 	runs    []*columnRun  // of a matrix, in the order of its clusters
 	endTurn func()        // ends a column's turn to be judged; nil before it has it
 }
@@ -120,6 +121,7 @@ func (r *Run) prepare() error {
 		return err
 	}
 	r.takeUp(0)
+	r.shared = r.shares()
 	if r.known, err = r.config.knownDifferences(); err != nil {
 		return err
 	}
@@ -202,7 +204,7 @@ func (r *Run) Test(t *testing.T) {
 	}
 	r.begin()
 	switch {
-	case r.round > 1 && r.isMatrix():
+	case r.round > 1 && (r.isMatrix() || r.shared):
 		return // each column has made all rounds
 	case r.isMatrix():
 		r.judgeColumns(t)
@@ -211,14 +213,13 @@ func (r *Run) Test(t *testing.T) {
 		r.judgeAll(t)
 		return
 	}
-	shares := r.shares() // a column may turn out not to be had meanwhile
 	if err := r.ready(); err != nil {
 		r.mu.Lock()
 		r.fatal = err
 		r.mu.Unlock()
 		t.Fatal(err)
 	}
-	if shares {
+	if r.shared {
 		r.judgeShared(t)
 		return
 	}
@@ -236,7 +237,7 @@ func (r *Run) ready() error {
 	if err != nil {
 		return err
 	}
-	if r.shares() {
+	if r.shared {
 		err = r.raise(r.rolesNeeded())
 	} else {
 		err = r.setUp(r.rolesNeeded())
@@ -273,7 +274,7 @@ func (r *Run) finish(code int) int {
 	if r.isMatrix() {
 		return r.finishMatrix(code)
 	}
-	if r.shares() {
+	if r.shared {
 		return r.finishShared(code)
 	}
 	if len(r.report.Clusters) == 0 {

@@ -19,7 +19,7 @@ import (
 // namespacesGone bounds the removal of one column's world before the next one's is made: the kubelets end some 75 pods.
 const namespacesGone = 3 * time.Minute
 
-// shares says whether several columns are judged on this run's cluster.
+// shares says whether the columns are several and share a cluster.
 func (r *Run) shares() bool { return len(r.columns) > 1 && !r.isMatrix() }
 
 // cluster is the part of the report of the cluster, or of the column that shares it, that is judged.
@@ -40,7 +40,7 @@ func (r *Run) worldName() string {
 
 // columnFolder is the folder of a column that shares the cluster, within that of the reports; "" where there is one column.
 func (r *Run) columnFolder() string {
-	if !r.shares() {
+	if !r.shared {
 		return ""
 	}
 	return r.columns[r.at].Name()
@@ -107,7 +107,12 @@ func (r *Run) judgeColumn(t *testing.T, more bool) {
 		}
 		r.completeResults(why)
 	}()
-	r.judgeAll(t)
+	for n := range rounds() {
+		if rounds() > 1 {
+			r.progress.say("round %d of %d", n+1, rounds())
+		}
+		r.judgeAll(t)
+	}
 	r.measure()
 }
 

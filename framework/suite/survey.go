@@ -152,7 +152,7 @@ func (r *Run) openReport(facts cluster.Facts) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	of := reports.Cluster{Name: r.lab.cluster.Name(), Values: r.columns[r.at].Values(), Facts: append(tellFacts(facts), r.lab.handlerFacts()...)}
-	if r.shares() {
+	if r.shared {
 		of.Name = r.columns[r.at].Name()
 	}
 	r.report.Clusters = append(r.report.Clusters, of)
