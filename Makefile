@@ -4,7 +4,7 @@ REPORT   ?= $(CURDIR)/reports/out
 TIMEOUT  ?= 60m
 ARGS     ?=
 KEEP     ?=
-# Several clusters side by side: MATRIX='iptables nftables ipv6 dual+nftables', or a set such as proxies or families.
+# Several clusters side by side: MATRIX='iptables nftables ipv6 dual+nftables', or a set such as proxies, families or handlers.
 MATRIX   ?=
 # Everything so many times on one cluster: what does not end the same way each time is named.
 COUNT    ?= 1

@@ -2,7 +2,8 @@
 // applies, without Parley.
 //
 // kind/ holds the kind configuration and the kubeadm patches that some hosts need; cni/ the network of a
-// node that comes without one; runtimes/ what a node with another runtime than containerd has.
+// node that comes without one; runtimes/ what a node with another runtime than containerd has; handlers/ what nodes need for
+// other OCI handlers than runc.
 package manifests
 
 import "embed"
@@ -23,3 +24,9 @@ var CNI embed.FS
 //
 //go:embed runtimes
 var Runtimes embed.FS
+
+// Handlers holds handlers/: patches of containerd's and the kubelet's configuration, and the files that nodes get, for each
+// OCI handler.
+//
+//go:embed handlers
+var Handlers embed.FS

@@ -93,6 +93,8 @@ type Cell struct {
 	// Outcome is "" where the column's report does not have the requirement.
 	Outcome Outcome `json:"outcome,omitempty"`
 	Warning bool    `json:"warning,omitempty"`
+	// NotAsked is the result's: the column has no part in the requirement.
+	NotAsked bool `json:"notAsked,omitempty"`
 	// Observed is the sentence of what was seen, or of why it was not judged. Of one that passed it is what the check noted
 	// beside, mostly "": what its title says was seen.
 	Observed string     `json:"observed,omitempty"`
@@ -120,10 +122,11 @@ func Compare(r *Report) *Comparison {
 		if d.Kind != "" && d.Kind != DiffersInProof {
 			continue
 		}
-		if d.Cells[0].Outcome == Failed || d.Cells[0].Outcome == Errored {
+		at := d.asked()
+		if outcome := d.Cells[at].Outcome; outcome == Failed || outcome == Errored {
 			c.Everywhere = append(c.Everywhere, d)
 		}
-		c.Same.add(rows[0])
+		c.Same.add(rows[at])
 	}
 	for _, kind := range differenceKinds {
 		slices.SortStableFunc(byKind[kind], func(a, b Difference) int {
@@ -170,6 +173,7 @@ func difference(clusters []Cluster, rows []*Result) Difference {
 		cell := Cell{Column: clusters[i].Name}
 		if res != nil {
 			cell.Outcome, cell.Warning, cell.Verdicts, cell.Known, cell.Lapsed = res.Outcome, res.Warning, res.Verdicts, res.Known, res.Lapsed
+			cell.NotAsked = res.NotAsked
 			if cell.Observed = res.Sentence(); res.Outcome == Passed {
 				cell.Observed = strings.Join(res.Notes, "; ")
 			}
@@ -190,10 +194,15 @@ func difference(clusters []Cluster, rows []*Result) Difference {
 	return d
 }
 
+// asked is the place of the first cell whose column has a part in the requirement; 0 where none has.
+func (d Difference) asked() int {
+	return max(0, slices.IndexFunc(d.Cells, func(c Cell) bool { return !c.NotAsked }))
+}
+
 // kindOf is the gravest way in which cells differ, "" where they don't.
 func kindOf(cells []Cell) DifferenceKind {
 	var kind DifferenceKind
-	for _, of := range append([]func(Cell) Outcome{func(c Cell) Outcome { return c.Outcome }}, perFamily(cells)...) {
+	for _, of := range append([]func(Cell) Outcome{outcomeOf}, perFamily(cells)...) {
 		if k := kindOfOutcomes(cells, of); k != "" && (kind == "" || slices.Index(differenceKinds, k) < slices.Index(differenceKinds, kind)) {
 			kind = k
 		}
@@ -204,8 +213,15 @@ func kindOf(cells []Cell) DifferenceKind {
 	return kind
 }
 
-// notCompared is the outcome of a column that lacks the family that is looked at.
+// notCompared is the outcome of a column that lacks the family that is looked at, or has no part in the requirement.
 const notCompared Outcome = "not compared"
+
+func outcomeOf(c Cell) Outcome {
+	if c.NotAsked {
+		return notCompared
+	}
+	return c.Outcome
+}
 
 // perFamily look at one address family each. A cluster that has not the family is no difference: it was not asked.
 func perFamily(cells []Cell) (all []func(Cell) Outcome) {

@@ -11,14 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// row is a requirement's outcome on each of two clusters: p, f, w (a SHOULD that failed), u, e, s, or - for none. After
+// row is a requirement's outcome on each of two clusters: p, f, w (a SHOULD that failed), u, e, s, n (not asked), or - for none. After
 // each may stand an outcome per family: "p4p6f".
 func row(id, a, b string) (rows [2]*Result) {
 	for i, code := range []string{a, b} {
 		if code == "-" {
 			continue
 		}
-		outcome := map[byte]Outcome{'p': Passed, 'f': Failed, 'w': Failed, 'u': Unsupported, 'e': Errored, 's': Skipped}
+		outcome := map[byte]Outcome{'p': Passed, 'f': Failed, 'w': Failed, 'u': Unsupported, 'e': Errored, 's': Skipped, 'n': Skipped}
 		res := &Result{ID: id, Chapter: "c", Level: Must, Outcome: outcome[code[0]]}
 		if res.Outcome != Passed {
 			res.Reason = "because of " + code
@@ -26,6 +26,7 @@ func row(id, a, b string) (rows [2]*Result) {
 		if code[0] == 'w' {
 			res.Level = Should
 		}
+		res.NotAsked = code[0] == 'n'
 		for rest := code[1:]; rest != ""; rest = rest[2:] {
 			res.Verdicts = append(res.Verdicts, Verdict{Family: "IPv" + rest[:1], Outcome: outcome[rest[1]]})
 		}
@@ -65,6 +66,7 @@ func TestKindsOfDifferences(t *testing.T) {
 		{"f", "e", DiffersInJudging, false},
 		{"u", "e", DiffersInJudging, false},
 		{"p", "s", DiffersInChoice, false},
+		{"p", "n", "", false}, {"n", "f", "", false}, {"n", "n", "", false}, {"n", "p4p6f", "", false},
 		{"u", "s", DiffersInChoice, false},
 		{"p", "-", DiffersInChoice, false},
 		{"-", "p", DiffersInChoice, false},
@@ -267,4 +269,15 @@ func FuzzComparison(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What one column alone was asked counts, and is told of, by that column.
+func TestOneColumnAsked(t *testing.T) {
+	c := Compare(reportOf(row("c/a", "n", "p"), row("c/b", "n", "f"), row("c/c", "p", "p")))
+	require.Empty(t, c.Differences)
+	require.Equal(t, Counts{Passed: 2, Failed: 1}, c.Same)
+	require.Len(t, c.Everywhere, 1)
+	var b bytes.Buffer
+	require.NoError(t, WriteComparison(&b, c, false))
+	require.Contains(t, b.String(), "nftables: because of f")
 }

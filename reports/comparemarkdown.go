@@ -38,7 +38,7 @@ func WriteComparisonMarkdown(w io.Writer, c *Comparison) error {
 		b.WriteString("\n## On every cluster\n\n")
 		markdownHead(&b, []string{"requirement", "level", "seen"})
 		for _, d := range c.Everywhere {
-			markdownRow(&b, append(d.markdown(), markdown(d.Cells[0].text(d.Kind))))
+			markdownRow(&b, append(d.markdown(), markdown(d.Cells[d.asked()].text(d.Kind))))
 		}
 	}
 	b.WriteString("\n## Counts\n\n")

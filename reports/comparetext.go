@@ -77,6 +77,8 @@ func (c Cell) word() string {
 	switch {
 	case c.Outcome == "":
 		return "not in this report"
+	case c.NotAsked:
+		return "not asked"
 	case c.Outcome == Errored:
 		return "not judged"
 	case c.Outcome == Failed && c.Known != nil:
@@ -124,7 +126,7 @@ func (s *summaryWriter) everywhere(list []Difference) {
 	unjudged := map[string][]string{}
 	var reasons []string
 	for _, d := range list {
-		cell := d.Cells[0]
+		cell := d.Cells[d.asked()]
 		if cell.Outcome == Errored {
 			if unjudged[cell.Observed] == nil {
 				reasons = append(reasons, cell.Observed)
@@ -208,9 +210,12 @@ func (c *Comparison) table() (heads []string, rows [][]string) {
 	return heads, rows
 }
 
-// short is "40 passed of 43, 2 failed".
+// short is "40 of 43, 2 failed", or a dash where nothing was asked.
 func (c Counts) short() string {
 	c.Skipped = 0
+	if c.Asked() == 0 {
+		return "-"
+	}
 	s := fmt.Sprintf("%d of %d", c.Passed, c.Asked())
 	if others := c.others(); others != "" {
 		s += ", " + others

@@ -118,6 +118,9 @@ type Result struct {
 	Failure *Failure `json:"failure,omitempty"`
 	// Warning marks a failure that is shown but leaves the exit code alone: see MarkWarnings.
 	Warning bool `json:"warning,omitempty"`
+	// NotAsked marks a requirement that was skipped since it says nothing of what sets this cluster's column apart from
+	// others of the same cluster. A comparison takes it for no difference.
+	NotAsked bool `json:"notAsked,omitempty"`
 	// Known is the known difference that the outcome is one of: the failure is shown and leaves the exit code alone.
 	Known *Known `json:"known,omitempty"`
 	// Lapsed is a known difference that the outcome would be one of, had it not expired: it says why, and excuses nothing.

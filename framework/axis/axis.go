@@ -18,6 +18,9 @@ type Axis struct {
 	Set string
 	// Values are in the order in which Set stands for them; the first is what a cluster has that is asked for none.
 	Values []Value
+	// Shared says that clusters do not differ in it: columns that differ in nothing else are judged on one and the same. One
+	// axis at most is shared, since a group's flags name each value of theirs once.
+	Shared bool
 }
 
 // Value is one value of an axis.
@@ -46,6 +49,8 @@ type Host struct {
 	Lacking map[string]string
 	// Runtimes are the runtimes that can't be had here, by their words, with why. Only those that were looked for are in it.
 	Runtimes map[string]string
+	// Architecture is that of the nodes, as Go calls it; "" where it is not known.
+	Architecture string
 }
 
 // All are the axes, in the order in which a column's name has their values.
@@ -64,15 +69,46 @@ func All() []Axis {
 		{Name: "Kubernetes version", Flag: "kubernetes", Set: "versions", Values: versions("kubernetes", nodeimage.KubernetesVersions(), nil)},
 		{Name: "containerd version", Flag: "containerd", Set: "containerds", Values: versions("containerd", nodeimage.ContainerdVersions(), containerdApart)},
 		{Name: "runtime", Flag: "runtime", Set: "runtimes", Values: runtimes()},
+		{Name: "OCI handler", Flag: "handler", Set: "handlers", Shared: true, Values: []Value{
+			{Word: "runc"},
+			{Word: "crun", Apart: handlerApart},
+			{Word: "runsc", Lacks: architecture("amd64", "arm64"), Apart: handlerApart},
+		}},
+	}
+}
+
+// architecture is for a value that exists for some architectures alone.
+func architecture(known ...string) func(Host) string {
+	return func(h Host) string {
+		if h.Architecture == "" || slices.Contains(known, h.Architecture) {
+			return ""
+		}
+		return "it exists for " + strings.Join(known, " and ") + ", and the nodes would be " + h.Architecture
 	}
 }
 
 // containerdApart says why a version of containerd can't be had with the column's other values; "" where it can.
 func containerdApart(version string, others map[string]string) string {
-	if r := others["runtime"]; r != "" && r != "containerd" {
+	if r := otherRuntime(others); r != "" {
 		return "it is a version of containerd, and the nodes' runtime would be " + r
 	}
 	return nodeimage.Versions{Kubernetes: others["kubernetes"], Containerd: version}.Unsupported()
+}
+
+// handlerApart says why an OCI handler that nodes are set up for can't be had with the column's other values; "" where it can.
+func handlerApart(others map[string]string) string {
+	if r := otherRuntime(others); r != "" {
+		return "it is set up in containerd, and the nodes' runtime would be " + r
+	}
+	return ""
+}
+
+// otherRuntime is the column's runtime where that is not containerd; "" where it is.
+func otherRuntime(others map[string]string) string {
+	if r := others["runtime"]; r != cluster.DefaultRuntime {
+		return r
+	}
+	return ""
 }
 
 // versions are the values of an axis of versions of a program. apart is Apart of each; it may be nil.
@@ -144,7 +180,7 @@ func (a Axis) value(word string) (Value, bool) {
 	return a.Values[i], true
 }
 
-// Column is one cluster of a matrix.
+// Column is one cluster of a matrix, or one of several runs of the same requirements on one cluster.
 type Column struct {
 	axes   []Axis
 	chosen []string // for each axis the word of its value, "" for none

@@ -9,13 +9,18 @@ import (
 
 func TestWordsAreUnique(t *testing.T) {
 	seen := map[string]bool{}
+	shared := 0
 	for _, a := range All() {
+		if a.Shared {
+			shared++
+		}
 		for _, word := range append(a.Words(), a.Set) {
 			require.False(t, seen[word], "%s is there twice", word)
 			require.Regexp(t, `^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`, word, "a folder's name, and no '+' in it")
 			seen[word] = true
 		}
 	}
+	require.LessOrEqual(t, shared, 1)
 }
 
 func TestColumns(t *testing.T) {
@@ -96,7 +101,7 @@ func TestFlagsOfAColumn(t *testing.T) {
 
 	got, err = Columns(All(), map[string]string{"kubernetes": "kubernetes-1.35"}, "ipv6")
 	require.NoError(t, err)
-	require.Equal(t, map[string]string{"family": "ipv6", "proxy-mode": "", "kubernetes": "1.35", "containerd": "", "runtime": ""}, got[0].Flags())
+	require.Equal(t, map[string]string{"family": "ipv6", "proxy-mode": "", "kubernetes": "1.35", "containerd": "", "runtime": "", "handler": ""}, got[0].Flags())
 	require.Equal(t, []string{"ipv6", "kubernetes-1.35"}, got[0].Values())
 }
 
@@ -107,6 +112,13 @@ func TestValuesThatDontGoTogether(t *testing.T) {
 		"kubernetes-1.36+containerd-2.4":      "",
 		"kubernetes-1.36+containerd-1.7":      "containerd-1.7: it does not go with Kubernetes 1.36: Kubernetes 1.35 is the last that supports containerd 1.x (https://",
 		"dual+kubernetes-1.37+containerd-2.1": "containerd-2.1: it does not go with Kubernetes 1.37",
+		"containerd-2.1+docker":               "containerd-2.1: it is a version of containerd, and the nodes' runtime would be docker",
+		"crun":                                "",
+		"containerd+runsc":                    "",
+		"containerd-2.1+crun":                 "",
+		"crio+runc":                           "",
+		"crio+crun":                           "crun: it is set up in containerd, and the nodes' runtime would be crio",
+		"docker+runsc":                        "runsc: it is set up in containerd, and the nodes' runtime would be docker",
 	} {
 		got, err := Columns(All(), nil, matrix)
 		require.NoError(t, err)
@@ -149,6 +161,52 @@ func TestLacks(t *testing.T) {
 		require.Equal(t, want, got[0].Lacks(bare))
 		require.Empty(t, got[0].Lacks(Host{}))
 	}
+}
+
+func TestGroups(t *testing.T) {
+	for matrix, want := range map[string]struct{ names, handlers, families string }{
+		"iptables nftables":      {"iptables nftables", "-; -", "-; -"},
+		"handlers":               {"runc,crun,runsc", "runc,crun,runsc", "-"},
+		"dual+handlers ipv4":     {"dual+runc,dual+crun,dual+runsc ipv4", "runc,crun,runsc; -", "dual; ipv4"},
+		"runc dual+runc crun":    {"runc,crun dual+runc", "runc,crun; runc", "-; dual"},
+		"nftables nftables+crun": {"nftables nftables+crun", "-; crun", "-; -"},
+	} {
+		t.Run(matrix, func(t *testing.T) {
+			columns, err := Columns(All(), nil, matrix)
+			require.NoError(t, err)
+			var names, handlers, families []string
+			for _, g := range Groups(columns) {
+				flags := g.Flags()
+				names, handlers, families = append(names, g.Name()), append(handlers, or(flags["handler"])), append(families, or(flags["family"]))
+			}
+			require.Equal(t, want.names, strings.Join(names, " "))
+			require.Equal(t, want.handlers, strings.Join(handlers, "; "))
+			require.Equal(t, want.families, strings.Join(families, "; "))
+		})
+	}
+}
+
+func or(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func TestValueOfAColumn(t *testing.T) {
+	got, err := Columns(All(), nil, "dual+crun")
+	require.NoError(t, err)
+	require.Equal(t, "crun", got[0].Value("handler"))
+	require.Equal(t, "dual", got[0].Value("family"))
+	require.Empty(t, got[0].Value("proxy-mode"))
+}
+
+func TestArchitecture(t *testing.T) {
+	got, err := Columns(All(), nil, "runsc")
+	require.NoError(t, err)
+	require.Equal(t, "runsc: it exists for amd64 and arm64, and the nodes would be s390x", got[0].Lacks(Host{Architecture: "s390x"}))
+	require.Empty(t, got[0].Lacks(Host{Architecture: "arm64"}))
+	require.Empty(t, got[0].Lacks(Host{}))
 }
 
 // FuzzColumns: any words are columns with names that are folders' names, or a sentence.

@@ -16,7 +16,7 @@ func HostOf(h cluster.HostFacts, remote bool) Host {
 			lacking[f.Name] = f.Error
 		}
 	}
-	return Host{Lacking: lacking}
+	return Host{Lacking: lacking, Architecture: h.Architecture}
 }
 
 // Untried says whether a feature failed since this process may not try it.

@@ -40,6 +40,9 @@ type Spec struct {
 	Runtime   string
 	ProxyMode string // iptables, nftables, ipvs
 	Family    string // ipv4, ipv6, dual
+	// Containerd and Kubelet are patches of their configuration on every node, beside those that the host needs: of kind's
+	// containerdConfigPatches and kubeadmConfigPatches.
+	Containerd, Kubelet []string
 	// AgentRef and AgentTar are the probe agent's image: of it the host outside the cluster is made,
 	// which also is the pods' resolver for names outside the cluster. Without it there is neither.
 	AgentRef, AgentTar string

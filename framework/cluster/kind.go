@@ -71,6 +71,7 @@ func (c *Cluster) runKind(ctx context.Context, phase *phases) error {
 		SysResource: c.spec.Engine.Remote || limits.SysResource,
 		NodeFiles:   c.nodeFiles(),
 		Runtime:     runtime,
+		Containerd:  c.spec.Containerd, Kubelet: c.spec.Kubelet,
 	})
 	if err != nil {
 		return err

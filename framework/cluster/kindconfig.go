@@ -43,6 +43,8 @@ type plan struct {
 	NodeFiles string
 	// Runtime is the nodes'; the zero value is containerd, as it is in every image.
 	Runtime Runtime
+	// Containerd and Kubelet are the Spec's.
+	Containerd, Kubelet []string
 }
 
 // kindConfig is manifests/kind/cluster.yaml as the plan asks, with the patches that the host needs.
@@ -117,6 +119,8 @@ func patch(cfg *v1alpha4.Cluster, p plan) error {
 		}
 		*one.to = append(*one.to, string(text))
 	}
+	cfg.ContainerdConfigPatches = append(cfg.ContainerdConfigPatches, p.Containerd...)
+	cfg.KubeadmConfigPatches = append(cfg.KubeadmConfigPatches, p.Kubelet...)
 	if p.NodeFiles == "" {
 		return nil
 	}

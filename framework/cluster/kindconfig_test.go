@@ -61,6 +61,10 @@ func TestKindConfig(t *testing.T) {
 			require.Len(t, c.KubeadmConfigPatches, 1)
 			require.Empty(t, c.ContainerdConfigPatches)
 		}},
+		"patches of the run's": {func(p *plan) { p.Containerd, p.Kubelet = []string{"a", "b"}, []string{"c"} }, func(t *testing.T, c *v1alpha4.Cluster) {
+			require.Equal(t, []string{"a", "b"}, c.ContainerdConfigPatches)
+			require.Equal(t, []string{"c"}, c.KubeadmConfigPatches)
+		}},
 		"resolver": {func(p *plan) { p.NodeFiles = "/tmp/parley-1-2/node" }, func(t *testing.T, c *v1alpha4.Cluster) {
 			require.Contains(t, c.KubeadmConfigPatches[0], "resolvConf: "+inNode+"/resolv.conf")
 			for _, n := range c.Nodes {

@@ -36,8 +36,32 @@ func InPodOf(role world.Role, rules Rules) requirement.Point {
 		if inode == 0 {
 			return nil, fmt.Errorf("%s does not know its network namespace", target)
 		}
+		if node := env.OnNode(world.Node, target.Node); node != nil && !target.HostNetwork {
+			nodes, err := node.Identity(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("reading the network namespace of %s: %w", node, err)
+			}
+			if err := ownKernel(target, inode, nodes.Namespaces["net"]); err != nil {
+				return nil, err
+			}
+		}
 		return inject(ctx, env, target.Node, inode, rules)
 	}}
+}
+
+// ownKernel says that the number of a pod's namespace is of another kernel than the node's, where by that number the node
+// would be taken for the pod; nil where nothing says so.
+func ownKernel(pod fmt.Stringer, inode, nodes uint64) error {
+	if inode != nodes {
+		return nil
+	}
+	return fmt.Errorf("%s sees a network namespace of the node's own number (inode %d) and is not in it: its OCI handler runs it on a kernel of its own", pod, inode)
+}
+
+// ownStack is why nothing is injected for a pod whose network namespace the node does not know by its number: rules in the
+// one that the node has for it would count packets that pass it and stop none.
+func ownStack(inode uint64) error {
+	return fmt.Errorf("no process on the node is in the network namespace that the pod sees (inode %d): its OCI handler gives it a network stack of its own, which the node's rules don't reach", inode)
 }
 
 // OnNodeOf injects the rules in the network namespace of the node that the role's pod runs on.
@@ -77,6 +101,9 @@ func inject(ctx context.Context, env *requirement.Env, node string, inode uint64
 	}
 	f := &filter{agent: agent, inode: inode, table: tableOf(env)}
 	seen, err := agent.Filter(ctx, wire.Filter{Do: "add", Table: f.table, Netns: inode, Rules: set})
+	if err == nil && inode != 0 && seen.Class == wire.NotThere {
+		return nil, ownStack(inode)
+	}
 	if err := probe.Either(seen.Errno, err); err != nil {
 		return nil, fmt.Errorf("injecting through %s: %w", agent, err)
 	}

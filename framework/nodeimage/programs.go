@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,10 @@ type Programs struct {
 	Required string            // the module in it whose version counts
 	Tests    map[string]string // of the tool lines, packages whose test binary is wanted, and the binary's name
 	Files    []string          // of the required module, by path in it; they lie beside the programs by their last names
+	// Sources are Go files of the module itself, by path in it: of main packages that a tool line names.
+	Sources map[string]string
+	// Stamp says which variables the linker sets, with {version} in the values; nil are those of Kubernetes' programs.
+	Stamp []string
 }
 
 // Version is the version of the required module.
@@ -53,9 +58,12 @@ func (p Programs) Build(ctx context.Context, progress func(Step)) (dir string, e
 
 // programs builds them, or takes them from the cache.
 func (b *builder) programs(ctx context.Context, p Programs, m module, s *step) (string, error) {
-	kubernetes := components[0] // whose stamp also tells e2e.test its version
-	flags := []string{"-trimpath", "-buildvcs=false", "-ldflags=" + kubernetes.ldflags(m.version)}
-	key := entryName(p.Name, append([]string{b.goVersion, runtime.GOARCH, string(m.mod), string(m.sum), fmt.Sprint(p.Tests, p.Files)}, flags...)...)
+	stamped := component{stamp: p.Stamp}
+	if p.Stamp == nil {
+		stamped = components[0] // Kubernetes' stamp also tells e2e.test its version
+	}
+	flags := []string{"-trimpath", "-buildvcs=false", "-ldflags=" + stamped.ldflags(m.version)}
+	key := entryName(p.Name, append(p.madeFrom(b.goVersion, m), flags...)...)
 	if dir, ok := b.cache.get(key); ok {
 		s.cached()
 		return dir, nil
@@ -65,6 +73,9 @@ func (b *builder) programs(ctx context.Context, p Programs, m module, s *step) (
 		return "", err
 	}
 	if err := m.write(src); err != nil {
+		return "", err
+	}
+	if err := p.writeSources(src); err != nil {
 		return "", err
 	}
 	out, err := b.folder("bin-" + p.Name)
@@ -89,6 +100,30 @@ func (b *builder) programs(ctx context.Context, p Programs, m module, s *step) (
 		return "", err
 	}
 	return b.cache.put(key, out)
+}
+
+// madeFrom is all that the programs are made from, besides the flags.
+func (p Programs) madeFrom(goVersion string, m module) []string {
+	from := []string{goVersion, runtime.GOARCH, string(m.mod), string(m.sum), fmt.Sprint(p.Tests, p.Files)}
+	for _, name := range slices.Sorted(maps.Keys(p.Sources)) {
+		from = append(from, name, p.Sources[name])
+	}
+	return from
+}
+
+// writeSources lays the module's own Go files beside its go.mod.
+func (p Programs) writeSources(dir string) error {
+	for name, text := range p.Sources {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		err := os.MkdirAll(filepath.Dir(file), 0o755)
+		if err == nil {
+			err = os.WriteFile(file, []byte(text), 0o644)
+		}
+		if err != nil {
+			return fmt.Errorf("writing a source file of %s: %w", p.Name, err)
+		}
+	}
+	return nil
 }
 
 // moduleFiles copies the files that are wanted of the required module.

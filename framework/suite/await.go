@@ -21,6 +21,8 @@ import (
 const (
 	// podsReady bounds the start of pods: images are there already or a small one is pulled.
 	podsReady = 3 * time.Minute
+	// sandboxesReady is the same for pods of a RuntimeClass, each of which may begin with a kernel of its own.
+	sandboxesReady = 6 * time.Minute
 	// noProgress ends the wait earlier: by then not one more pod has become ready.
 	noProgress = 75 * time.Second
 )
@@ -36,7 +38,11 @@ func (c *cast) await(ctx context.Context, enough func(*corev1.Pod) bool, expecte
 	if len(expected) == 0 {
 		return ready, late, nil
 	}
-	bounded, cancel := context.WithTimeout(ctx, podsReady)
+	within := podsReady
+	if c.plan.RuntimeClass != "" {
+		within = sandboxesReady
+	}
+	bounded, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	stuck := time.AfterFunc(noProgress, cancel)
 	defer stuck.Stop()

@@ -11,7 +11,7 @@ import (
 // Bench measures how many probes a second the control channel and the agents carry between two pods of a real
 // cluster: connect, echo, compare, and what both ends saw. Never a verdict.
 func (r *Run) Bench(b *testing.B) {
-	if r.isMatrix() {
+	if len(r.columns) > 1 {
 		b.Fatal(errBenchMatrix)
 	}
 	roles := map[world.Role]bool{world.SiblingA: true, world.Near: true, world.Far: true}
@@ -36,7 +36,7 @@ func pairOf(client, server *requirement.End) probebench.Pair {
 
 // BenchMatrix sweeps all ordered pairs of the crowd over TCP and UDP and draws what it saw.
 func (r *Run) BenchMatrix(b *testing.B) {
-	if r.isMatrix() {
+	if len(r.columns) > 1 {
 		b.Fatal(errBenchMatrix)
 	}
 	if err := r.setUp(map[world.Role]bool{world.Crowd: true}); err != nil {

@@ -21,11 +21,11 @@ import (
 // columnLog is the file in a column's folder with what go test printed of its run.
 const columnLog = "test.log"
 
-// columnRun is the run of one column: this program again, as a process of its own.
+// columnRun is the run of one column, or of several that share a cluster: this program again, as a process of its own.
 type columnRun struct {
-	column axis.Column
-	dir    string
-	exit   int
+	group axis.Group
+	dir   string
+	exit  int
 	// report is what it found out, nil where it left none; trouble says why then.
 	report  *reports.Report
 	trouble string
@@ -67,7 +67,7 @@ func (c *columnRun) run(ctx context.Context, turn string, left time.Duration, sa
 		return fmt.Errorf("finding this program to run it again: %w", err)
 	}
 	cmd := exec.CommandContext(ctx, program, c.arguments(os.Args[1:], left)...)
-	cmd.Env = append(os.Environ(), columnVariable+"="+c.column.Name(), turnVariable+"="+turn)
+	cmd.Env = append(os.Environ(), columnVariable+"="+c.group.Name(), turnVariable+"="+turn)
 	cmd.Stdout = log
 	lines := &lineWriter{each: say}
 	cmd.Stderr = lines
@@ -96,26 +96,51 @@ func (c *columnRun) run(ctx context.Context, turn string, left time.Duration, sa
 	return fmt.Errorf("its run did not end by itself: %w", err)
 }
 
-// arguments are those of this run, with the column's values put after them, where they count more.
+// arguments are those of this run, with the columns' values put after them, where they count more.
 func (c *columnRun) arguments(own []string, left time.Duration) []string {
 	args := append([]string{}, own...)
 	args = append(args, "-test.testlogfile=", "-test.coverprofile=", "-test.v=true",
 		"-test.outputdir="+c.dir, "-test.timeout="+left.String(), "-report="+c.dir, "-matrix=")
-	for name, value := range c.column.Flags() {
+	for name, value := range c.group.Flags() {
 		args = append(args, "-"+name+"="+value)
 	}
 	return args
 }
 
-// cluster is the column's part of the matrix's report.
-func (c *columnRun) cluster() reports.Cluster {
-	cluster := reports.Cluster{Interrupted: c.trouble}
-	if c.report != nil && len(c.report.Clusters) > 0 {
-		cluster = c.report.Clusters[0]
-		cluster.Interrupted = c.report.Interrupted
-		if cluster.Interrupted == "" {
-			cluster.Interrupted = c.trouble
-		}
+// clusters are the columns' parts of the matrix's report.
+func (c *columnRun) clusters() (all []reports.Cluster) {
+	for _, column := range c.group {
+		all = append(all, c.cluster(column))
+	}
+	return all
+}
+
+// found is what the run's report has of the column. Of one that shares its cluster it is there by its name.
+func (c *columnRun) found(column axis.Column) (reports.Cluster, bool) {
+	if c.report == nil {
+		return reports.Cluster{}, false
+	}
+	i := 0
+	if len(c.group) > 1 {
+		i = slices.IndexFunc(c.report.Clusters, func(of reports.Cluster) bool { return of.Name == column.Name() })
+	}
+	if i < 0 || i >= len(c.report.Clusters) {
+		return reports.Cluster{Interrupted: c.report.Interrupted}, false
+	}
+	of := c.report.Clusters[i]
+	if len(c.group) == 1 {
+		of.Interrupted = c.report.Interrupted
+	}
+	return of, true
+}
+
+func (c *columnRun) cluster(column axis.Column) reports.Cluster {
+	cluster, there := c.found(column)
+	if cluster.Interrupted == "" {
+		cluster.Interrupted = c.trouble
+	}
+	if !there && cluster.Interrupted == "" {
+		cluster.Interrupted = "its run did not come to it; see " + filepath.Join(c.dir, columnLog)
 	}
 	cluster.Results = slices.Clone(cluster.Results)
 	for i := range cluster.Results {
@@ -125,7 +150,7 @@ func (c *columnRun) cluster() reports.Cluster {
 			cluster.Results[i].Failure = &told
 		}
 	}
-	cluster.Name, cluster.Values = c.column.Name(), c.column.Values()
+	cluster.Name, cluster.Values = column.Name(), column.Values()
 	return cluster
 }
 

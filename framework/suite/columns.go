@@ -18,6 +18,7 @@ import (
 	"github.com/parley-k8s/parley/framework/axis"
 	"github.com/parley-k8s/parley/framework/cluster"
 	"github.com/parley-k8s/parley/framework/engine"
+	"github.com/parley-k8s/parley/framework/handler"
 	"github.com/parley-k8s/parley/framework/nodeimage"
 	"github.com/parley-k8s/parley/reports"
 )
@@ -30,7 +31,7 @@ const (
 )
 
 // isMatrix says whether several clusters are asked for.
-func (r *Run) isMatrix() bool { return len(r.columns) > 1 }
+func (r *Run) isMatrix() bool { return len(axis.Groups(r.columns)) > 1 }
 
 // hostFor is what is known of this host, as far as one of the columns asks for something.
 func (r *Run) hostFor(ctx context.Context) (axis.Host, error) {
@@ -97,9 +98,12 @@ func (r *Run) judgeColumns(t *testing.T) {
 		r.mu.Unlock()
 		t.Fatal(err)
 	}
+	var clusters []reports.Cluster
 	for _, c := range r.runs {
-		t.Run(c.column.Name(), func(t *testing.T) {
-			of := c.cluster()
+		clusters = append(clusters, c.clusters()...)
+	}
+	for _, of := range clusters {
+		t.Run(of.Name, func(t *testing.T) {
 			if of.Interrupted != "" {
 				t.Error(of.Interrupted)
 			}
@@ -128,7 +132,8 @@ func (r *Run) runColumns() error {
 	for _, n := range not {
 		r.progress.say("not run: %s: %s", n.Name, n.Reason)
 	}
-	slots, err := r.atOnce(r.ctx, len(columns))
+	groups := axis.Groups(columns)
+	slots, err := r.atOnce(r.ctx, len(groups))
 	if err != nil {
 		return err
 	}
@@ -136,7 +141,8 @@ func (r *Run) runColumns() error {
 	if err != nil {
 		return err
 	}
-	if err := r.fits(building + r.timeOfColumns(len(columns), slots)); err != nil {
+	sharing := time.Duration(len(columns)-len(groups)) * (otherWorld + r.timeToJudge())
+	if err := r.fits(building + r.timeOfColumns(len(groups), slots) + sharing); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", r.id.Name("matrix")+"-")
@@ -145,9 +151,9 @@ func (r *Run) runColumns() error {
 	}
 	defer os.RemoveAll(dir)
 	names, width := []string{}, 0
-	for _, c := range columns {
-		names, width = append(names, c.Name()), max(width, len(c.Name()))
-		r.runs = append(r.runs, &columnRun{column: c, dir: filepath.Join(r.config.Report, c.Name())})
+	for _, g := range groups {
+		names, width = append(names, g.Name()), max(width, len(g.Name()))
+		r.runs = append(r.runs, &columnRun{group: g, dir: filepath.Join(r.config.Report, g.Name())})
 	}
 	how := "the next is made while one is judged"
 	if quiet() {
@@ -160,7 +166,7 @@ func (r *Run) runColumns() error {
 		free <- struct{}{} // in the order of the columns
 		group.Go(func() {
 			defer func() { <-free }()
-			say := func(line string) { r.progress.say("%-*s  %s", width, c.column.Name(), line) }
+			say := func(line string) { r.progress.say("%-*s  %s", width, c.group.Name(), line) }
 			c.judge(r.ctx, filepath.Join(dir, "turn"), r.timeLeft(), say)
 			if c.trouble != "" {
 				say(c.trouble)
@@ -257,11 +263,16 @@ func (r *Run) timeOfColumns(n, slots int) time.Duration {
 func (r *Run) finishMatrix(code int) int {
 	var codes []int
 	for _, c := range r.runs {
-		r.report.Clusters = append(r.report.Clusters, c.cluster())
+		r.report.Clusters = append(r.report.Clusters, c.clusters()...)
 		codes = append(codes, c.exit)
 	}
 	r.report.Ended = time.Now()
-	r.report.MarkKnown(r.known, r.report.Ended)
+	var err error
+	if r.shipped, err = handler.KnownIn(r.report); err != nil {
+		r.progress.say("%s", err)
+		codes = append(codes, reports.ExitUnjudged)
+	}
+	r.report.MarkKnown(r.knownAll(), r.report.Ended)
 	r.report.MarkWarnings(r.config.Strict)
 	if err := reports.SaveMatrix(r.config.Report, r.report); err != nil {
 		r.progress.say("%s", err)

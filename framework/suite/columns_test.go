@@ -91,7 +91,12 @@ func TestPossible(t *testing.T) {
 		"containerd-1.7":                 {[]string{"containerd-1.7"}, nil, ""},
 		"nftables+ipv6  ":                {[]string{"ipv6+nftables"}, nil, ""},
 		"runtimes":                       {[]string{"containerd", "docker"}, []reports.NotRun{{Name: "crio", Reason: "no bundle of CRI-O is named"}}, ""},
-		"docker crio":                    {nil, nil, "this host can't make what was asked for by name: crio: no bundle of CRI-O is named; leave it out"},
+		"docker+handlers": {[]string{"docker+runc"}, []reports.NotRun{
+			{Name: "docker+crun", Reason: "crun: it is set up in containerd, and the nodes' runtime would be docker"},
+			{Name: "docker+runsc", Reason: "runsc: it is set up in containerd, and the nodes' runtime would be docker"},
+		}, ""},
+		"docker+runsc": {nil, nil, "asked for by name: runsc: it is set up in containerd, and the nodes' runtime would be docker; leave it out"},
+		"docker crio":  {nil, nil, "this host can't make what was asked for by name: crio: no bundle of CRI-O is named; leave it out"},
 	} {
 		t.Run(matrix, func(t *testing.T) {
 			made, not, err := possible(columnsOf(t, matrix), bare)
@@ -116,7 +121,7 @@ func TestWorst(t *testing.T) {
 }
 
 func TestArgumentsOfAColumn(t *testing.T) {
-	c := &columnRun{column: columnsOf(t, "dual+nftables")[0], dir: "d"}
+	c := &columnRun{group: columnsOf(t, "dual+nftables"), dir: "d"}
 	own := []string{"-test.timeout=1h", "-select", "pod"}
 	got := c.arguments(own, time.Minute)
 	require.Equal(t, own, got[:3], "what the user said comes first")
@@ -150,7 +155,7 @@ func TestAtOnce(t *testing.T) {
 
 // A program that knows none of the run's flags stands for a run that died before it wrote anything.
 func TestAColumnThatLeavesNoReport(t *testing.T) {
-	c := &columnRun{column: columnsOf(t, "nftables")[0], dir: filepath.Join(t.TempDir(), "nftables")}
+	c := &columnRun{group: columnsOf(t, "nftables"), dir: filepath.Join(t.TempDir(), "nftables")}
 	require.NoError(t, os.MkdirAll(c.dir, 0o755))
 	stale := filepath.Join(c.dir, reports.JSONFile)
 	require.NoError(t, os.WriteFile(stale, []byte("{}"), 0o644))
@@ -159,7 +164,7 @@ func TestAColumnThatLeavesNoReport(t *testing.T) {
 	require.NotEmpty(t, said)
 	require.Contains(t, c.trouble, "its run exited with 2 and left no report; see ")
 	require.NoFileExists(t, stale, "an older run's report is not this one's")
-	got := c.cluster()
+	got := c.clusters()[0]
 	require.Equal(t, "nftables", got.Name)
 	require.Equal(t, c.trouble, got.Interrupted)
 }
@@ -167,7 +172,7 @@ func TestAColumnThatLeavesNoReport(t *testing.T) {
 func TestAColumnOfAnInterruptedMatrix(t *testing.T) {
 	ctx, stop := context.WithCancelCause(t.Context())
 	stop(errTimeout)
-	c := &columnRun{column: columnsOf(t, "nftables")[0], dir: filepath.Join(t.TempDir(), "x")}
+	c := &columnRun{group: columnsOf(t, "nftables"), dir: filepath.Join(t.TempDir(), "x")}
 	c.judge(ctx, "", time.Minute, func(string) {})
 	require.Equal(t, errTimeout.Error(), c.trouble)
 	require.Equal(t, reports.ExitUnjudged, c.exit)
@@ -220,11 +225,11 @@ func TestTurnsComeOneAfterTheOther(t *testing.T) {
 }
 
 func TestEvidenceLiesInTheColumnsFolder(t *testing.T) {
-	c := &columnRun{column: columnsOf(t, "nftables")[0], dir: "out/nftables", report: reports.New("1a-2b", time.Time{})}
+	c := &columnRun{group: columnsOf(t, "nftables"), dir: "out/nftables", report: reports.New("1a-2b", time.Time{})}
 	c.report.Interrupted = "cut short"
 	c.report.Clusters = []reports.Cluster{{Name: "parley-1a-2b", Results: []reports.Result{{ID: "a/b", Failure: &reports.Failure{Evidence: "evidence/b"}}}}}
 	for range 2 {
-		got := c.cluster()
+		got := c.clusters()[0]
 		require.Equal(t, "nftables/evidence/b", got.Results[0].Failure.Evidence)
 		require.Equal(t, "cut short", got.Interrupted)
 		require.Equal(t, []string{"nftables"}, got.Values)

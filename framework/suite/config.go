@@ -38,6 +38,7 @@ type Config struct {
 	Containerd  string
 	Runtime     string
 	Bundles     string
+	Handler     string
 	Matrix      string
 	Known       string
 	Strict      bool
@@ -77,7 +78,8 @@ func (c *Config) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.Containerd, "containerd", "", "version of containerd of a cluster that is made: "+strings.Join(nodeimage.ContainerdVersions(), ", ")+"; of several, separated by commas, each gets a cluster")
 	fs.StringVar(&c.Runtime, "runtime", "", "container runtime of the nodes of a cluster that is made: containerd, crio or docker; of several, separated by commas, each gets a cluster")
 	fs.StringVar(&c.Bundles, nodeimage.BundlesFlag, "", "the folder with the release archives of runtimes other than containerd, or one archive, with their checksums beside them; empty fetches releases from their official addresses")
-	fs.StringVar(&c.Matrix, "matrix", "", "clusters to judge side by side, each one or more values joined by '+': 'iptables nftables dual+nftables', or the sets proxies, families, versions, containerds and runtimes")
+	fs.StringVar(&c.Handler, "handler", "", "the OCI handler that is judged: runc, crun or runsc on a cluster that is made, the name of a RuntimeClass on one of yours; several, separated by commas, are judged one after the other on the same cluster")
+	fs.StringVar(&c.Matrix, "matrix", "", "clusters to judge side by side, each one or more values joined by '+': 'iptables nftables dual+nftables', or the sets proxies, families, versions, containerds, runtimes and handlers")
 	fs.StringVar(&c.Known, "known", "", "a YAML file of known differences (id, where, link, expires, why): their failures are shown and not counted until they expire")
 	fs.BoolVar(&c.Strict, "strict", false, "let a failed SHOULD fail the run")
 	fs.BoolVar(&c.Slow, "slow", false, "run the requirements that take minutes too")
@@ -143,30 +145,40 @@ var ofMadeClusters = []string{"node-image", "workers", "keep", "family", "proxy-
 
 // axes are the values of the flags of the axes, by name.
 func (c *Config) axes() map[string]*string {
-	return map[string]*string{"family": &c.Family, "proxy-mode": &c.ProxyMode, "kubernetes": &c.Kubernetes, "containerd": &c.Containerd, "runtime": &c.Runtime}
+	return map[string]*string{"family": &c.Family, "proxy-mode": &c.ProxyMode, "kubernetes": &c.Kubernetes, "containerd": &c.Containerd,
+		"runtime": &c.Runtime, handlerFlag: &c.Handler}
 }
 
-// columns are the clusters that the flags ask for. One is made with its values set in the flags.
+// columns are the clusters that the flags ask for, and what shares one. One cluster is made with its values set in the flags.
 func (c *Config) columns() ([]axis.Column, error) {
 	lists := map[string]string{}
 	for flag, value := range c.axes() {
 		lists[flag] = *value
 	}
-	columns, err := axis.Columns(axis.All(), lists, c.Matrix)
-	switch {
-	case err != nil:
+	all := axis.All()
+	if c.existing() {
+		var err error
+		if all, err = withRuntimeClasses(all, split(c.Handler)); err != nil {
+			return nil, err
+		}
+	}
+	columns, err := axis.Columns(all, lists, c.Matrix)
+	if err != nil {
 		return nil, err
-	case c.existing() && (len(columns) > 1 || c.Matrix != ""):
+	}
+	groups := axis.Groups(columns)
+	switch {
+	case c.existing() && (len(groups) > 1 || c.Matrix != ""):
 		return nil, fmt.Errorf("-matrix and lists of values make clusters: leave them out with -kubeconfig or -context, and compare saved reports with `parley diff`")
 	case c.NodeImage != "" && slices.ContainsFunc(columns, func(c axis.Column) bool { return versionsOf(c) != nodeimage.Versions{} }):
 		return nil, nodeimage.ErrNamedVersions
-	case len(columns) == 1:
+	case len(groups) == 1:
 		values := c.axes()
-		for name, value := range columns[0].Flags() {
+		for name, value := range groups[0].Flags() {
 			if to := values[name]; to != nil {
 				*to = value
 			} else if err := flag.Set(name, value); err != nil {
-				return nil, fmt.Errorf("%s asks for -%s %s: %w", columns[0].Name(), name, value, err)
+				return nil, fmt.Errorf("%s asks for -%s %s: %w", groups[0].Name(), name, value, err)
 			}
 		}
 	}
@@ -200,7 +212,7 @@ func (c *Config) knownDifferences() ([]reports.Known, error) {
 func (r *Run) markKnown(result *reports.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	result.MarkKnown(r.known, &r.report.Clusters[0], time.Now())
+	result.MarkKnown(r.knownAll(), r.cluster(), time.Now())
 }
 
 // existing says whether the user names a cluster.

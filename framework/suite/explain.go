@@ -3,6 +3,7 @@ package suite
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -44,10 +45,10 @@ func (l *lab) explain(ctx context.Context, e *requirement.Env, q requirement.Req
 		f.FirstBrokenHop = found.Hop
 	}
 	told := tell(q, e, f)
-	subject := evidence.Subject{Env: e, Failure: f, Block: told.Block(), Steps: found.Seen, Since: since, Report: l.run.config.Report}
+	subject := evidence.Subject{Env: e, Failure: f, Block: told.Block(), Steps: found.Seen, Since: since, Report: l.run.columnDir()}
 	if err := evidence.Collect(ctx, subject); err != nil {
 		l.run.progress.say("%s: %s", q.ID, fmt.Errorf("not all of the evidence could be gathered: %w", err))
 	}
-	told.Evidence = subject.Path()
+	told.Evidence = filepath.Join(l.run.columnFolder(), subject.Path())
 	return told
 }

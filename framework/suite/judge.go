@@ -178,7 +178,7 @@ func (r *Run) blank(q requirement.Requirement) reports.Result {
 func (r *Run) keep(result reports.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	results := &r.report.Clusters[0].Results
+	results := &r.cluster().Results
 	for i := range *results {
 		if (*results)[i].ID == result.ID {
 			(*results)[i] = result
@@ -188,14 +188,12 @@ func (r *Run) keep(result reports.Result) {
 	*results = append(*results, result)
 }
 
-// completeResults orders the results as the catalogue has them and adds a row for everything that was
-// not judged, with the reason. It returns what was judged.
-func (r *Run) completeResults() map[string]reports.Result {
-	if len(r.report.Clusters) == 0 {
-		r.report.Clusters = []reports.Cluster{{Name: "none"}}
-	}
+// completeResults orders the results of the cluster, or the column, that was judged last as the catalogue has them, and adds
+// a row for everything that was not judged, with the reason: interrupted is why it was cut short, "" where it was not. It
+// returns what was judged.
+func (r *Run) completeResults(interrupted string) map[string]reports.Result {
 	judged := map[string]reports.Result{}
-	for _, result := range r.report.Clusters[0].Results {
+	for _, result := range r.cluster().Results {
 		judged[result.ID] = result
 	}
 	var all []reports.Result
@@ -206,15 +204,16 @@ func (r *Run) completeResults() map[string]reports.Result {
 			result.Outcome, result.Reason = reports.Skipped, r.left[q.ID]
 			switch {
 			case result.Reason != "":
-			case r.report.Interrupted != "":
-				result.Outcome, result.Reason = reports.Errored, "not judged: "+r.report.Interrupted
+				result.NotAsked = r.chosen[q.ID] == ""
+			case interrupted != "":
+				result.Outcome, result.Reason = reports.Errored, "not judged: "+interrupted
 			default:
 				result.Reason = "left out by go test's -run or by e2e-framework's -feature or -labels"
 			}
 		}
 		all = append(all, result)
 	}
-	r.report.Clusters[0].Results = all
+	r.cluster().Results = all
 	return judged
 }
 

@@ -5,23 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/parley-k8s/parley/fixtures/agent/image"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/axis"
 	"github.com/parley-k8s/parley/framework/cluster"
 	"github.com/parley-k8s/parley/framework/engine"
-	"github.com/parley-k8s/parley/framework/measure"
+	"github.com/parley-k8s/parley/framework/handler"
 	"github.com/parley-k8s/parley/framework/nodeimage"
-	"github.com/parley-k8s/parley/framework/run"
+	"github.com/parley-k8s/parley/reports"
 )
 
 // lab is a cluster with the world on it, and how to undo both.
@@ -34,7 +36,10 @@ type lab struct {
 	plan     world.Plan
 	cast     *cast
 	families []corev1.IPFamily
-	building chan built // of the reference implementations' image; nil where they are not needed
+	facts    cluster.Facts
+	image    string               // the agent's
+	class    *nodev1.RuntimeClass // what the pods run as; nil where that is left to the cluster
+	building chan built           // of the reference implementations' image; nil where they are not needed
 
 	mu    sync.Mutex
 	undos []*undo
@@ -75,10 +80,13 @@ func (l *lab) undoUnlessKept(what string, do func(context.Context) error) {
 }
 
 // tearDown undoes everything, the last first. What could not be undone is said, and the rest still done.
-func (l *lab) tearDown(ctx context.Context) {
+func (l *lab) tearDown(ctx context.Context) { l.tearDownTo(ctx, 0) }
+
+// tearDownTo undoes what came after the first n things that there are to undo.
+func (l *lab) tearDownTo(ctx context.Context, n int) {
 	for {
 		l.mu.Lock()
-		if len(l.undos) == 0 {
+		if len(l.undos) <= n {
 			l.mu.Unlock()
 			return
 		}
@@ -95,47 +103,6 @@ func (l *lab) tearDown(ctx context.Context) {
 // user says so.
 func (l *lab) faultsAllowed() bool { return l.cluster.Owned() || l.run.config.Faults }
 
-// setUp finds or makes the cluster and puts the world that the roles need on it.
-func (r *Run) setUp(roles map[world.Role]bool) error {
-	l := &lab{run: r}
-	r.lab = l
-	l.startReference(roles)
-	var image string
-	var err error
-	if r.config.existing() {
-		image, err = l.join(r.ctx)
-	} else {
-		image, err = l.make(r.ctx)
-	}
-	if err != nil {
-		return r.orInterrupted(err)
-	}
-	l.config, l.kube = l.cluster.Config(), l.cluster.Client()
-	facts, err := l.cluster.Facts(r.ctx)
-	if err != nil {
-		return r.orInterrupted(fmt.Errorf("asking the cluster what it is: %w", err))
-	}
-	if err := l.planWorld(r.ctx, facts, image); err != nil {
-		return err
-	}
-	if err := l.bringReference(r.ctx); err != nil {
-		return r.orInterrupted(err)
-	}
-	r.openReport(facts)
-	l.cast = newCast(l.config, l.kube, l.plan)
-	l.undo("closing the agents' streams", func(context.Context) error { l.cast.close(); return nil })
-	l.explainMissing()
-	if err := l.castOutside(); err != nil {
-		return err
-	}
-	start := time.Now()
-	if err := l.apply(r.ctx, roles); err != nil {
-		return r.orInterrupted(fmt.Errorf("the world could not be set up: %w", err))
-	}
-	r.progress.say("world: %d agents run (%.1fs)", len(l.cast.agents), time.Since(start).Seconds())
-	return nil
-}
-
 // orInterrupted prefers the reason why the run was ended to what broke because of it.
 func (r *Run) orInterrupted(err error) error {
 	if cause := context.Cause(r.ctx); cause != nil {
@@ -147,13 +114,17 @@ func (r *Run) orInterrupted(err error) error {
 // join takes up a cluster of the user's.
 func (l *lab) join(ctx context.Context) (agentImage string, err error) {
 	config := l.run.config
-	if err := l.run.fits(time.Minute + l.run.timeToJudge()); err != nil {
+	if err := l.run.fits(time.Minute + l.run.timeOfShared(len(l.run.columns))); err != nil {
 		return "", err
 	}
 	if l.cluster, err = cluster.Existing(ctx, config.Kubeconfig, config.Context); err != nil {
 		return "", err
 	}
-	if err := rights(ctx, l.cluster.Client()); err != nil {
+	need := needed
+	if config.Handler != "" {
+		need = append(slices.Clone(needed), neededOfHandlers)
+	}
+	if err := rights(ctx, l.cluster.Client(), need); err != nil {
 		return "", err
 	}
 	if config.AgentImage == "" {
@@ -169,8 +140,12 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if _, _, err := possible(l.run.columns, host); err != nil {
+	var notRun []reports.NotRun
+	if l.run.columns, notRun, err = possible(l.run.columns, host); err != nil {
 		return "", err
+	}
+	for _, n := range notRun {
+		l.run.notRun(n.Name, n.Reason)
 	}
 	l.engine, _, err = engine.Find(ctx, engine.Options{Want: config.Engine, Install: config.Install, Log: func(s string) { say("%s", s) }})
 	if err != nil {
@@ -189,7 +164,7 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 	if err != nil {
 		return "", err
 	}
-	need := makeCluster + l.run.timeToJudge()
+	need := makeCluster + l.run.timeOfShared(len(l.run.columns))
 	if node.From == nodeimage.FromBuild {
 		need += buildNodeImage
 	}
@@ -198,6 +173,11 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 	}
 	if node.From == nodeimage.FromBuild && runtime.Layer != nil {
 		need += buildRuntimeImage
+	}
+	for _, h := range handler.All() {
+		if h.Built() && slices.ContainsFunc(l.run.columns, func(c axis.Column) bool { return c.Value(handlerFlag) == h.Name }) {
+			need += buildHandler
+		}
 	}
 	if err := l.run.fits(need); err != nil {
 		return "", err
@@ -227,10 +207,18 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 		return "", err
 	}
 	say("node image: %s, %s; %s", node.Ref, node.From, node.Why)
+	handlers, files, err := l.prepareHandlers(ctx)
+	if err != nil {
+		return "", err
+	}
+	containerd, kubelet, err := handler.Patches(handlers)
+	if err != nil {
+		return "", err
+	}
 	l.cluster, err = cluster.Create(ctx, cluster.Spec{
 		Run: l.run.id, Engine: l.engine, Workers: config.Workers, Family: config.Family, ProxyMode: config.ProxyMode, Runtime: config.Runtime,
 		Image:    cluster.Image{Ref: node.Ref, From: node.From, Kubernetes: node.Kubernetes, Why: node.Why, Offline: node.Offline},
-		AgentRef: agent.Ref(), AgentTar: archive, LogDir: config.Report,
+		AgentRef: agent.Ref(), AgentTar: archive, LogDir: config.Report, Containerd: containerd, Kubelet: kubelet,
 		Phase: l.run.phase, Log: func(s string) { say("%s", s) },
 	})
 	if err != nil {
@@ -256,64 +244,12 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 		return "", err
 	}
 	say("agent image loaded into every node (%.1fs)", time.Since(start).Seconds())
+	if len(files) > 0 {
+		start := time.Now()
+		if err := l.cluster.Put(ctx, files...); err != nil {
+			return "", err
+		}
+		say("OCI handlers brought to every node (%.1fs)", time.Since(start).Seconds())
+	}
 	return agent.Ref(), nil
-}
-
-// rolesNeeded are the roles that the chosen requirements and, with -prove, their controls talk about.
-func (r *Run) rolesNeeded() map[world.Role]bool {
-	need := map[world.Role]bool{}
-	if r.config.Measure {
-		for _, role := range measure.Roles {
-			need[role] = true
-		}
-	}
-	for _, q := range r.all {
-		if r.left[q.ID] != "" {
-			continue
-		}
-		for _, role := range append(append([]world.Role(nil), q.Roles...), q.Wants...) {
-			need[role] = true
-		}
-		if !r.config.Prove {
-			continue
-		}
-		if q.Control.Variant != nil {
-			for _, role := range q.Control.Variant.Roles {
-				need[role] = true
-			}
-		} else {
-			need[world.Node], need[world.Liar] = true, true
-		}
-	}
-	return need
-}
-
-// planWorld places the world on the cluster's nodes.
-func (l *lab) planWorld(ctx context.Context, facts cluster.Facts, agentImage string) error {
-	l.plan = world.Plan{Prefix: l.run.id.Name(), Labels: map[string]string{run.Label: string(l.run.id)}, Image: agentImage,
-		Tolerate: l.cluster.Owned()}
-	for _, s := range split(l.run.config.PullSecrets) {
-		l.plan.PullSecrets = append(l.plan.PullSecrets, path.Base(s))
-	}
-	for _, node := range facts.Nodes {
-		if !node.Ready {
-			continue
-		}
-		ordinary := len(node.Taints) == 0
-		if ordinary {
-			l.plan.Workers = append(l.plan.Workers, node.Name)
-		}
-		if ordinary || l.plan.Tolerate {
-			l.plan.Nodes = append(l.plan.Nodes, node.Name)
-		}
-	}
-	if len(l.plan.Workers) == 0 {
-		return errors.New("no node of the cluster takes ordinary pods: " + whyNoNode(ctx, l.kube))
-	}
-	if l.families = facts.Families; len(l.families) == 0 {
-		return errors.New("the cluster shows no address family: neither its pods nor the kubernetes Service have an IP")
-	}
-	dns := lookForDNS(ctx, l.kube, l.plan.Workers[0])
-	l.plan.ClusterDNS, l.plan.Domain = dns.server, dns.domain
-	return nil
 }

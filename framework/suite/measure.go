@@ -23,5 +23,5 @@ func (r *Run) measure() {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.report.Clusters[0].Paths = paths
+	r.cluster().Paths = paths
 }

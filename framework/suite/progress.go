@@ -26,6 +26,8 @@ type progress struct {
 	column bool
 	start  time.Time
 	n, of  int
+	// about is the column that the lines are about, where several share the cluster.
+	about string
 }
 
 // newProgress writes to the file that the variable names, else to the terminal, else to standard error.
@@ -52,11 +54,22 @@ func newProgress() *progress {
 func (p *progress) say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	line := fmt.Sprintf(format, args...)
+	if p.about != "" {
+		line = p.about + "  " + line
+	}
 	if p.column {
-		fmt.Fprintf(p.out, format+"\n", args...)
+		fmt.Fprintln(p.out, line)
 		return
 	}
-	fmt.Fprintf(p.out, "%6.1fs  %s\n", time.Since(p.start).Seconds(), fmt.Sprintf(format, args...))
+	fmt.Fprintf(p.out, "%6.1fs  %s\n", time.Since(p.start).Seconds(), line)
+}
+
+// tell has the lines from now on begin with a column's name; "" is none.
+func (p *progress) tell(about string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.about = about
 }
 
 // show shows text as it is.

@@ -26,8 +26,7 @@ type built struct {
 // startReference begins to build the reference implementations where something that was chosen would be tested on them,
 // beside the making of the cluster.
 func (l *lab) startReference(roles map[world.Role]bool) {
-	wanted := slices.ContainsFunc(world.ReferenceRoles, func(r world.Role) bool { return roles[r] })
-	if !wanted || (l.run.config.existing() && l.run.config.Reference == "") {
+	if l.building != nil || !wantsReference(roles) || (l.run.config.existing() && l.run.config.Reference == "") {
 		return
 	}
 	l.building = make(chan built, 1)
@@ -41,10 +40,16 @@ func (l *lab) startReference(roles map[world.Role]bool) {
 	}()
 }
 
-// bringReference plans the reference implementations: on a cluster that was made here with an image that it loads, on
-// one of the user's with the image that is named.
-func (l *lab) bringReference(ctx context.Context) error {
-	if l.building == nil {
+// wantsReference says whether one of the roles is played by a reference implementation.
+func wantsReference(roles map[world.Role]bool) bool {
+	return slices.ContainsFunc(world.ReferenceRoles, func(r world.Role) bool { return roles[r] })
+}
+
+// bringReference plans the reference implementations where one of the roles is theirs: on a cluster that was made here with
+// an image that it loads, on one of the user's with the image that is named. Of columns that share a cluster one at most
+// needs them, see besideHandlers.
+func (l *lab) bringReference(ctx context.Context, roles map[world.Role]bool) error {
+	if l.building == nil || !wantsReference(roles) {
 		return nil
 	}
 	config := l.run.config

@@ -24,7 +24,7 @@ func rounds() int {
 // begin counts the round that begins, and says which it is where there are several.
 func (r *Run) begin() {
 	r.round++
-	if of := rounds(); of > 1 && !r.isMatrix() {
+	if of := rounds(); of > 1 && !r.isMatrix() && !r.shared {
 		r.progress.say("round %d of %d", r.round, of)
 	}
 }
@@ -37,7 +37,7 @@ func (r *Run) overRounds(result reports.Result) reports.Result {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, before := range r.report.Clusters[0].Results {
+	for _, before := range r.cluster().Results {
 		if before.ID == result.ID {
 			return overRounds(before, result)
 		}

@@ -39,8 +39,11 @@ type Run struct {
 	mu     sync.Mutex
 	report *reports.Report
 	known  []reports.Known
-	left   map[string]string // requirement ID -> why it is left out, "" for those that run
-	lab    *lab              // nil until set up
+	// shipped are the known differences of the OCI handlers that were judged so far.
+	shipped []reports.Known
+	chosen  map[string]string // requirement ID -> why it is left out, "" for those that run
+	left    map[string]string // the same for the column that is judged
+	lab     *lab              // nil until set up
 	// proveOnly are the requirements of those that run that are to be proved.
 	proveOnly requirement.Selection
 	fatal     error // why nothing could be judged
@@ -48,8 +51,10 @@ type Run struct {
 	judging bool
 	round   int // that is judged, from 1: see rounds
 
-	columns []axis.Column // the clusters that are asked for
-	runs    []*columnRun  // of a matrix, in the order of its columns
+	columns []axis.Column // the clusters that are asked for, and what shares one
+	at      int           // the place of the column that is judged, of those that share this run's cluster
+	shared  bool          // several columns share the cluster, each of which makes all rounds
+	runs    []*columnRun  // of a matrix, in the order of its clusters
 	endTurn func()        // ends a column's turn to be judged; nil before it has it
 }
 
@@ -106,7 +111,7 @@ func (r *Run) prepare() error {
 		return err
 	}
 	var err error
-	if r.left, err = r.config.chosen(r.all); err != nil {
+	if r.chosen, err = r.config.chosen(r.all); err != nil {
 		return err
 	}
 	if r.proveOnly, err = r.config.patterns("prove-only", r.config.ProveOnly, r.all); err != nil {
@@ -115,6 +120,8 @@ func (r *Run) prepare() error {
 	if r.columns, err = r.config.columns(); err != nil {
 		return err
 	}
+	r.takeUp(0)
+	r.shared = r.shares()
 	if r.known, err = r.config.knownDifferences(); err != nil {
 		return err
 	}
@@ -197,7 +204,7 @@ func (r *Run) Test(t *testing.T) {
 	}
 	r.begin()
 	switch {
-	case r.round > 1 && r.isMatrix():
+	case r.round > 1 && (r.isMatrix() || r.shared):
 		return // each column has made all rounds
 	case r.isMatrix():
 		r.judgeColumns(t)
@@ -212,11 +219,16 @@ func (r *Run) Test(t *testing.T) {
 		r.mu.Unlock()
 		t.Fatal(err)
 	}
+	if r.shared {
+		r.judgeShared(t)
+		return
+	}
 	r.judgeAll(t)
 	r.measure()
 }
 
-// ready sets up the cluster and waits for its turn to be judged, which lasts until the cluster is removed.
+// ready sets up the cluster and waits for its turn to be judged, which lasts until the cluster is removed. The worlds of
+// several columns come later, each when its column is judged.
 func (r *Run) ready() error {
 	if err := reports.Forget(r.config.Report); err != nil {
 		return err
@@ -225,7 +237,11 @@ func (r *Run) ready() error {
 	if err != nil {
 		return err
 	}
-	err = r.setUp(r.rolesNeeded())
+	if r.shared {
+		err = r.raise(r.rolesNeeded())
+	} else {
+		err = r.setUp(r.rolesNeeded())
+	}
 	prepared()
 	if err == nil {
 		r.endTurn, err = r.takeTurn()
@@ -258,9 +274,15 @@ func (r *Run) finish(code int) int {
 	if r.isMatrix() {
 		return r.finishMatrix(code)
 	}
-	judged := r.completeResults()
+	if r.shared {
+		return r.finishShared(code)
+	}
+	if len(r.report.Clusters) == 0 {
+		r.report.Clusters = []reports.Cluster{{Name: "none"}}
+	}
+	judged := r.completeResults(r.report.Interrupted)
 	r.report.Ended = time.Now()
-	r.report.MarkKnown(r.known, r.report.Ended)
+	r.report.MarkKnown(r.knownAll(), r.report.Ended)
 	r.report.MarkWarnings(r.config.Strict)
 	if err := reports.Save(r.config.Report, r.report); err != nil {
 		r.progress.say("%s", err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/cluster"
+	"github.com/parley-k8s/parley/framework/handler"
 	"github.com/parley-k8s/parley/framework/nodeimage"
 	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
@@ -96,8 +97,11 @@ var needed = []authorizationv1.ResourceAttributes{
 	{Verb: "list", Resource: "events"}, {Verb: "get", Resource: "services"}, {Verb: "create", Resource: "services"},
 }
 
+// neededOfHandlers is needed besides by a run under a RuntimeClass.
+var neededOfHandlers = authorizationv1.ResourceAttributes{Group: "node.k8s.io", Verb: "get", Resource: "runtimeclasses"}
+
 // rights says which verbs are missing, all at once.
-func rights(ctx context.Context, kube kubernetes.Interface) error {
+func rights(ctx context.Context, kube kubernetes.Interface, needed []authorizationv1.ResourceAttributes) error {
 	var missing []string
 	for _, n := range needed {
 		review, err := kube.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
@@ -144,11 +148,18 @@ func (l *lab) castOutside() error {
 	return nil
 }
 
-// openReport begins the cluster's part of the report.
-func (r *Run) openReport(facts cluster.Facts) {
+// openReport begins the part of the report of the cluster, or of a column that shares it.
+func (r *Run) openReport(facts cluster.Facts) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.report.Clusters = []reports.Cluster{{Name: r.lab.cluster.Name(), Values: r.columns[0].Values(), Facts: tellFacts(facts)}}
+	of := reports.Cluster{Name: r.lab.cluster.Name(), Values: r.columns[r.at].Values(), Facts: append(tellFacts(facts), r.lab.handlerFacts()...)}
+	if r.shared {
+		of.Name = r.columns[r.at].Name()
+	}
+	r.report.Clusters = append(r.report.Clusters, of)
+	var err error
+	r.shipped, err = handler.KnownIn(r.report)
+	return err
 }
 
 // tellFacts turns what is known of the cluster into the report's lines.
@@ -193,9 +204,15 @@ func (r *Run) phase(name string, took time.Duration, done bool) {
 	}
 }
 
-// buildStep shows a component of the node image when it has been built.
+// buildStep shows a component of the node image, or what nodes get besides, when it has been built.
 func (r *Run) buildStep(s nodeimage.Step) {
 	switch {
+	case s.N == 0 && s.Done && !s.Cached:
+		r.progress.say("%s (%.1fs)", s.Component, s.Took.Seconds())
+	case s.N == 0 && s.Done:
+		r.progress.say("%s: cached", s.Component)
+	case s.N == 0:
+		r.progress.say("%s ...", s.Component)
 	case !s.Done:
 		r.progress.say("node image: %d of %d, %s ...", s.N, s.Of, s.Component)
 	case s.Cached:

@@ -16,11 +16,13 @@ import (
 const (
 	makeCluster    = 2 * time.Minute
 	buildNodeImage = 25 * time.Minute
+	buildHandler   = 4 * time.Minute
 	judgeRows      = time.Minute // at least, and more for each of many:
 	judgeRow       = 500 * time.Millisecond
 	proveRows      = 90 * time.Second // the same
 	proveRow       = 800 * time.Millisecond
 	slowRows       = 12 * time.Minute
+	otherWorld     = 90 * time.Second // a world is removed and another one made
 	// buildRuntimeImage is for a runtime's layer on a node image that is there: a Debian root or packages, the image saved,
 	// put together and loaded.
 	buildRuntimeImage = 10 * time.Minute
@@ -46,6 +48,11 @@ func (r *Run) timeToJudge() time.Duration {
 		need += measureRows
 	}
 	return need
+}
+
+// timeOfShared is the time to judge n columns on one cluster.
+func (r *Run) timeOfShared(n int) time.Duration {
+	return time.Duration(n)*r.timeToJudge() + time.Duration(max(0, n-1))*otherWorld
 }
 
 // fits refuses a run that go test's -timeout would end in the middle.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/parley-k8s/parley/framework/handler"
 	"github.com/parley-k8s/parley/reports"
 )
 
@@ -118,7 +119,11 @@ func markKnown(r *reports.Report, path string) error {
 	if err != nil {
 		return fmt.Errorf("--known %s: %w", path, err)
 	}
-	r.MarkKnown(list, time.Now())
+	shipped, err := handler.KnownIn(r)
+	if err != nil {
+		return err
+	}
+	r.MarkKnown(append(list, shipped...), time.Now())
 	return nil
 }
 

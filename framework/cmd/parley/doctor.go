@@ -28,6 +28,7 @@ type diagnosis struct {
 	ProxyModes      []option          `json:"proxyModes"`
 	Kubernetes      []option          `json:"kubernetesVersions"`
 	Containerd      []option          `json:"containerdVersions"`
+	Handlers        []option          `json:"handlers"`
 	KernelGaps      []cluster.Feature `json:"kernelGaps"`
 	Untried         []string          `json:"untried"` // features that this user may not try
 	Notes           []string          `json:"notes"`
@@ -58,8 +59,8 @@ type seen struct {
 	choiceError error             // why not
 	mayInstall  error             // why podman can't be installed; nil where it can
 
-	family, proxyMode, runtime string             // asked for; "" is the default
-	versions                   nodeimage.Versions // the same
+	family, proxyMode, runtime, handler string             // asked for; "" is the default
+	versions                            nodeimage.Versions // the same
 	// runtimes are those that can't be had, or were not looked for, with why.
 	runtimes map[string]string
 }
@@ -80,13 +81,14 @@ func newDoctor() *cobra.Command {
 	versions := versionFlags(cmd)
 	runtime := cmd.Flags().String("runtime", variable("runtime"), "container runtime of the nodes: containerd, crio or docker")
 	bundles := cmd.Flags().String(nodeimage.BundlesFlag, variable(nodeimage.BundlesFlag), "the folder with the release archives of runtimes other than containerd")
+	handler := cmd.Flags().String("handler", variable("handler"), "OCI handler that is judged: runc, crun or runsc")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		form, err := form()
 		if err != nil {
 			return err
 		}
 		s := look(cmd.Context(), *node, firstOf(*versions), *install)
-		s.family, s.proxyMode, s.runtime = *family, *proxyMode, *runtime
+		s.family, s.proxyMode, s.runtime, s.handler = *family, *proxyMode, *runtime, *handler
 		s.runtimes = lookForRuntimes(cmd.Context(), *runtime, *bundles)
 		d := diagnose(s)
 		if err := cmd.Context().Err(); err != nil {
@@ -179,10 +181,12 @@ func diagnose(s seen) diagnosis {
 			d.Containerd = versionOptions(a, s.versions.Containerd, s.built().Containerd)
 		case "runtime":
 			d.Runtimes = options(a, s.runtime, host)
+		case "handler":
+			d.Handlers = options(a, s.handler, host)
 		}
 	}
 	d.WhyNot = cmp.Or(whyNot(s, lacks), unfit(s, "-family", s.family, d.AddressFamilies), unfit(s, "-proxy-mode", s.proxyMode, d.ProxyModes),
-		unfit(s, "-runtime", s.runtime, d.Runtimes))
+		unfit(s, "-runtime", s.runtime, d.Runtimes), unfit(s, "-handler", s.handler, d.Handlers), apart(s.versions, s.runtime, s.handler))
 	d.Possible = d.WhyNot == ""
 	if s.host.Engine == "" && s.mayInstall == nil {
 		d.Engine.Install = "podman, from Debian's packages"

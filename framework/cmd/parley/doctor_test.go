@@ -56,6 +56,11 @@ func TestDiagnose(t *testing.T) {
 		{name: "a runtime", seen: seen{host: podman, choice: offline, runtime: "crio"}},
 		{name: "a runtime that can't be had", seen: seen{host: podman, choice: offline, runtime: "containerd,crio", runtimes: map[string]string{"crio": "no bundle"}}, whyNot: "-runtime crio: no bundle"},
 		{name: "no such runtime", seen: seen{host: podman, choice: offline, runtime: "rkt"}, whyNot: "-runtime rkt: choose of containerd, crio, docker"},
+		{name: "a handler", seen: seen{host: podman, choice: offline, runtime: "containerd", handler: "crun"}},
+		{name: "a handler of another runtime", seen: seen{host: podman, choice: offline, runtime: "crio", handler: "runc"}},
+		{name: "a handler that is containerd's", seen: seen{host: podman, choice: offline, runtime: "crio", handler: "runc,crun"}, whyNot: "crun: it is set up in containerd, and the nodes' runtime would be crio"},
+		{name: "a version of containerd and another runtime", seen: seen{host: podman, choice: offline, runtime: "docker", versions: nodeimage.Versions{Containerd: "2.1"}},
+			whyNot: "containerd-2.1: it is a version of containerd, and the nodes' runtime would be docker"},
 		{name: "small", seen: seen{host: with(podman, func(h *cluster.HostFacts) { h.CPUs, h.MemoryFreeBytes, h.DiskFreeBytes = 1, gib, 5*gib }), choice: offline}, notes: 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -78,7 +83,7 @@ func TestDiagnose(t *testing.T) {
 func TestDiagnoseAxes(t *testing.T) {
 	d := diagnose(seen{runtimes: map[string]string{"docker": "not looked for"}, host: cluster.HostFacts{Features: []cluster.Feature{{Name: "ipv6 sockets"}, {Name: "dummy"}, {Name: "nftables", There: true}}}})
 	there := map[string]bool{}
-	for _, axis := range [][]option{d.Runtimes, d.AddressFamilies, d.ProxyModes} {
+	for _, axis := range [][]option{d.Runtimes, d.AddressFamilies, d.ProxyModes, d.Handlers} {
 		used := 0
 		for _, o := range axis {
 			there[o.Name] = o.There
@@ -88,7 +93,8 @@ func TestDiagnoseAxes(t *testing.T) {
 		}
 		require.Equal(t, 1, used, "a run uses one value of each axis")
 	}
-	require.Equal(t, map[string]bool{"containerd": true, "crio": true, "docker": false, "ipv4": true, "ipv6": false, "dual": false, "iptables": true, "nftables": true, "ipvs": false}, there)
+	require.Equal(t, map[string]bool{"containerd": true, "crio": true, "docker": false, "ipv4": true, "ipv6": false, "dual": false, "iptables": true, "nftables": true, "ipvs": false,
+		"runc": true, "crun": true, "runsc": true}, there)
 }
 
 func TestDiagnoseVersions(t *testing.T) {
@@ -108,6 +114,7 @@ func TestDiagnoseVersions(t *testing.T) {
 	}{
 		"the offline image":          {seen{choice: offline}, []string{"1.36"}, []string{"2.4"}},
 		"an older containerd":        {seen{choice: offline, versions: nodeimage.Versions{Containerd: "1.7"}}, []string{"1.35"}, []string{"1.7"}},
+		"another runtime":            {seen{choice: offline, runtime: "crio"}, []string{"1.36"}, nil},
 		"an image from elsewhere":    {seen{choice: &nodeimage.Choice{Ref: "kindest/node:v1"}}, nil, nil},
 		"no image that is known yet": {seen{}, nil, nil},
 	} {

@@ -44,6 +44,7 @@ func writeDiagnosis(out io.Writer, d diagnosis) error {
 	rows("proxy modes", tellOptions(d.ProxyModes)...)
 	rows("Kubernetes", tellOptions(d.Kubernetes)...)
 	rows("containerd", tellOptions(d.Containerd)...)
+	rows("OCI handlers", tellOptions(d.Handlers)...)
 	gaps := []string{}
 	for _, g := range d.KernelGaps {
 		gaps = append(gaps, fmt.Sprintf("%s (for %s): %s", g.Name, g.For, g.Error))

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/parley-k8s/parley/framework/axis"
+	"github.com/parley-k8s/parley/framework/cluster"
 	"github.com/parley-k8s/parley/framework/nodeimage"
 )
 
@@ -23,7 +25,25 @@ func (s seen) built() nodeimage.Versions {
 	if err != nil { // then there is no choice either
 		return nodeimage.Versions{}
 	}
+	if s.runtime != "" && !slices.Contains(strings.Split(s.runtime, ","), cluster.DefaultRuntime) {
+		v.Containerd = ""
+	}
 	return v
+}
+
+// apart says why what is asked for can't be had together; "" where it can.
+func apart(v nodeimage.Versions, runtime, handler string) string {
+	asked := map[string]string{"kubernetes": v.Kubernetes, "containerd": v.Containerd, "runtime": runtime, "handler": handler}
+	columns, err := axis.Columns(axis.All(), asked, "")
+	if err != nil {
+		return err.Error()
+	}
+	for _, c := range columns {
+		if why := c.Lacks(axis.Host{}); why != "" { // of the host nothing is said here
+			return why
+		}
+	}
+	return ""
 }
 
 // versionOptions are the values of an axis of versions. Each can be built; used is that of a run.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/parley-k8s/parley/framework/handler"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
 	"github.com/parley-k8s/parley/tests"
@@ -141,4 +142,19 @@ func TestHelpAndVersion(t *testing.T) {
 	code, out, errOut := parley(t, "version")
 	require.Equal(t, reports.ExitPassed, code, errOut)
 	require.Regexp(t, `^parley \S+.* \(go`, out)
+}
+
+// What a handler is known to differ in is there, and is asked under a handler.
+func TestKnownDifferencesOfHandlersAreOfRequirements(t *testing.T) {
+	chapters := map[string]string{}
+	for _, q := range tests.All() {
+		chapters[q.ID] = q.Chapter()
+	}
+	for _, h := range handler.All() {
+		list, err := handler.Known(h.Name)
+		require.NoError(t, err)
+		for _, k := range list {
+			require.Contains(t, []string{"container", "pod", "dns", "service"}, chapters[k.ID], k.ID)
+		}
+	}
 }

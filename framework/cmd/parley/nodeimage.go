@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -82,8 +83,20 @@ func runtimeFlags(cmd *cobra.Command) layerFlags {
 	}
 }
 
+// with is the runtime that is wanted, on an image with the versions.
+func (l layerFlags) with(v nodeimage.Versions) (cluster.Runtime, error) {
+	runtime, err := cluster.RuntimeOf(*l.runtime)
+	if err != nil {
+		return cluster.Runtime{}, err
+	}
+	if why := apart(v, *l.runtime, ""); why != "" {
+		return cluster.Runtime{}, errors.New(why)
+	}
+	return runtime, nil
+}
+
 func makeReady(ctx context.Context, e *engine.Engine, named string, v nodeimage.Versions, offline bool, layer layerFlags, p *progress) (ref string, err error) {
-	runtime, err := cluster.RuntimeOf(*layer.runtime)
+	runtime, err := layer.with(v)
 	if err != nil {
 		return "", err
 	}
@@ -152,7 +165,7 @@ func newNodeImagePlan() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		runtime, err := cluster.RuntimeOf(*layer.runtime)
+		runtime, err := layer.with(*versions)
 		if err != nil {
 			return err
 		}
