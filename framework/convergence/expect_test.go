@@ -76,10 +76,10 @@ func TestJudge(t *testing.T) {
 
 func TestSinceStopsAtAnOpenQuestion(t *testing.T) {
 	at := time.Now()
-	closed := func(after time.Duration) *question {
-		return &question{asked: at.Add(after), answered: at.Add(after + ms)}
+	closed := func(after time.Duration) *wire.Question {
+		return &wire.Question{At: (after + 10*ms).Microseconds(), Took: ms.Microseconds()}
 	}
-	s := &stream{asked: []*question{closed(-3 * ms), nil, closed(-ms), closed(0), nil, closed(2 * ms)}}
+	s := &stream{begun: at.Add(-10 * ms), asked: []*wire.Question{closed(-3 * ms), nil, closed(-ms), closed(0), nil, closed(2 * ms)}}
 	for after, want := range map[time.Duration]int{-3 * ms: 1, -2 * ms: 0, -ms: 0, 0: 1, ms: 0, 2 * ms: 0, 3 * ms: 0} {
 		got, err := s.since(at.Add(after))
 		require.NoError(t, err)

@@ -31,14 +31,14 @@ const firstPort, lastPort = 11000, 19999
 type stream struct {
 	Client
 	mu    sync.Mutex
-	asked []*question // nil is one of which nothing is known yet
+	asked []*wire.Question // nil is one of which nothing is known yet
 	// begun is when the client began to ask, by this process's clock: no later than that, and no earlier than by what the
 	// quickest answer took to arrive here.
 	begun time.Time
 	err   error // why no more is heard of it
 }
 
-// question is one and what came of it.
+// question is one and what came of it, by this process's clock.
 type question struct {
 	asked, answered time.Time
 	errno           wire.Errno
@@ -91,33 +91,27 @@ func (s *stream) tell(ctx context.Context, q wire.Ask) (wire.Asked, error) {
 func (s *stream) take(got wire.Asked, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if begun := at.Add(-time.Duration(got.Now) * time.Microsecond); s.begun.IsZero() || begun.Before(s.begun) {
-		later := begun.Sub(s.begun)
-		for _, q := range s.asked {
-			if q != nil && !s.begun.IsZero() {
-				q.asked, q.answered = q.asked.Add(later), q.answered.Add(later)
-			}
-		}
+	if begun := at.Add(-micros(got.Now)); s.begun.IsZero() || begun.Before(s.begun) {
 		s.begun = begun
 	}
 	for _, q := range got.Questions {
 		for len(s.asked) <= q.N {
 			s.asked = append(s.asked, nil)
 		}
-		asked := s.begun.Add(time.Duration(q.At) * time.Microsecond)
-		s.asked[q.N] = &question{asked: asked, answered: asked.Add(time.Duration(q.Took) * time.Microsecond),
-			errno: q.Errno, who: q.Who, same: q.Same}
+		s.asked[q.N] = &q
 	}
 }
 
-// since are copies of the questions asked from then on, up to the first of which nothing is known yet. One of which nothing is
-// known was asked before the next that is known.
+func micros(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
+
+// since are the questions asked from then on, up to the first of which nothing is known yet. One of which nothing is known was
+// asked before the next that is known.
 func (s *stream) since(at time.Time) (closed []question, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	first := 0
 	for i, q := range s.asked {
-		if q != nil && q.asked.Before(at) {
+		if q != nil && s.begun.Add(micros(q.At)).Before(at) {
 			first = i + 1
 		}
 	}
@@ -125,7 +119,8 @@ func (s *stream) since(at time.Time) (closed []question, err error) {
 		if q == nil {
 			break
 		}
-		closed = append(closed, *q)
+		asked := s.begun.Add(micros(q.At))
+		closed = append(closed, question{asked: asked, answered: asked.Add(micros(q.Took)), errno: q.Errno, who: q.Who, same: q.Same})
 	}
 	return closed, s.err
 }
