@@ -13,7 +13,7 @@ import (
 
 // WriteSummary writes the report for a person at a terminal: chapter by chapter how many passed of how many, then
 // the failures as blocks, what could not be judged, the warnings, what is unsupported and why, the proofs, and the
-// wall time. Skipped requirements are in no "of how many". With color, verdicts carry ANSI colours.
+// wall time with what made the run red. Skipped requirements are in no "of how many". With color, verdicts carry ANSI colours.
 func WriteSummary(w io.Writer, r *Report, color bool) error {
 	s := newSummaryWriter(color)
 	s.notRun(r.NotRun)
@@ -234,8 +234,40 @@ func (s *summaryWriter) proofs(c *Cluster) {
 	}
 }
 
-// closing is one line for the whole run.
-func (s *summaryWriter) closing(r *Report) { s.title(s.bold, ClosingLine(r)) }
+// lastWords is how many results the last lines name.
+const lastWords = 10
+
+// closing is one line for the whole run, and what made it red: the end is what a CI system shows of a long output.
+func (s *summaryWriter) closing(r *Report) {
+	s.title(s.bold, ClosingLine(r))
+	var red []string
+	for i := range r.Clusters {
+		for j := range r.Clusters[i].Results {
+			if why := r.Clusters[i].Results[j].reddens(); why != "" {
+				red = append(red, why)
+			}
+		}
+	}
+	for _, why := range red[:min(len(red), lastWords)] {
+		fmt.Fprintf(&s.b, "  %s\n", s.red(oneLine(why)))
+	}
+	if more := len(red) - lastWords; more > 0 {
+		s.item(fmt.Sprintf("and %d more, above", more))
+	}
+}
+
+// reddens says why the run does not pass by this result; "" where it may.
+func (r *Result) reddens() string {
+	switch {
+	case r.Outcome == Failed && !r.Warning:
+		return "FAILED " + r.ID + ": " + r.Sentence()
+	case !slices.Contains(outcomes[:4], r.Outcome):
+		return "NOT JUDGED " + r.ID + ": " + r.Sentence()
+	case r.refuted():
+		return "REFUTED " + r.ID + ": " + r.Proof.Reason
+	}
+	return ""
+}
 
 // ClosingLine says in one line what became of the whole run.
 func ClosingLine(r *Report) string {

@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/rand"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/cri"
+	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/until"
 )
@@ -19,6 +23,49 @@ import (
 const housekeeping = 15 * time.Second
 
 var errStillThere = errors.New("the kubelet has not stopped it yet")
+
+// orphans makes what belongs to no pod, on the last node: a network namespace, which stays until it is removed, and a sandbox,
+// which the kubelet soon stops.
+func orphans(ctx context.Context, env *requirement.Env) (func(context.Context) error, error) {
+	forget, err := orphanNamespace(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	undo, err := orphanSandbox(ctx, env)
+	if err != nil {
+		return nil, lift(ctx, forget, err)
+	}
+	return func(ctx context.Context) error { return errors.Join(undo(ctx), forget(ctx)) }, nil
+}
+
+// orphanNamespace names a network namespace where the node's runtime does.
+func orphanNamespace(ctx context.Context, env *requirement.Env) (func(context.Context) error, error) {
+	nodes := env.Roles(world.Node)
+	end := nodes[len(nodes)-1]
+	for _, folder := range namespaceFolders {
+		seen, err := end.File(ctx, wire.File{Do: "stat", Path: path.Join(nodeRoot, folder)})
+		if err != nil {
+			return nil, fmt.Errorf("looking for the named network namespaces of %s: %w", end.Node, err)
+		}
+		if !seen.Ok() {
+			continue
+		}
+		target := path.Join(folder, "parley-"+rand.String(12))
+		if err := mount(ctx, end, wire.Mount{Do: "name", Target: target}); err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) error { return mount(ctx, end, wire.Mount{Do: "forget", Target: target}) }, nil
+	}
+	return nil, fmt.Errorf("%s has no folder of named network namespaces: neither %s", end.Node, strings.Join(namespaceFolders, " nor "))
+}
+
+func mount(ctx context.Context, end *requirement.End, m wire.Mount) error {
+	done, err := end.Mount(ctx, m)
+	if err := probe.Either(done.Errno, err); err != nil {
+		return fmt.Errorf("asking the agent of %s to %s %s: %w", end.Node, m.Do, m.Target, err)
+	}
+	return nil
+}
 
 // orphanSandbox makes a sandbox for no pod on the last node. Kubelets stop such sandboxes within seconds, so the first
 // one only tells when: the second, made right after, is there for the check to see.
