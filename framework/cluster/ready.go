@@ -77,6 +77,12 @@ func nodesReady(seen map[string]*corev1.Node, want int) error {
 				}
 			}
 		}
+		// The controller that takes it away lags behind the condition, and no pod comes to the node before.
+		for _, t := range node.Spec.Taints {
+			if why == "" && t.Key == corev1.TaintNodeNotReady {
+				why = "still tainted " + t.ToString()
+			}
+		}
 		if why != "" {
 			missing = append(missing, name+" ("+why+")")
 		}

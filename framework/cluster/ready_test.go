@@ -26,6 +26,10 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 	require.EqualError(t, nodesReady(map[string]*corev1.Node{"a": a}, 2), "1 of 2 nodes have joined")
 	require.EqualError(t, nodesReady(map[string]*corev1.Node{"a": a, "b": b}, 2),
 		"nodes not Ready: b (container runtime network not ready)")
+	a.Spec.Taints = []corev1.Taint{{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule}}
+	require.NoError(t, nodesReady(map[string]*corev1.Node{"a": a}, 1))
+	a.Spec.Taints = append(a.Spec.Taints, corev1.Taint{Key: corev1.TaintNodeNotReady, Effect: corev1.TaintEffectNoSchedule})
+	require.EqualError(t, nodesReady(map[string]*corev1.Node{"a": a}, 1), "nodes not Ready: a (still tainted node.kubernetes.io/not-ready:NoSchedule)")
 
 	d := &appsv1.Deployment{Status: appsv1.DeploymentStatus{Replicas: 2}}
 	require.EqualError(t, deploymentAvailable(map[string]*appsv1.Deployment{"coredns": d}), "deployment coredns has 0 of 2 replicas available")

@@ -154,7 +154,7 @@ func (b *builder) tools(ctx context.Context, l cluster.RuntimeLayer, s *step) (s
 	if ok {
 		s.cached()
 	} else {
-		root, err := b.debian(ctx, s, "tools-debian", l.Packages)
+		root, err := b.unpackDebs(ctx, "tools-debian", suite, true, l.Packages, s)
 		if err != nil {
 			return "", err
 		}

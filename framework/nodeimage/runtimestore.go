@@ -16,8 +16,10 @@ import (
 )
 
 // inTools calls a program of a root file system, with what programs expect besides files. It runs in mount and process
-// namespaces of its own, which take the mounts away again. $1 is the root, $2 a folder that the program sees at /in.
-const inTools = `mount -t proc proc "$1/proc"
+// namespaces of its own, which take the mounts away again. $1 is the root, $2 a folder that the program sees at /in. The root is
+// mounted over itself, since a program that changes its root in turn needs one that is a mount.
+const inTools = `mount --bind "$1" "$1"
+mount -t proc proc "$1/proc"
 mount --rbind /dev "$1/dev"
 mount --bind "$2" "$1/in"
 root=$1
