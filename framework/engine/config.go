@@ -31,6 +31,10 @@ type HostLimits struct {
 // fewest that a node's processes can live with, and the most that is asked for.
 const nofileWanted, nprocWanted = 1 << 20, 1 << 22
 
+// noPidsLimit lifts podman's limit of 2048 processes and threads in a container: a node has the pods' too. Docker Engine has
+// no such limit.
+const noPidsLimit = "pids_limit = 0"
+
 // ContainersConf is the containers.conf that podman needs on such a host; "" where its defaults do.
 func ContainersConf(h HostLimits) string {
 	var containers, engine []string
@@ -48,6 +52,10 @@ func ContainersConf(h HostLimits) string {
 	if !h.Systemd {
 		engine = append(engine, `cgroup_manager = "cgroupfs"`, `events_logger = "file"`)
 	}
+	if len(containers)+len(engine) == 0 {
+		return ""
+	}
+	containers = append(containers, noPidsLimit)
 	var b strings.Builder
 	for _, section := range []struct {
 		name  string
@@ -67,7 +75,8 @@ func atMost(value, limit uint64) uint64 {
 	return value
 }
 
-// configure makes podman's private folder, with a configuration where the host needs one.
+// configure makes podman's private folder, with a configuration where the host needs one. What the user chose by environment
+// stays.
 func (e *Engine) configure() error {
 	id, err := run.New()
 	if err != nil {
@@ -78,16 +87,21 @@ func (e *Engine) configure() error {
 	if err != nil {
 		return fmt.Errorf("making a folder for podman's private configuration: %w", err)
 	}
-	conf := ContainersConf(Limits())
-	if conf == "" || os.Getenv("CONTAINERS_CONF") != "" { // the user's own choice stays
-		return nil
+	for _, c := range []struct{ variable, file, conf string }{
+		// It takes the place of the host's own files; what overrides is read beside them, by podman 4.4 and later.
+		{"CONTAINERS_CONF", "containers.conf", ContainersConf(Limits())},
+		{"CONTAINERS_CONF_OVERRIDE", "override.conf", "[containers]\n" + noPidsLimit + "\n"},
+	} {
+		if c.conf == "" || os.Getenv(c.variable) != "" {
+			continue
+		}
+		path := filepath.Join(e.dir, c.file)
+		if err := os.WriteFile(path, []byte(c.conf), 0o600); err != nil {
+			_ = e.Close()
+			return fmt.Errorf("writing podman's private configuration: %w", err)
+		}
+		e.env = append(e.env, c.variable+"="+path)
 	}
-	path := filepath.Join(e.dir, "containers.conf")
-	if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {
-		_ = e.Close()
-		return fmt.Errorf("writing podman's private configuration: %w", err)
-	}
-	e.env = []string{"CONTAINERS_CONF=" + path}
 	return nil
 }
 

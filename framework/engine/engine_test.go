@@ -18,23 +18,23 @@ func TestContainersConf(t *testing.T) {
 		"nothing special": {func(*HostLimits) {}, ""},
 		"capability missing": {
 			func(h *HostLimits) { h.SysResource, h.NofileHard, h.NprocHard, h.PIDMax = false, 20000, 96365, 32768 },
-			"[containers]\ndefault_ulimits = [\"nofile=20000:20000\", \"nproc=32768:32768\"]\n",
+			"[containers]\ndefault_ulimits = [\"nofile=20000:20000\", \"nproc=32768:32768\"]\npids_limit = 0\n",
 		},
 		"capability missing, hard limits unlimited": {
 			func(h *HostLimits) { h.SysResource, h.NofileHard, h.NprocHard = false, 0, 0 },
-			"[containers]\ndefault_ulimits = [\"nofile=1048576:1048576\", \"nproc=4194304:4194304\"]\n",
+			"[containers]\ndefault_ulimits = [\"nofile=1048576:1048576\", \"nproc=4194304:4194304\"]\npids_limit = 0\n",
 		},
-		"cgroup v1 under systemd": {func(h *HostLimits) { h.CgroupV1 = true }, "[engine]\nruntime = \"runc\"\n"},
+		"cgroup v1 under systemd": {func(h *HostLimits) { h.CgroupV1 = true }, "[containers]\npids_limit = 0\n[engine]\nruntime = \"runc\"\n"},
 		"cgroup v1, no runc":      {func(h *HostLimits) { h.CgroupV1, h.Runc = true, false }, ""},
 		"no systemd": {
 			func(h *HostLimits) { h.Systemd = false },
-			"[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n",
+			"[containers]\npids_limit = 0\n[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n",
 		},
 		"all of it": {
 			func(h *HostLimits) {
 				*h = HostLimits{NofileHard: 20000, NprocHard: 96365, PIDMax: 32768, CgroupV1: true, Runc: true}
 			},
-			"[containers]\ndefault_ulimits = [\"nofile=20000:20000\", \"nproc=32768:32768\"]\n" +
+			"[containers]\ndefault_ulimits = [\"nofile=20000:20000\", \"nproc=32768:32768\"]\npids_limit = 0\n" +
 				"[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n",
 		},
 	} {
