@@ -188,7 +188,8 @@ func (r *Run) timeLeft() time.Duration {
 }
 
 // atOnce is how many of n clusters are there at a time: as many as memory has room for, and no more than one to be
-// judged and one being prepared for each two cores. With -measure it is one: nothing else may run then.
+// judged and one being prepared for each two cores. With -measure it is one: nothing else may run then; and so where none is made
+// while another is judged, since two that are made at once take as long as one after the other.
 func (r *Run) atOnce(ctx context.Context, n int) (int, error) {
 	memory, err := mem.VirtualMemoryWithContext(ctx)
 	if err != nil {
@@ -199,7 +200,7 @@ func (r *Run) atOnce(ctx context.Context, n int) (int, error) {
 	switch {
 	case r.config.Keep && room < n:
 		return 0, fmt.Errorf("%d kept clusters take %d GiB and %d are available: leave -keep out, or ask for fewer", n, uint64(n)*each>>30, memory.Available>>30)
-	case r.config.Measure:
+	case r.config.Measure, quiet():
 		return 1, nil
 	}
 	return max(1, min(n, room, 1+max(1, runtime.NumCPU()/2))), nil
@@ -252,7 +253,7 @@ func (r *Run) timeToBuild(ctx context.Context, columns []axis.Column) (time.Dura
 // timeOfColumns is the time that n columns take, for the question whether it fits go test's -timeout.
 func (r *Run) timeOfColumns(n, slots int) time.Duration {
 	judging := time.Duration(n) * r.timeToJudge()
-	if slots == 1 || quiet() {
+	if slots == 1 {
 		return judging + time.Duration(n)*makeCluster
 	}
 	// All but the first are made while another is judged, and both take longer by it.

@@ -233,16 +233,11 @@ func (r *Run) ready() error {
 	if err := reports.Forget(r.config.Report); err != nil {
 		return err
 	}
-	prepared, err := r.prepareTurn()
-	if err != nil {
-		return err
-	}
+	prepare := r.setUp
 	if r.shared {
-		err = r.raise(r.rolesNeeded())
-	} else {
-		err = r.setUp(r.rolesNeeded())
+		prepare = r.raise
 	}
-	prepared()
+	err := prepare(r.rolesNeeded())
 	if err == nil {
 		r.endTurn, err = r.takeTurn()
 	}

@@ -1,7 +1,6 @@
 package suite
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -46,33 +45,19 @@ const coresToOverlap = 8
 // quiet says whether no cluster of a matrix is made while another is judged.
 func quiet() bool { return runtime.NumCPU() < coresToOverlap }
 
-// prepareTurn waits until no other column is judged, where that would be disturbed by making a cluster. Any number of
-// columns are made at a time.
-func (r *Run) prepareTurn() (release func(), err error) {
-	if !quiet() {
-		return func() {}, nil
-	}
-	return r.lockTurn((*flock.Flock).TryRLockContext, "making the cluster")
-}
-
-// takeTurn waits until no other column of the matrix is judged, or made where it is quiet, so that what is measured is not
-// of two clusters at once.
+// takeTurn waits until no other column of the matrix is judged, so that what is measured is not of two clusters at once: for
+// the lock on the turn's file, which a run that is no column does not have.
 func (r *Run) takeTurn() (release func(), err error) {
-	return r.lockTurn((*flock.Flock).TryLockContext, "being judged")
-}
-
-// lockTurn waits for the lock on the turn's file; a run that is no column has none.
-func (r *Run) lockTurn(lock func(*flock.Flock, context.Context, time.Duration) (bool, error), forWhat string) (release func(), err error) {
 	path := os.Getenv(turnVariable)
 	if path == "" {
 		return func() {}, nil
 	}
 	turn := flock.New(path)
-	waits := time.AfterFunc(time.Second, func() { r.progress.say("waits for its turn, before %s", forWhat) })
+	waits := time.AfterFunc(time.Second, func() { r.progress.say("waits for its turn to be judged") })
 	defer waits.Stop()
 	// The kernel tells nobody that a lock is free: it is asked again and again until the run ends.
-	if _, err := lock(turn, r.ctx, 200*time.Millisecond); err != nil {
-		return nil, r.orInterrupted(fmt.Errorf("waiting for the turn of %s: %w", forWhat, err))
+	if _, err := turn.TryLockContext(r.ctx, 200*time.Millisecond); err != nil {
+		return nil, r.orInterrupted(fmt.Errorf("waiting for its turn to be judged: %w", err))
 	}
 	return func() { _ = turn.Unlock() }, nil // unlocked by the kernel at the latest when this process ends
 }

@@ -3,6 +3,7 @@ package container
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -17,23 +18,67 @@ func ipcNamespaceShared() requirement.Requirement {
 		Clause: podsShareIPC,
 		Why: "All that containers of a pod share of System V and POSIX queues follows from the one namespace, which the sandbox holds " +
 			"while containers come and go.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB, world.Near},
-		Wants: []world.Role{world.Node},
-		Check: func(ctx context.Context, env *requirement.Env) error {
-			a, b := env.Role(world.SiblingA), env.Role(world.SiblingB)
-			if err := sameNamespace(ctx, "ipc", a, b); err != nil {
-				return err
-			}
-			strangers := env.Cast.Ends(world.Near)
-			if node := env.OnNode(world.Node, a.Node); node != nil {
-				strangers = append(strangers, node)
-			} else {
-				env.Note("not compared with the node's own namespace: no agent is admitted there")
-			}
-			return otherNamespace(ctx, "ipc", a, strangers...)
-		},
+		Roles:   []world.Role{world.SiblingA, world.SiblingB, world.Near},
+		Wants:   []world.Role{world.Node},
+		Check:   checkIPCNamespace,
 		Control: twoPods(),
 	}
+}
+
+// checkIPCNamespace asks the kernel for the namespace's number, which names it within one kernel only, and for a queue by its key:
+// sandboxes with kernels of their own number their namespaces alike.
+func checkIPCNamespace(ctx context.Context, env *requirement.Env) error {
+	a, b := env.Role(world.SiblingA), env.Role(world.SiblingB)
+	if err := sameNamespace(ctx, "ipc", a, b); err != nil {
+		return err
+	}
+	queue := mechanisms[0]
+	one, free, err := queue.made(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer free()
+	seen, err := one.see(ctx, b)
+	if err != nil {
+		return fmt.Errorf("looking for a %s in %s: %w", queue.says, b, err)
+	}
+	if !seen.Ok() {
+		return &requirement.Failure{Reason: requirement.NotShared, From: a, To: b, Target: one.says, Protocol: queue.says,
+			Expected: "the sibling to find the " + queue.says, Observed: opened(seen), Again: "ipcs -q in both containers"}
+	}
+	own, err := inode(ctx, a, "ipc")
+	if err != nil {
+		return err
+	}
+	for _, other := range strangersOf(env, a) {
+		of, err := inode(ctx, other, "ipc")
+		if err != nil {
+			return err
+		}
+		if of != own {
+			continue
+		}
+		if seen, err = one.see(ctx, other); err != nil {
+			return fmt.Errorf("looking for a %s in %s: %w", queue.says, other, err)
+		}
+		if seen.Class != wire.NotThere {
+			return &requirement.Failure{Reason: requirement.Leaked, From: a, To: other, Target: "ipc namespace", Protocol: "ipc",
+				Expected: "another ipc namespace", Observed: fmt.Sprintf("inode %d in both, and the other's %s: %s", own, queue.says, opened(seen)),
+				Again: "lsns -t ipc on node " + a.Node}
+		}
+		env.Note("%s has an ipc namespace of the number %d too, without %s's %s: their kernels are not the same", other, own, a, queue.says)
+	}
+	return nil
+}
+
+// strangersOf are who must be in other namespaces than the end: another pod, and the node itself where its agent is admitted.
+func strangersOf(env *requirement.Env, end *requirement.End) []*requirement.End {
+	strangers := env.Cast.Ends(world.Near)
+	if node := env.OnNode(world.Node, end.Node); node != nil {
+		return append(slices.Clone(strangers), node)
+	}
+	env.Note("not compared with the node's own namespace: no agent is admitted there")
+	return strangers
 }
 
 func hostIPC() requirement.Requirement {
@@ -82,25 +127,6 @@ func sameNamespace(ctx context.Context, kind string, a, b *requirement.End) erro
 		return &requirement.Failure{Reason: requirement.NotShared, From: a, To: b, Target: kind + " namespace", Protocol: kind,
 			Expected: "one " + kind + " namespace for both", Observed: fmt.Sprintf("the inodes %d and %d", ofA, ofB),
 			Again: "lsns -t " + kind + " on node " + a.Node}
-	}
-	return nil
-}
-
-func otherNamespace(ctx context.Context, kind string, a *requirement.End, strangers ...*requirement.End) error {
-	own, err := inode(ctx, a, kind)
-	if err != nil {
-		return err
-	}
-	for _, other := range strangers {
-		of, err := inode(ctx, other, kind)
-		if err != nil {
-			return err
-		}
-		if of == own {
-			return &requirement.Failure{Reason: requirement.Leaked, From: a, To: other, Target: kind + " namespace", Protocol: kind,
-				Expected: "another " + kind + " namespace", Observed: fmt.Sprintf("inode %d in both", own),
-				Again: "lsns -t " + kind + " on node " + a.Node}
-		}
 	}
 	return nil
 }

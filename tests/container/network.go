@@ -57,20 +57,19 @@ func checkNamespaceShared(ctx context.Context, env *requirement.Env) error {
 	case !slices.Equal(ofA.Routes, ofB.Routes):
 		return differ("routes", ofA.Routes, ofB.Routes)
 	}
-	strangers := env.Cast.Ends(world.Near)
-	if node := env.OnNode(world.Node, a.Node); node != nil {
-		strangers = append(strangers, node)
-	} else {
-		env.Note("not compared with the node's own namespace: no agent is admitted there")
-	}
-	for _, other := range strangers {
+	for _, other := range strangersOf(env, a) {
 		of, err := other.Identity(ctx)
 		if err != nil {
 			return fmt.Errorf("reading the namespaces of %s: %w", other, err)
 		}
-		if of.Namespaces["net"] == inode {
+		switch {
+		case of.Namespaces["net"] != inode:
+		case slices.EqualFunc(ofA.Interfaces, of.Interfaces, sameInterface):
 			return &requirement.Failure{Reason: requirement.Leaked, From: a, To: other, Protocol: "netns",
-				Expected: "a network namespace of the pod's own", Observed: fmt.Sprintf("inode %d in both", inode)}
+				Expected: "a network namespace of the pod's own", Observed: fmt.Sprintf("inode %d in both, and the same interfaces", inode)}
+		default:
+			// The number names a namespace within one kernel only: sandboxes with kernels of their own number theirs alike.
+			env.Note("%s has a network namespace of the number %d too, with other interfaces: their kernels are not the same", other, inode)
 		}
 	}
 	return nil
