@@ -170,6 +170,11 @@ func (b *builder) build(ctx context.Context, e *engine.Engine, ref string) error
 			return b.load(ctx, e, ref, img, s)
 		}},
 	)
+	return b.inOrder(ctx, steps)
+}
+
+// inOrder runs steps one after the other.
+func (b *builder) inOrder(ctx context.Context, steps []*step) error {
 	for i, s := range steps {
 		s.place(i+1, len(steps))
 		if err := s.do(b.progress); err != nil {

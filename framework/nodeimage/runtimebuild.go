@@ -97,13 +97,7 @@ func (b *builder) buildRuntime(ctx context.Context, e *engine.Engine, below, ref
 			return b.load(ctx, e, ref, img, s)
 		}},
 	)
-	for i, s := range steps {
-		s.place(i+1, len(steps))
-		if err := s.do(b.progress); err != nil {
-			return fmt.Errorf("%s: %w", s.component, err)
-		}
-	}
-	return nil
+	return b.inOrder(ctx, steps)
 }
 
 // ociLimits builds the program that stands before runc.
