@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -22,6 +23,9 @@ import (
 
 // staticPodUID is the annotation of a static pod's mirror that has the UID its kubelet gave it.
 const staticPodUID = "kubernetes.io/config.hash"
+
+// namesGone is how long a name may outlive its namespace's pod: Docker Engine removes such names together, once a minute.
+const namesGone = 75 * time.Second
 
 // namespaceFolders are where runtimes keep network namespaces by name: as ip-netns(8) does, and Docker Engine's own.
 var namespaceFolders = []string{"/run/netns", "/run/docker/netns"}
@@ -61,7 +65,7 @@ type findings map[string]*requirement.Failure
 func sandboxesMatch(ctx context.Context, env *requirement.Env) error {
 	var lasting findings
 	first := true
-	return env.Until(ctx, func(ctx context.Context) error {
+	return env.UntilAtLeast(ctx, namesGone, func(ctx context.Context) error {
 		now, summary, err := auditAll(ctx, env)
 		if err != nil {
 			return err
