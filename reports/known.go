@@ -17,7 +17,8 @@ import (
 type Known struct {
 	// ID is the requirement's.
 	ID string `json:"id"`
-	// Where is a value of an axis ("nftables", "ipv6"), a cluster of a matrix ("dual+nftables"), the name of a cluster, or
+	// Where is a value of an axis ("nftables", "ipv6"), a cluster of a matrix ("dual+nftables"), the name of a cluster, a runtime
+	// without its version ("cri-o"), or
 	// the value of one of its facts ("v1.36.3").
 	Where string `json:"where"`
 	// Link is the document or the issue that says so.
@@ -84,10 +85,10 @@ func (k Known) expired(now time.Time) bool {
 	return err != nil || !now.UTC().Before(day.AddDate(0, 0, 1))
 }
 
-// in says whether the entry is about the cluster.
-func (k Known) in(c *Cluster) bool {
+// On says whether the entry is about the cluster.
+func (k Known) On(c *Cluster) bool {
 	return k.Where == c.Name || slices.Contains(c.Values, k.Where) ||
-		slices.ContainsFunc(c.Facts, func(f Fact) bool { return f.Value == k.Where })
+		slices.ContainsFunc(c.Facts, func(f Fact) bool { return f.Value == k.Where || strings.HasPrefix(f.Value, k.Where+"://") })
 }
 
 // sentence is the entry in one line, without its ID.
@@ -104,7 +105,7 @@ func knownOf(list []Known, c *Cluster, id string, now time.Time) (known, expired
 	for i := range list {
 		k := &list[i]
 		switch {
-		case k.ID != id || !k.in(c):
+		case k.ID != id || !k.On(c):
 		case k.expired(now):
 			expired = k
 		default:
@@ -147,7 +148,7 @@ func (r *Report) MarkKnown(list []Known, now time.Time) {
 					continue
 				}
 				of[j].id = true
-				if k.in(c) {
+				if k.On(c) {
 					of[j].differs = of[j].differs || res.Outcome == Failed || res.Outcome == Unsupported
 					of[j].passed = of[j].passed || res.Outcome == Passed
 				}

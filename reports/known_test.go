@@ -83,7 +83,7 @@ func FuzzReadKnown(f *testing.F) {
 // failing is a report of one cluster on which a MUST fails.
 func failing() *Report {
 	r := New("1a-2b", began)
-	r.Clusters = []Cluster{{Name: "c", Values: []string{"dual", "nftables"}, Facts: []Fact{{"Kubernetes", "v1.36.3"}}, Results: []Result{
+	r.Clusters = []Cluster{{Name: "c", Values: []string{"dual", "nftables"}, Facts: []Fact{{"Kubernetes", "v1.36.3"}, {"runtime", "cri-o://1.37.0"}}, Results: []Result{
 		{ID: "service/x", Chapter: "service", Level: Must, Outcome: Failed, Reason: "no answer"},
 		{ID: "service/y", Chapter: "service", Level: Must, Outcome: Passed},
 	}}}
@@ -100,6 +100,7 @@ func TestMarkKnown(t *testing.T) {
 		"by a value of an axis":     {Known{ID: "service/x", Where: "nftables", Expires: "2026-05-01"}, ExitPassed, nil},
 		"by the cluster's name":     {Known{ID: "service/x", Where: "c", Expires: "2026-05-02"}, ExitPassed, nil},
 		"by a fact":                 {Known{ID: "service/x", Where: "v1.36.3", Expires: "2026-05-02"}, ExitPassed, nil},
+		"by a runtime":              {Known{ID: "service/x", Where: "cri-o", Expires: "2026-05-02"}, ExitPassed, nil},
 		"elsewhere":                 {Known{ID: "service/x", Where: "iptables", Expires: "2026-05-02"}, ExitFailed, nil},
 		"expired":                   {Known{ID: "service/x", Where: "nftables", Expires: "2026-04-30", Link: "https://l"}, ExitFailed, []string{"the known difference of service/x on nftables expired on 2026-04-30 and counts again: https://l"}},
 		"expired and passed":        {Known{ID: "service/y", Where: "nftables", Expires: "2026-04-30"}, ExitFailed, []string{"the known difference of service/y on nftables expired on 2026-04-30: renew or remove it"}},

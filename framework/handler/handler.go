@@ -17,6 +17,9 @@ import (
 // Default is the handler that containerd runs pods with that ask for none: every node image has it.
 const Default = "runc"
 
+// Fact is the name of the fact of a cluster in a report that says which handler its pods ran under.
+const Fact = "OCI handler"
+
 // Handler is an OCI handler on the nodes of a cluster that is made here.
 type Handler struct {
 	// Name is containerd's for it and that of its RuntimeClass.

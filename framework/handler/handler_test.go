@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/parley-k8s/parley/framework/axis"
-	"github.com/parley-k8s/parley/reports"
 )
 
 // The values of the axis are the handlers that clusters can be made with.
@@ -141,32 +140,4 @@ func TestCrunAnyVersion(t *testing.T) {
 			require.Equal(t, want, string(got))
 		})
 	}
-}
-
-func TestKnown(t *testing.T) {
-	for _, h := range All() {
-		list, err := Known(h.Name)
-		require.NoError(t, err)
-		for _, k := range list {
-			require.Equal(t, h.Name, k.Where, k.ID)
-			require.NotEmpty(t, k.Why, k.ID)
-		}
-	}
-	for _, name := range []string{"", "kata", "../modules/gvisor", "a/b"} {
-		list, err := Known(name)
-		require.NoError(t, err, name)
-		require.Empty(t, list, name)
-	}
-}
-
-func TestKnownIn(t *testing.T) {
-	of := func(handler string) reports.Cluster {
-		return reports.Cluster{Facts: []reports.Fact{{Name: Fact, Value: handler}}}
-	}
-	all, err := Known("runsc")
-	require.NoError(t, err)
-	require.NotEmpty(t, all)
-	got, err := KnownIn(&reports.Report{Clusters: []reports.Cluster{{}, of("runc"), of("runsc"), of("runsc"), of("kata")}})
-	require.NoError(t, err)
-	require.Equal(t, all, got)
 }

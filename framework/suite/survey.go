@@ -17,7 +17,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/cluster"
-	"github.com/parley-k8s/parley/framework/handler"
+	"github.com/parley-k8s/parley/framework/known"
 	"github.com/parley-k8s/parley/framework/nodeimage"
 	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
@@ -158,7 +158,7 @@ func (r *Run) openReport(facts cluster.Facts) error {
 	}
 	r.report.Clusters = append(r.report.Clusters, of)
 	var err error
-	r.shipped, err = handler.KnownIn(r.report)
+	r.shipped, err = known.In(r.report)
 	return err
 }
 

@@ -18,8 +18,8 @@ func ephemeral() requirement.Requirement {
 	return requirement.Requirement{
 		ID:   "container/ephemeral",
 		Long: true,
-		Title: "An ephemeral container added to a running pod is in the pod's network, IPC and UTS namespaces and reaches its containers on " +
-			"localhost, in both directions, and none of them is restarted for it.",
+		Title: "An ephemeral container added to a running pod is in the pod's network and IPC namespaces, has its hostname and reaches its " +
+			"containers on localhost, in both directions, and none of them is restarted for it.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL:  "https://kubernetes.io/docs/concepts/workloads/pods/ephemeral-containers/",
@@ -56,10 +56,13 @@ func checkEphemeral(ctx context.Context, env *requirement.Env, separate bool) er
 			}
 		}()
 	}
-	for _, kind := range []string{"net", "ipc", "uts"} {
+	for _, kind := range []string{"net", "ipc"} {
 		if err := sameNamespace(ctx, kind, a, joined); err != nil {
 			return err
 		}
+	}
+	if err := sameHostname(ctx, env, a, joined); err != nil {
+		return err
 	}
 	for i, way := range []struct{ from, to *requirement.End }{{a, joined}, {joined, a}} {
 		if _, err := exchange.Works(ctx, env, exchange.Talk{From: way.from, To: way.to, Network: "tcp",
@@ -68,6 +71,26 @@ func checkEphemeral(ctx context.Context, env *requirement.Env, separate bool) er
 		}
 	}
 	return sameBoots(ctx, before, a)
+}
+
+// sameHostname judges the name and not its UTS namespace, which Kubernetes does not promise: Docker Engine's containers have one each.
+func sameHostname(ctx context.Context, env *requirement.Env, a, b *requirement.End) error {
+	ofA, err := a.Identity(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the hostname of %s: %w", a, err)
+	}
+	ofB, err := b.Identity(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the hostname of %s: %w", b, err)
+	}
+	if ofA.Hostname != ofB.Hostname {
+		return &requirement.Failure{Reason: requirement.NotShared, From: a, To: b, Target: "hostname", Protocol: "uts",
+			Expected: "the hostname " + ofA.Hostname + " in both", Observed: ofB.Hostname, Again: "hostname in both containers"}
+	}
+	if x, y := ofA.Namespaces["uts"], ofB.Namespaces["uts"]; x != y {
+		env.Note("one hostname in two UTS namespaces (inodes %d and %d): what one container sets by sethostname(2) the other does not see", x, y)
+	}
+	return nil
 }
 
 // debugger adds an agent to the pod.

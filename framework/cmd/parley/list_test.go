@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/parley-k8s/parley/framework/handler"
+	"github.com/parley-k8s/parley/framework/known"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
 	"github.com/parley-k8s/parley/tests"
@@ -144,16 +145,21 @@ func TestHelpAndVersion(t *testing.T) {
 	require.Regexp(t, `^parley \S+.* \(go`, out)
 }
 
-// What a handler is known to differ in is there, and is asked under a handler.
-func TestKnownDifferencesOfHandlersAreOfRequirements(t *testing.T) {
+// What is known to differ is there, and is asked under a handler where it is of one.
+func TestKnownDifferencesAreOfRequirements(t *testing.T) {
 	chapters := map[string]string{}
 	for _, q := range tests.All() {
 		chapters[q.ID] = q.Chapter()
 	}
+	var handlers []string
 	for _, h := range handler.All() {
-		list, err := handler.Known(h.Name)
-		require.NoError(t, err)
-		for _, k := range list {
+		handlers = append(handlers, h.Name)
+	}
+	all, err := known.All()
+	require.NoError(t, err)
+	for _, k := range all {
+		require.Contains(t, chapters, k.ID)
+		if slices.Contains(handlers, k.Where) {
 			require.Contains(t, []string{"container", "pod", "dns", "service"}, chapters[k.ID], k.ID)
 		}
 	}
