@@ -51,14 +51,14 @@ func arrives(ctx context.Context, env *requirement.Env, pod *corev1.Pod, c conte
 		return err
 	}
 	for _, container := range pod.Spec.Containers {
-		if err := c.found(ctx, started.Ends[container.Name], started.Pod); err != nil {
+		if err := c.found(ctx, env, started.Ends[container.Name], started.Pod); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c content) found(ctx context.Context, end *requirement.End, pod *corev1.Pod) error {
+func (c content) found(ctx context.Context, env *requirement.Env, end *requirement.End, pod *corev1.Pod) error {
 	fail := func(reason requirement.Reason, at, expected, observed string) error {
 		return &requirement.Failure{Reason: reason, From: end, Target: at, Protocol: c.protocol, Expected: expected, Observed: observed,
 			Again: fmt.Sprintf("kubectl get pod -n %s %s -o yaml, and stat %s in its containers", end.Namespace, end.Pod, at)}
@@ -78,7 +78,7 @@ func (c content) found(ctx context.Context, end *requirement.End, pod *corev1.Po
 			return fail(requirement.WrongSetting, at, fmt.Sprintf("mode %04o", c.modes[name]), fmt.Sprintf("mode %04o", got.Mode&0o777))
 		case got.UID != c.owner:
 			return fail(requirement.WrongSetting, at, fmt.Sprintf("UID %d to own it", c.owner), fmt.Sprintf("UID %d", got.UID))
-		case c.inMemory && got.FSType != "tmpfs":
+		case c.inMemory && !inMemory(env, end, at, got.FSType):
 			return fail(requirement.WrongSetting, at, "it on a tmpfs", got.FSType)
 		}
 		wrote, err := file(ctx, end, wire.File{Do: "write", Path: at + ".new"})

@@ -183,6 +183,10 @@ func checkPropagation(ctx context.Context, env *requirement.Env, none bool) erro
 	mounter.SecurityContext = &corev1.SecurityContext{Privileged: &yes, RunAsUser: &root}
 	mounter.VolumeMounts[0].MountPropagation, sibling.VolumeMounts[0].MountPropagation = &both, &receive
 	started, err := env.Start(ctx, pod)
+	if err != nil && strings.Contains(err.Error(), "propagation") { // the runtime's own words, which name what it refuses
+		return &requirement.Failure{Reason: requirement.NoEffect, Target: "mountPropagation Bidirectional", Protocol: "volume",
+			Expected: "the container to start", Observed: err.Error(), Again: "kubectl describe pod -n " + pod.Namespace + " " + pod.Name}
+	}
 	if err != nil {
 		return err
 	}
