@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/requirement"
@@ -118,6 +119,9 @@ func checkRollingUpdate(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	d, err := deployment(ctx, env, label, 2, func(pod *corev1.Pod) {
+		// A container that runs is ready without it, be its server listening yet or not.
+		pod.Spec.Containers[0].ReadinessProbe = &corev1.Probe{PeriodSeconds: 1, TimeoutSeconds: 5, FailureThreshold: 30,
+			ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt(world.TargetPort)}}}
 		if env.Fixture("no preStop") {
 			return
 		}
