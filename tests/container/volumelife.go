@@ -185,7 +185,7 @@ func checkPropagation(ctx context.Context, env *requirement.Env, none bool) erro
 	started, err := env.Start(ctx, pod)
 	if err != nil && strings.Contains(err.Error(), "propagation") { // the runtime's own words, which name what it refuses
 		return &requirement.Failure{Reason: requirement.NoEffect, Target: "mountPropagation Bidirectional", Protocol: "volume",
-			Expected: "the container to start", Observed: err.Error(), Again: "kubectl describe pod -n " + pod.Namespace + " " + pod.Name}
+			Expected: "the container to start", Observed: err.Error(), Again: "kubectl get events -n " + pod.Namespace}
 	}
 	if err != nil {
 		return err
