@@ -90,7 +90,7 @@ func possible(columns []axis.Column, host axis.Host) (made []axis.Column, not []
 	return made, not, nil
 }
 
-// judgeColumns makes and judges a cluster for each column: each is prepared while others are judged, and judged alone.
+// judgeColumns makes and judges a cluster for each column: each is judged alone, and prepared while others are where the host bears it.
 func (r *Run) judgeColumns(t *testing.T) {
 	if err := r.runColumns(); err != nil {
 		r.mu.Lock()
@@ -203,7 +203,7 @@ func (r *Run) atOnce(ctx context.Context, n int) (int, error) {
 	case r.config.Measure, quiet():
 		return 1, nil
 	}
-	return max(1, min(n, room, 1+max(1, runtime.NumCPU()/2))), nil
+	return max(1, min(n, room, 1+runtime.NumCPU()/2)), nil
 }
 
 // timeToBuild is the time that it takes to build the columns' node images that are not there, which is done one after the

@@ -126,12 +126,7 @@ func ipcIsolated() requirement.Requirement {
 
 func checkIsolated(ctx context.Context, env *requirement.Env, kinds ...mechanism) error {
 	owner := env.Role(world.SiblingA)
-	strangers := []*requirement.End{env.Role(world.Near)}
-	if node := env.OnNode(world.Node, owner.Node); node != nil {
-		strangers = append(strangers, node)
-	} else {
-		env.Note("not looked for on the node itself: no agent is admitted there")
-	}
+	strangers := strangersOf(env, owner, env.Role(world.Near))
 	for _, m := range kinds {
 		one, free, err := m.made(ctx, owner)
 		if err != nil {

@@ -50,7 +50,7 @@ func checkIPCNamespace(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	for _, other := range strangersOf(env, a) {
+	for _, other := range strangersOf(env, a, env.Cast.Ends(world.Near)...) {
 		of, err := inode(ctx, other, "ipc")
 		if err != nil {
 			return err
@@ -71,14 +71,13 @@ func checkIPCNamespace(ctx context.Context, env *requirement.Env) error {
 	return nil
 }
 
-// strangersOf are who must be in other namespaces than the end: another pod, and the node itself where its agent is admitted.
-func strangersOf(env *requirement.Env, end *requirement.End) []*requirement.End {
-	strangers := env.Cast.Ends(world.Near)
+// strangersOf are who must be in other namespaces than the end: these pods, and the node itself where its agent is admitted.
+func strangersOf(env *requirement.Env, end *requirement.End, pods ...*requirement.End) []*requirement.End {
 	if node := env.OnNode(world.Node, end.Node); node != nil {
-		return append(slices.Clone(strangers), node)
+		return append(slices.Clone(pods), node)
 	}
-	env.Note("not compared with the node's own namespace: no agent is admitted there")
-	return strangers
+	env.Note("not compared with the node itself: no agent is admitted there")
+	return pods
 }
 
 func hostIPC() requirement.Requirement {

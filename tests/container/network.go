@@ -57,7 +57,7 @@ func checkNamespaceShared(ctx context.Context, env *requirement.Env) error {
 	case !slices.Equal(ofA.Routes, ofB.Routes):
 		return differ("routes", ofA.Routes, ofB.Routes)
 	}
-	for _, other := range strangersOf(env, a) {
+	for _, other := range strangersOf(env, a, env.Cast.Ends(world.Near)...) {
 		of, err := other.Identity(ctx)
 		if err != nil {
 			return fmt.Errorf("reading the namespaces of %s: %w", other, err)
