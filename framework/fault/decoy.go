@@ -51,9 +51,8 @@ func inPlaceOf(find Find, make func(context.Context, *requirement.End, string) (
 		if d.remove, err = make(ctx, agent, source); err != nil {
 			return nil, fmt.Errorf("making a decoy in %s: %w", agent, err)
 		}
-		done, err := agent.Mount(ctx, wire.Mount{Do: "bind", Source: source, Target: d.target})
-		if err := probe.Either(done.Errno, err); err != nil {
-			return nil, lifted(ctx, d, fmt.Errorf("mounting the decoy over %s: %w", d.target, err))
+		if err := agent.Mount(ctx, wire.Mount{Do: "bind", Source: source, Target: d.target}); err != nil {
+			return nil, lifted(ctx, d, err)
 		}
 		d.mounted = true
 		return d, nil
@@ -78,9 +77,8 @@ func (d *decoy) Lift(ctx context.Context) error {
 		return nil
 	}
 	if d.mounted {
-		done, err := d.agent.Mount(ctx, wire.Mount{Do: "unmount", Target: d.target})
-		if err := probe.Either(done.Errno, err); err != nil {
-			return fmt.Errorf("unmounting the decoy from %s: %w", d.target, err)
+		if err := d.agent.Mount(ctx, wire.Mount{Do: "unmount", Target: d.target}); err != nil {
+			return err
 		}
 		d.mounted = false
 	}

@@ -89,9 +89,13 @@ func (a *Agent) Filter(ctx context.Context, f wire.Filter) (wire.FilterSeen, err
 	return do[wire.FilterSeen](ctx, a, wire.OpFilter, f)
 }
 
-// Mount makes or removes a bind mount.
-func (a *Agent) Mount(ctx context.Context, m wire.Mount) (wire.MountSeen, error) {
-	return do[wire.MountSeen](ctx, a, wire.OpMount, m)
+// Mount makes or removes a bind mount, or a name for a network namespace. What the kernel refuses is an error.
+func (a *Agent) Mount(ctx context.Context, m wire.Mount) error {
+	done, err := do[wire.MountSeen](ctx, a, wire.OpMount, m)
+	if err := Either(done.Errno, err); err != nil {
+		return fmt.Errorf("asking %s to %s %s: %w", a.name, m.Do, m.Target, err)
+	}
+	return nil
 }
 
 // Either is the channel's error, or what the kernel answered as one; nil where both are well.

@@ -197,13 +197,13 @@ func checkPropagation(ctx context.Context, env *requirement.Env, none bool) erro
 		wire.File{Do: "mkdir", Path: point, Mode: 0o755}); err != nil {
 		return err
 	}
-	if err := mount(ctx, a, wire.Mount{Do: "bind", Source: source, Target: point}); err != nil {
+	if err := a.Mount(ctx, wire.Mount{Do: "bind", Source: source, Target: point}); err != nil {
 		return err
 	}
 	unmounted := false
 	defer func() {
 		if !unmounted { // a mount that stays keeps the node from removing the pod
-			cleanUp(ctx, func(ctx context.Context) error { return mount(ctx, a, wire.Mount{Do: "unmount", Target: point}) })
+			cleanUp(ctx, func(ctx context.Context) error { return a.Mount(ctx, wire.Mount{Do: "unmount", Target: point}) })
 		}
 	}()
 	seen, err := file(ctx, b, wire.File{Do: "stat", Path: path.Join(point, marker)})
@@ -213,7 +213,7 @@ func checkPropagation(ctx context.Context, env *requirement.Env, none bool) erro
 	if !seen.Ok() {
 		return volumeFailure(requirement.NotShared, a, b, point, "the sibling to see what was mounted there", seen.Errno.String())
 	}
-	if err := mount(ctx, a, wire.Mount{Do: "unmount", Target: point}); err != nil {
+	if err := a.Mount(ctx, wire.Mount{Do: "unmount", Target: point}); err != nil {
 		return err
 	}
 	unmounted = true
@@ -222,17 +222,6 @@ func checkPropagation(ctx context.Context, env *requirement.Env, none bool) erro
 	}
 	if seen.Class != wire.NotThere {
 		return volumeFailure(requirement.Leaked, a, b, point, "the mount to be gone for the sibling too once it was unmounted", seen.Errno.String())
-	}
-	return nil
-}
-
-func mount(ctx context.Context, end *requirement.End, m wire.Mount) error {
-	done, err := end.Mount(ctx, m)
-	if err != nil {
-		return fmt.Errorf("asking %s to %s %s: %w", end, m.Do, m.Target, err)
-	}
-	if !done.Ok() {
-		return fmt.Errorf("%s cannot %s %s: %s", end, m.Do, m.Target, done.Errno)
 	}
 	return nil
 }

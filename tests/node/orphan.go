@@ -14,7 +14,6 @@ import (
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/cri"
-	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/until"
 )
@@ -51,20 +50,12 @@ func orphanNamespace(ctx context.Context, env *requirement.Env) (func(context.Co
 			continue
 		}
 		target := path.Join(folder, "parley-"+rand.String(12))
-		if err := mount(ctx, end, wire.Mount{Do: "name", Target: target}); err != nil {
+		if err := end.Mount(ctx, wire.Mount{Do: "name", Target: target}); err != nil {
 			return nil, err
 		}
-		return func(ctx context.Context) error { return mount(ctx, end, wire.Mount{Do: "forget", Target: target}) }, nil
+		return func(ctx context.Context) error { return end.Mount(ctx, wire.Mount{Do: "forget", Target: target}) }, nil
 	}
 	return nil, fmt.Errorf("%s has no folder of named network namespaces: neither %s", end.Node, strings.Join(namespaceFolders, " nor "))
-}
-
-func mount(ctx context.Context, end *requirement.End, m wire.Mount) error {
-	done, err := end.Mount(ctx, m)
-	if err := probe.Either(done.Errno, err); err != nil {
-		return fmt.Errorf("asking the agent of %s to %s %s: %w", end.Node, m.Do, m.Target, err)
-	}
-	return nil
 }
 
 // orphanSandbox makes a sandbox for no pod on the last node. Kubelets stop such sandboxes within seconds, so the first
