@@ -29,6 +29,8 @@ const (
 	TwoNodes  Feature = "two-nodes"  // two nodes that take ordinary pods
 	NodeAgent Feature = "node-agent" // pods in the node's own namespaces are admitted
 	OutsideIs Feature = "outside"    // a host beside the cluster that reaches the nodes' addresses
+	// LoadBalanced is that somebody gives Services of type LoadBalancer an address.
+	LoadBalanced Feature = "load-balancer"
 )
 
 // Requirement is one promise of the catalogue. Its ID never changes its meaning.

@@ -32,11 +32,13 @@ type cast struct {
 	agents   []*probe.Agent
 	missing  map[world.Role]string // why this cluster has nobody for the role
 	broken   map[world.Role]string // why the pod that should play it did not start
+	lacking  map[requirement.Feature]string
 }
 
 func newCast(config *rest.Config, kube kubernetes.Interface, plan world.Plan) *cast {
 	return &cast{config: config, kube: kube, plan: plan, ends: map[world.Role][]*requirement.End{},
-		services: map[world.Service]requirement.ServiceSeen{}, missing: map[world.Role]string{}, broken: map[world.Role]string{}}
+		services: map[world.Service]requirement.ServiceSeen{}, missing: map[world.Role]string{}, broken: map[world.Role]string{},
+		lacking: map[requirement.Feature]string{}}
 }
 
 // Ends are those who play the role, by node.
@@ -100,6 +102,20 @@ func (c *cast) open(planned world.Pod, running *corev1.Pod) (ends []*requirement
 		})
 	}
 	return ends, nil
+}
+
+// Lack keeps what a check has found the cluster to lack.
+func (c *cast) Lack(f requirement.Feature, probed string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lacking[f] = probed
+}
+
+// Lacking is what a check probed to find so.
+func (c *cast) Lacking(f requirement.Feature) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lacking[f]
 }
 
 // lacks says why a requirement's parts can't all be played: unsupported where this cluster has nobody for

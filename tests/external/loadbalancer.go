@@ -2,6 +2,7 @@ package external
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -27,9 +28,12 @@ const (
 	// addressGiven bounds the wait for a new Service's address: clouds take half a minute, announcers milliseconds. Where
 	// it passes, the cluster has no implementation, or only one of another class.
 	addressGiven = 45 * time.Second
+	addressLook  = 200 * time.Millisecond
 	// serviceInForce bounds the time until the proxies know a new Service.
 	serviceInForce = 10 * time.Second
 )
+
+var errNoAddress = errors.New("no address")
 
 var typeLoadBalancer = requirement.Clause{
 	URL: "https://kubernetes.io/docs/concepts/services-networking/service/#loadbalancer",
@@ -41,7 +45,7 @@ func loadBalancers() []requirement.Requirement {
 	base := requirement.Requirement{
 		Long:      true,
 		Level:     requirement.Optional,
-		Needs:     []requirement.Feature{requirement.OutsideIs},
+		Needs:     []requirement.Feature{requirement.OutsideIs, requirement.LoadBalanced},
 		Roles:     []world.Role{world.Outside, world.WebNear},
 		Wants:     []world.Role{world.ReferenceLoadBalancer},
 		PerFamily: true,
@@ -63,12 +67,17 @@ type balanced struct {
 	service *corev1.Service
 	server  *requirement.End
 	at      netip.Addr // its address of the family in force
+	plain   bool       // it asks for nothing that an implementation may lack
 }
 
 // balance makes such a Service and waits for its address. An implementation that is the reference must give one; where
-// the cluster's own gives none, the row is unsupported.
+// the cluster's own gives none, the row is unsupported, and so are the others as soon as one that asks for nothing special has
+// waited long enough.
 func balance(ctx context.Context, env *requirement.Env, alter func(*corev1.ServiceSpec), protocols ...corev1.Protocol) (*balanced, error) {
-	b := &balanced{server: env.Role(world.WebNear)}
+	if probed := env.Cast.Lacking(requirement.LoadBalanced); probed != "" {
+		return nil, &requirement.Unsupported{Probed: probed}
+	}
+	b := &balanced{server: env.Role(world.WebNear), plain: alter == nil && len(protocols) == 1}
 	var ports []corev1.ServicePort
 	for _, p := range protocols {
 		network := strings.ToLower(string(p))
@@ -102,24 +111,37 @@ func balance(ctx context.Context, env *requirement.Env, alter func(*corev1.Servi
 func referencePlays(env *requirement.Env, role world.Role) bool { return len(env.Roles(role)) > 0 }
 
 func (b *balanced) awaitAddress(ctx context.Context, env *requirement.Env, made *corev1.Service) error {
-	start := time.Now()
-	_, err := until.Settled(ctx, until.Policy{Within: addressGiven}, func(ctx context.Context) error {
+	start, nobody := time.Now(), ""
+	_, err := until.Settled(ctx, until.Policy{Within: addressGiven, Every: addressLook}, func(ctx context.Context) error {
 		now, err := env.Kube.CoreV1().Services(made.Namespace).Get(ctx, made.Name, metav1.GetOptions{})
 		if err != nil {
 			return fmt.Errorf("reading the Service %s: %w", made.Name, err)
 		}
 		b.service = now
-		if len(now.Status.LoadBalancer.Ingress) == 0 {
-			return fmt.Errorf("the status of the Service has no address after %s", time.Since(start).Round(time.Second))
+		if len(now.Status.LoadBalancer.Ingress) > 0 {
+			return nil
 		}
-		return nil
+		if nobody = env.Cast.Lacking(requirement.LoadBalanced); nobody != "" {
+			return nil
+		}
+		return fmt.Errorf("the status of the Service has %w after %s", errNoAddress, time.Since(start).Round(time.Second))
 	})
+	if err != nil && !errors.Is(err, errNoAddress) {
+		return err
+	}
 	if err != nil {
 		if referencePlays(env, world.ReferenceLoadBalancer) {
 			return &requirement.Failure{Reason: requirement.Missing, Target: "Service " + made.Name, Protocol: "API",
 				Expected: "an address in the status of a Service of type LoadBalancer", Observed: err.Error()}
 		}
-		return &requirement.Unsupported{Probed: "made a Service of type LoadBalancer: " + err.Error()}
+		probed := "made a Service of type LoadBalancer: " + err.Error()
+		if b.plain && time.Since(start) >= addressGiven { // not cut short
+			env.Cast.Lack(requirement.LoadBalanced, probed)
+		}
+		return &requirement.Unsupported{Probed: probed}
+	}
+	if nobody != "" {
+		return &requirement.Unsupported{Probed: nobody}
 	}
 	var told []string
 	for _, i := range b.service.Status.LoadBalancer.Ingress {
