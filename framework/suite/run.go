@@ -152,7 +152,9 @@ func (r *Run) divertLogs() error {
 	}
 	klog.LogToStderr(false)
 	klog.SetOutput(file)
-	return nil
+	options := flag.NewFlagSet("klog", flag.ContinueOnError)
+	klog.InitFlags(options)
+	return options.Set("stderrthreshold", "FATAL") // errors would go to both
 }
 
 // clientLog is the file in the report's folder that client-go and e2e-framework log to.
