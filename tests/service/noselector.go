@@ -89,8 +89,9 @@ func byHand(r requirement.Requirement, role world.Role, port func(context.Contex
 	r.Control = requirement.Control{
 		Says:    "the Service without the EndpointSlice",
 		Variant: &requirement.Variant{Fixture: noSlice},
-		// Refused once the proxy has heard of the Service, and before that whatever becomes of an address that nobody has.
-		Red: []requirement.Reason{requirement.Refused, requirement.NoAnswer, requirement.Unreachable},
+		// Refused once the proxy has heard of the Service, and before that whatever becomes of an address that nobody has: a
+		// firewall on the way that prohibits it is EHOSTUNREACH over IPv4 and EACCES over IPv6.
+		Red: []requirement.Reason{requirement.Refused, requirement.NoAnswer, requirement.Unreachable, requirement.Denied},
 	}
 	return r
 }
