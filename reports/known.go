@@ -17,9 +17,8 @@ import (
 type Known struct {
 	// ID is the requirement's.
 	ID string `json:"id"`
-	// Where is a value of an axis ("nftables", "ipv6"), a cluster of a matrix ("dual+nftables"), the name of a cluster, a runtime
-	// without its version ("cri-o"), or
-	// the value of one of its facts ("v1.36.3").
+	// Where is a value of an axis ("nftables"), a cluster of a matrix ("dual+nftables"), the name of a cluster, a runtime
+	// without its version ("cri-o"), or the value of one of its facts ("v1.36.3", "ipv6"), in capitals or not.
 	Where string `json:"where"`
 	// Link is the document or the issue that says so.
 	Link string `json:"link"`
@@ -88,7 +87,9 @@ func (k Known) expired(now time.Time) bool {
 // On says whether the entry is about the cluster.
 func (k Known) On(c *Cluster) bool {
 	return k.Where == c.Name || slices.Contains(c.Values, k.Where) ||
-		slices.ContainsFunc(c.Facts, func(f Fact) bool { return f.Value == k.Where || strings.HasPrefix(f.Value, k.Where+"://") })
+		slices.ContainsFunc(c.Facts, func(f Fact) bool {
+			return strings.EqualFold(f.Value, k.Where) || strings.HasPrefix(f.Value, k.Where+"://")
+		})
 }
 
 // sentence is the entry in one line, without its ID.

@@ -1,3 +1,3 @@
-// Package known has the differences of runtimes and OCI handlers that a document or an issue of theirs explains: they are shown with
-// it and fail nothing until they expire.
+// Package known has the differences of runtimes, OCI handlers and address families that a document or an issue explains: they are
+// shown with it and fail nothing until they expire.
 package known

@@ -11,7 +11,7 @@ import (
 	"github.com/parley-k8s/parley/reports"
 )
 
-// lists has a file for each runtime or OCI handler that is known to differ, in the form of the flag -known and named by where
+// lists has a file for each runtime, OCI handler or family that is known to differ, in the form of the flag -known and named by where
 // its differences are.
 //
 //go:embed lists

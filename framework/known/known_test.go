@@ -30,6 +30,8 @@ func TestIn(t *testing.T) {
 		"nothing is known": {[]reports.Cluster{{}, of("OCI handler", "runc"), of("runtime", "containerd://2.4.2")}, nil},
 		"a handler":        {[]reports.Cluster{of("OCI handler", "runc"), of("OCI handler", "runsc")}, []string{"runsc"}},
 		"a runtime":        {[]reports.Cluster{of("runtime", "cri-o://1.37.0")}, []string{"cri-o"}},
+		"a family":         {[]reports.Cluster{of("address families", "IPv4"), of("address families", "IPv6")}, []string{"ipv6"}},
+		"two families":     {[]reports.Cluster{of("address families", "IPv4, IPv6")}, nil},
 		"an axis":          {[]reports.Cluster{{Values: []string{"runsc"}}, of("runtime", "cri-o://1.37.0")}, []string{"cri-o", "runsc"}},
 	} {
 		t.Run(name, func(t *testing.T) {
