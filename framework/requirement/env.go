@@ -100,8 +100,8 @@ type Cast interface {
 	Start(ctx context.Context, pod *corev1.Pod, enough func(*corev1.Pod) bool) (*Started, error)
 	// Join opens an end in any container of a running pod, an ephemeral one for example, which the caller closes.
 	Join(pod *corev1.Pod, container string) (*End, error)
-	// Lack keeps that the cluster was probed for something and does not have it, so that no other check need wait to see it;
-	// Lacking is what was probed, "" where no check has found so.
+	// Lack keeps that the cluster was probed for something and does not have it: requirements that need it are unsupported from
+	// then on. Lacking is what was probed, "" where no check has found so: one that is being judged need wait no longer.
 	Lack(f Feature, probed string)
 	Lacking(f Feature) (probed string)
 }

@@ -119,13 +119,18 @@ func (c *cast) Lacking(f requirement.Feature) string {
 }
 
 // lacks says why a requirement's parts can't all be played: unsupported where this cluster has nobody for
-// one, an error where a fixture should be there and is not; "" where they can.
+// one, or was found to lack what it needs, an error where a fixture should be there and is not; "" where they can.
 func (c *cast) lacks(q requirement.Requirement) (reports.Outcome, string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, role := range append(slices.Clone(q.Roles), q.Wants...) {
 		if why := c.broken[role]; why != "" {
 			return reports.Errored, "a fixture did not start: " + why
+		}
+	}
+	for _, f := range q.Needs {
+		if probed := c.lacking[f]; probed != "" {
+			return reports.Unsupported, probed
 		}
 	}
 	for _, role := range q.Roles {

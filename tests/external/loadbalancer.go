@@ -74,9 +74,6 @@ type balanced struct {
 // the cluster's own gives none, the row is unsupported, and so are the others as soon as one that asks for nothing special has
 // waited long enough.
 func balance(ctx context.Context, env *requirement.Env, alter func(*corev1.ServiceSpec), protocols ...corev1.Protocol) (*balanced, error) {
-	if probed := env.Cast.Lacking(requirement.LoadBalanced); probed != "" {
-		return nil, &requirement.Unsupported{Probed: probed}
-	}
 	b := &balanced{server: env.Role(world.WebNear), plain: alter == nil && len(protocols) == 1}
 	var ports []corev1.ServicePort
 	for _, p := range protocols {
