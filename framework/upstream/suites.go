@@ -43,7 +43,8 @@ func (b *bench) runUpstream(ctx context.Context, dir string) (Side, error) {
 		"--procs="+strconv.Itoa(b.options.Procs), "--timeout="+b.options.Limit.String(), "--focus="+chosen, "--no-color", "--succinct",
 		"--junit-report="+junitFile, "--output-dir="+dir, filepath.Join(b.programs, e2eTest), "--",
 		"--kubeconfig="+b.cluster.Kubeconfig(), "--kubectl-path="+filepath.Join(b.programs, kubectl), "--provider=skeleton", "--disable-log-dump")
-	cmd.Dir, cmd.Env = dir, withoutOwn(os.Environ())
+	// Each process of the specs makes a temporary folder for kubectl's settings as it starts, and leaves it there.
+	cmd.Dir, cmd.Env = dir, append(withoutOwn(os.Environ()), "TMPDIR="+b.scratch)
 	// ginkgo keeps the limit itself, and writes its report then.
 	limited, cancel := context.WithTimeoutCause(ctx, b.options.Limit+endGrace, fmt.Errorf("not ended within %s", b.options.Limit+endGrace))
 	defer cancel()
