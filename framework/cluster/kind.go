@@ -157,6 +157,11 @@ func (c *Cluster) explain(ctx context.Context, phase string, log *kindLogger, er
 		}
 	}
 	err = fmt.Errorf("making the cluster failed in phase %q: %s", phase, said)
+	return c.keepDetails(ctx, err, details)
+}
+
+// keepDetails writes the text, and the end of what the nodes' services said, to a file that the error then names.
+func (c *Cluster) keepDetails(ctx context.Context, err error, text string) error {
 	if c.spec.LogDir == "" {
 		return err
 	}
@@ -164,7 +169,7 @@ func (c *Cluster) explain(ctx context.Context, phase string, log *kindLogger, er
 	if e := os.MkdirAll(c.spec.LogDir, 0o755); e != nil {
 		return err
 	}
-	if e := os.WriteFile(path, []byte(details+c.journals(ctx)), 0o644); e != nil {
+	if e := os.WriteFile(path, []byte(text+c.journals(ctx)), 0o644); e != nil {
 		return err
 	}
 	return fmt.Errorf("%w; details in %s", err, path)

@@ -16,19 +16,24 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/parley-k8s/parley/framework/notready"
 )
 
 // readyTimeout bounds the wait for a cluster that was just made. Everything is in the node image; on two slow
 // cores it takes some 15 seconds from the last join.
 const readyTimeout = 4 * time.Minute
 
+// askTimeout bounds what is asked of a cluster that did not become ready.
+const askTimeout = 10 * time.Second
+
 // ready waits until every node is Ready, the name service has an available replica and kube-proxy runs on every
 // node: what every requirement rests on, and no more.
 func (c *Cluster) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("not within %s", readyTimeout))
+	bounded, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("not within %s", readyTimeout))
 	defer cancel()
 	nodes := c.spec.Workers + 1
-	group, grouped := errgroup.WithContext(ctx)
+	group, grouped := errgroup.WithContext(bounded)
 	group.Go(func() error {
 		return follow(grouped, listNodes(c.client), func(seen map[string]*corev1.Node) error { return nodesReady(seen, nodes) })
 	})
@@ -39,9 +44,34 @@ func (c *Cluster) ready(ctx context.Context) error {
 		})
 	})
 	if err := group.Wait(); err != nil {
-		return fmt.Errorf("waiting for the cluster: %w", err)
+		err = fmt.Errorf("waiting for the cluster: %w", err)
+		if ctx.Err() != nil {
+			return err
+		}
+		if why := c.notReady(ctx); why != "" {
+			err = fmt.Errorf("%w; %s", err, why)
+		}
+		return c.keepDetails(ctx, err, err.Error()+"\n")
 	}
 	return c.hasRuntime(ctx)
+}
+
+// notReady says why the first of the cluster's own pods that are not ready is not; "" where there is none, or it can't be asked.
+func (c *Cluster) notReady(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	pods, err := c.client.CoreV1().Pods(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return ""
+	}
+	for _, pod := range pods.Items {
+		if !slices.ContainsFunc(pod.Status.Conditions, func(cond corev1.PodCondition) bool {
+			return cond.Type == corev1.PodReady && cond.Status == corev1.ConditionTrue
+		}) {
+			return notready.Why(ctx, c.client, pod.Namespace+"/"+pod.Name, &pod)
+		}
+	}
+	return ""
 }
 
 // hasRuntime says whether every node reports the runtime that was asked for: an image that was named may have another.

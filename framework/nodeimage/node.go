@@ -135,7 +135,11 @@ func (b *builder) kindLayer(ctx context.Context, l *layer, p parts) error {
 	if err != nil {
 		return err
 	}
-	if err := l.text(containerdConfig, 0o644, containerdFor(config)); err != nil {
+	containerd, err := componentNamed(b.versions.components(), "containerd")
+	if err != nil {
+		return err
+	}
+	if err := l.text(containerdConfig, 0o644, containerdFor(config, containerd.packaged != nil)); err != nil {
 		return err
 	}
 	spec, err := command(ctx, exec.CommandContext(ctx, filepath.Join(p.bin["containerd"], "ctr"), "oci", "spec"), false, nil)
@@ -162,15 +166,24 @@ func kindMode(name string) int64 {
 //
 // containerd 2.4 asks the shim of each container for its processor time every second unless told otherwise, for a figure
 // that nobody reads here; at 65 pods that took a quarter of two processors. Others ignore the key.
-func containerdFor(kind []byte) []byte {
-	return []byte("root = \"" + storeAt + "\"\n" + strings.TrimSpace(string(kind)) + `
+//
+// Debian's containerd looks for CNI plugins in Debian's folder; others have a list of folders in that key's place.
+func containerdFor(kind []byte, debian bool) []byte {
+	text := "root = \"" + storeAt + "\"\n" + strings.TrimSpace(string(kind)) + `
 
 [plugins."io.containerd.snapshotter.v1.overlayfs"]
   root_path = "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs"
 
 [plugins."io.containerd.cri.v1.runtime"]
   stats_collect_period = "10m"
-`)
+`
+	if debian {
+		text += `
+[plugins."io.containerd.grpc.v1.cri".cni]
+  bin_dir = "/opt/cni/bin"
+`
+	}
+	return []byte(text)
 }
 
 // baseSpec adds kind's hook to what every container's specification begins with, and leaves the limits to the node.

@@ -51,11 +51,13 @@ func TestDrop(t *testing.T) {
 
 func TestContainerdForKeepsKindsText(t *testing.T) {
 	kind := "version = 2\n\n[plugins.\"io.containerd.grpc.v1.cri\"]\n  restrict_oom_score_adj = false\n"
-	got := string(containerdFor([]byte(kind)))
+	got := string(containerdFor([]byte(kind), false))
 	require.Contains(t, got, kind)
 	// A key of the whole file must come before its first table.
 	require.Regexp(t, `^root = "/kind/containerd"\n`, got)
 	require.Regexp(t, `(?m)^\[plugins\."io\.containerd\.snapshotter\.v1\.overlayfs"\]\n  root_path = "/var/lib/`, got)
+	require.NotContains(t, got, "bin_dir")
+	require.Equal(t, got+"\n[plugins.\"io.containerd.grpc.v1.cri\".cni]\n  bin_dir = \"/opt/cni/bin\"\n", string(containerdFor([]byte(kind), true)))
 }
 
 func TestBaseSpec(t *testing.T) {

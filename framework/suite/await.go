@@ -2,9 +2,6 @@ package suite
 
 import (
 	"context"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
 
+	"github.com/parley-k8s/parley/framework/notready"
 	"github.com/parley-k8s/parley/framework/run"
 )
 
@@ -62,8 +60,8 @@ func (c *cast) await(ctx context.Context, enough func(*corev1.Pod) bool, expecte
 			}
 			ready[key(pod)] = pod
 			delete(late, key(pod))
-		case crashing(pod) != "":
-			late[key(pod)] = c.whyNotReady(ctx, key(pod), pod)
+		case notready.Crashing(pod) != "":
+			late[key(pod)] = notready.Why(ctx, c.kube, key(pod), pod)
 		default:
 			delete(ready, key(pod))
 		}
@@ -77,7 +75,7 @@ func (c *cast) await(ctx context.Context, enough func(*corev1.Pod) bool, expecte
 	}
 	for name, pod := range last {
 		if ready[name] == nil && late[name] == "" {
-			late[name] = c.whyNotReady(ctx, name, pod)
+			late[name] = notready.Why(ctx, c.kube, name, pod)
 		}
 	}
 	return ready, late, nil
@@ -104,69 +102,4 @@ func (c *cast) podsOf(expected []*corev1.Pod) *cache.ListWatch {
 			return pods.Watch(ctx, o)
 		},
 	}
-}
-
-// crashing names a container that has ended three times: waiting longer only hides why.
-func crashing(pod *corev1.Pod) string {
-	for _, s := range pod.Status.ContainerStatuses {
-		if s.RestartCount >= 3 && s.State.Waiting != nil && s.State.Waiting.Reason == "CrashLoopBackOff" {
-			return s.Name
-		}
-	}
-	return ""
-}
-
-// whyNotReady finds the most telling sentence about a pod: what a crashing container said, what holds a
-// container back, the last warning of its events, its conditions.
-func (c *cast) whyNotReady(ctx context.Context, name string, pod *corev1.Pod) string {
-	if pod == nil {
-		return name + " was never seen"
-	}
-	for _, s := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
-		if w := s.State.Waiting; w != nil && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
-			return fmt.Sprintf("%s, container %s: %s: %s%s", name, s.Name, w.Reason, w.Message, c.lastWords(ctx, pod))
-		}
-		if t := s.State.Terminated; t != nil {
-			return fmt.Sprintf("%s, container %s ended with %d: %s", name, s.Name, t.ExitCode, t.Reason)
-		}
-	}
-	if warning := c.lastWarning(ctx, pod); warning != "" {
-		return name + ": " + warning
-	}
-	for _, condition := range pod.Status.Conditions {
-		if condition.Status != corev1.ConditionTrue && condition.Message != "" {
-			return fmt.Sprintf("%s: %s: %s", name, condition.Type, condition.Message)
-		}
-	}
-	return fmt.Sprintf("%s is %s and no reason is given; see kubectl describe pod -n %s %s", name, pod.Status.Phase, pod.Namespace, pod.Name)
-}
-
-// lastWords is the last line that a crashing container logged.
-func (c *cast) lastWords(ctx context.Context, pod *corev1.Pod) string {
-	if crashing(pod) == "" {
-		return ""
-	}
-	one := int64(1)
-	raw, err := c.kube.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
-		Container: crashing(pod), Previous: true, TailLines: &one}).DoRaw(ctx)
-	if err != nil {
-		return ""
-	}
-	return "; it said: " + strings.TrimSpace(string(raw))
-}
-
-// lastWarning is the newest warning among the pod's events: what a runtime or CNI plugin said is only there.
-func (c *cast) lastWarning(ctx context.Context, pod *corev1.Pod) string {
-	events, err := c.kube.CoreV1().Events(pod.Namespace).List(ctx, metav1.ListOptions{
-		FieldSelector: fields.OneTermEqualSelector("involvedObject.uid", string(pod.UID)).String()})
-	if err != nil {
-		return ""
-	}
-	slices.SortFunc(events.Items, func(a, b corev1.Event) int { return b.LastTimestamp.Compare(a.LastTimestamp.Time) })
-	for _, e := range events.Items {
-		if e.Type == corev1.EventTypeWarning {
-			return e.Reason + ": " + e.Message
-		}
-	}
-	return ""
 }
