@@ -22,15 +22,23 @@ func WriteComparisonMarkdown(w io.Writer, c *Comparison) error {
 		fmt.Fprintf(&b, "\n**%s**\n", markdown(n))
 	}
 	before := ""
-	for _, d := range c.Differences {
+	for _, group := range alike(c.Differences) {
+		d := group[0]
 		if title := c.title(d, strings.ToLower); title != before {
 			before = title
 			fmt.Fprintf(&b, "\n## %s\n\n", markdown(sentenceCase(title)))
 			markdownHead(&b, append(append([]string{"requirement", "level"}, names...), reasonLabel))
 		}
 		row := d.markdown()
+		if len(group) > 1 {
+			row = []string{markdown(andMore(d.ID, len(group))), ""}
+		}
 		for _, cell := range d.Cells {
-			row = append(row, markdown(cell.text(d.Kind)))
+			text := cell.text(d.Kind)
+			if len(group) > 1 && cell.Outcome != Errored {
+				text = "" // what became of each there is in that cluster's own report
+			}
+			row = append(row, markdown(text))
 		}
 		markdownRow(&b, append(row, markdown(strings.Join(d.sentences(), "; "))))
 	}

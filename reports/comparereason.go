@@ -35,6 +35,7 @@ func (d *Difference) explain() {
 		switch {
 		case k != nil:
 			d.reason(c.Column, *k, lapsed)
+		case d.Kind == DiffersInJudging: // those that judged it agree
 		case c.Outcome == Failed || c.Outcome == Unsupported && d.Level != Optional:
 			d.Unknown = append(d.Unknown, c.Column)
 		}

@@ -45,7 +45,8 @@ func (s *summaryWriter) differences(c *Comparison) {
 		width = max(width, len(oneLine(col.Name)))
 	}
 	before := ""
-	for _, d := range c.Differences {
+	for _, group := range alike(c.Differences) {
+		d := group[0]
 		if title := c.title(d, strings.ToUpper); title != before {
 			before = title
 			brush := s.yellow
@@ -54,8 +55,15 @@ func (s *summaryWriter) differences(c *Comparison) {
 			}
 			s.title(brush, title)
 		}
-		s.item(d.heading())
+		if len(group) == 1 {
+			s.item(d.heading())
+		} else {
+			s.item(andMore(d.ID, len(group)))
+		}
 		for _, cell := range d.Cells {
+			if len(group) > 1 && cell.Outcome != Errored {
+				continue // what became of each there is in that cluster's own report
+			}
 			fmt.Fprintf(&s.b, "    %-*s  %s\n", width, oneLine(cell.Column), cell.text(d.Kind))
 		}
 		for _, sentence := range d.sentences() {
@@ -123,15 +131,11 @@ func (c Cell) text(kind DifferenceKind) string {
 
 // everywhere are the failures, and in a line for each reason what no cluster could judge.
 func (s *summaryWriter) everywhere(list []Difference) {
-	unjudged := map[string][]string{}
-	var reasons []string
+	var unjudged []because
 	for _, d := range list {
 		cell := d.Cells[d.asked()]
 		if cell.Outcome == Errored {
-			if unjudged[cell.Observed] == nil {
-				reasons = append(reasons, cell.Observed)
-			}
-			unjudged[cell.Observed] = append(unjudged[cell.Observed], d.ID)
+			unjudged = append(unjudged, because{cell.Observed, d.ID})
 			continue
 		}
 		brush := s.yellow
@@ -141,15 +145,11 @@ func (s *summaryWriter) everywhere(list []Difference) {
 		s.title(brush, "ON EVERY CLUSTER "+cell.word()+" "+d.heading())
 		s.item(cell.Column + ": " + cell.Observed)
 	}
-	if len(reasons) > 0 {
+	if len(unjudged) > 0 {
 		s.title(s.red, "JUDGED ON NO CLUSTER")
 	}
-	for _, why := range reasons {
-		what := unjudged[why][0]
-		if n := len(unjudged[why]); n > 1 {
-			what = fmt.Sprintf("%s and %d more", what, n-1)
-		}
-		s.item(what + ": " + why)
+	for _, line := range becauseLines(unjudged) {
+		s.item(line)
 	}
 }
 
@@ -252,15 +252,21 @@ func factOf(facts []Fact, name string) string {
 
 // closing is one line on the whole.
 func (c *Comparison) closing() string {
-	unexplained := 0
+	unexplained, unjudged := 0, 0
 	for _, d := range c.Differences {
 		if d.Unexplained {
 			unexplained++
 		}
+		if d.Kind == DiffersInJudging {
+			unjudged++
+		}
 	}
-	line := fmt.Sprintf("%s, %s", plural(len(c.Columns), "cluster"), plural(len(c.Differences), "difference"))
+	line := fmt.Sprintf("%s, %s", plural(len(c.Columns), "cluster"), plural(len(c.Differences)-unjudged, "difference"))
 	if unexplained > 0 {
 		line += fmt.Sprintf(" (%d without a documented reason)", unexplained)
+	}
+	if unjudged > 0 {
+		line += fmt.Sprintf(", %d judged on some only", unjudged)
 	}
 	line += "; the same on all: " + fmt.Sprintf("%d passed of %d", c.Same.Passed, c.Same.Asked())
 	if others := c.Same.others(); others != "" {

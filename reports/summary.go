@@ -93,7 +93,7 @@ func (s *summaryWriter) cluster(c *Cluster) {
 	s.b.WriteByte('\n')
 	s.table(c)
 	s.failures(c)
-	s.reasons(c, "COULD NOT BE JUDGED", s.red, func(x *Result) bool { return !slices.Contains(outcomes[:4], x.Outcome) })
+	s.unjudged(c)
 	s.warnings(c)
 	s.reasons(c, "UNSUPPORTED BY THIS CLUSTER", s.yellow, func(x *Result) bool { return x.Outcome == Unsupported })
 	s.skipped(c)
@@ -172,6 +172,22 @@ func (s *summaryWriter) warnings(c *Cluster) {
 			s.title(s.yellow, "WARNING "+res.heading())
 		}
 		s.block(res.Block())
+	}
+}
+
+// unjudged are what could not be judged, many with one reason in one line.
+func (s *summaryWriter) unjudged(c *Cluster) {
+	var all []because
+	for i := range c.Results {
+		if res := &c.Results[i]; !slices.Contains(outcomes[:4], res.Outcome) {
+			all = append(all, because{res.Sentence(), res.ID})
+		}
+	}
+	if len(all) > 0 {
+		s.title(s.red, "COULD NOT BE JUDGED")
+	}
+	for _, line := range becauseLines(all) {
+		s.item(line)
 	}
 }
 

@@ -206,7 +206,7 @@ func (r *Run) completeResults(interrupted string) map[string]reports.Result {
 			case result.Reason != "":
 				result.NotAsked = r.chosen[q.ID] == ""
 			case interrupted != "":
-				result.Outcome, result.Reason = reports.Errored, "not judged: "+interrupted
+				result.Outcome, result.Reason = reports.Errored, "not reached: "+interrupted
 			default:
 				result.Reason = "left out by go test's -run or by e2e-framework's -feature or -labels"
 			}

@@ -70,4 +70,4 @@ func worseProof(before, now *reports.Proof) *reports.Proof {
 	return now
 }
 
-var errFirstRound = errors.New("not judged: the first round could not begin")
+var errFirstRound = errors.New("the first round could not begin")

@@ -27,7 +27,7 @@ func (r *Run) verdictOf(ctx context.Context, e *requirement.Env, q requirement.R
 	var unsupported *requirement.Unsupported
 	switch failure := requirement.AsFailure(err); {
 	case ctx.Err() != nil:
-		verdict.Outcome, verdict.Reason = reports.Errored, "not judged: "+context.Cause(ctx).Error()
+		verdict.Outcome, verdict.Reason = reports.Errored, "cut short: "+context.Cause(ctx).Error()
 	case errors.As(err, &unsupported):
 		verdict.Outcome, verdict.Reason = reports.Unsupported, unsupported.Probed
 	case failure != nil:
