@@ -99,6 +99,9 @@ type Variant struct {
 	Fixture string
 	// Make prepares what no shared fixture can be (a forged Node) and returns how to undo it, or is nil.
 	Make func(context.Context, *Env) (undo func(context.Context) error, err error)
+	// Given says whether the variant is on this cluster what it is called, with an error where it is not: a runtime may give a
+	// pod less than it asks for. It is asked where the check stays green, which refutes nothing then; nil is always.
+	Given func(context.Context, *Env) error
 }
 
 // Fault is something injected live and lifted. Points are tried in order until one is seen to act.

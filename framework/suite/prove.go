@@ -92,7 +92,14 @@ func (r *Run) proveByVariant(ctx context.Context, e *requirement.Env, q requirem
 		}()
 	}
 	e.Variant = v
-	conclude(ctx, guarded(ctx, e, q, nil), q, proof)
+	verdict := guarded(ctx, e, q, nil)
+	if verdict == nil && v.Given != nil && ctx.Err() == nil {
+		if err := v.Given(ctx, e); err != nil {
+			proof.State, proof.Reason = reports.Unproved, "the variant is not what it is called here: "+err.Error()
+			return
+		}
+	}
+	conclude(ctx, verdict, q, proof)
 }
 
 func variantRoles(v *requirement.Variant) (roles []world.Role) {

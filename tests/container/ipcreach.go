@@ -100,7 +100,8 @@ func isolated(m mechanism) requirement.Requirement {
 	// The other pod is looked at first: this proves that half, and the row about all of them that of the node.
 	r.Control.Says = "two hostIPC pods"
 	r.Control.Variant = &requirement.Variant{Roles: map[world.Role]world.Role{
-		world.SiblingA: world.HostIPC, world.Near: world.OtherHostIPC}}
+		world.SiblingA: world.HostIPC, world.Near: world.OtherHostIPC},
+		Given: func(ctx context.Context, env *requirement.Env) error { return checkOnHost(ctx, env, m) }}
 	return r
 }
 
@@ -118,8 +119,9 @@ func ipcIsolated() requirement.Requirement {
 		Check: func(ctx context.Context, env *requirement.Env) error { return checkIsolated(ctx, env, mechanisms...) },
 		Control: requirement.Control{
 			Says:    "a hostIPC pod",
-			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.HostIPC}},
-			Red:     []requirement.Reason{requirement.Leaked},
+			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.HostIPC},
+				Given: func(ctx context.Context, env *requirement.Env) error { return checkOnHost(ctx, env, mechanisms[0]) }},
+			Red: []requirement.Reason{requirement.Leaked},
 		},
 	}
 }
