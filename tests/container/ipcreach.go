@@ -118,7 +118,7 @@ func ipcIsolated() requirement.Requirement {
 		Wants: []world.Role{world.Node},
 		Check: func(ctx context.Context, env *requirement.Env) error { return checkIsolated(ctx, env, mechanisms...) },
 		Control: requirement.Control{
-			Says:    "a hostIPC pod",
+			Says: "a hostIPC pod",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.HostIPC},
 				Given: func(ctx context.Context, env *requirement.Env) error { return checkOnHost(ctx, env, mechanisms[0]) }},
 			Red: []requirement.Reason{requirement.Leaked},
