@@ -101,7 +101,11 @@ func checkSysctls(ctx context.Context, env *requirement.Env) error {
 			return err
 		}
 		if seen != s.value {
-			return wrong(inside, s.name, fmt.Sprintf("%s to be %q as the pod sets it", s.name, s.value), fmt.Sprintf("%q", seen))
+			observed := fmt.Sprintf("%q", seen)
+			if seen == "" {
+				observed = "no such sysctl"
+			}
+			return wrong(inside, s.name, fmt.Sprintf("%s to be %q as the pod sets it", s.name, s.value), observed)
 		}
 		if node == nil {
 			continue
@@ -147,10 +151,10 @@ func allowedOn(ctx context.Context, env *requirement.Env, name string) (set []sa
 	return set, nil
 }
 
-// sysctl is the value that the end sees, its parts one space apart.
+// sysctl is the value that the end sees, its parts one space apart; "" where its kernel has no such sysctl.
 func sysctl(ctx context.Context, end *requirement.End, name string) (string, error) {
 	seen, err := end.File(ctx, wire.File{Do: "read", Path: "/proc/sys/" + strings.ReplaceAll(name, ".", "/")})
-	if err == nil && !seen.Ok() {
+	if err == nil && !seen.Ok() && seen.Class != wire.NotThere {
 		err = fmt.Errorf("%s", seen.Errno)
 	}
 	if err != nil {
