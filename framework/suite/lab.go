@@ -43,6 +43,8 @@ type lab struct {
 
 	mu    sync.Mutex
 	undos []*undo
+	// busyAt is when the nodes were last seen too busy for what was judged.
+	busyAt time.Time
 
 	witnessed  sync.Once
 	witnessErr error

@@ -41,9 +41,11 @@ type pressure struct {
 
 // pace is how many are to be judged at once.
 type pace struct {
+	least    int           // at once, however busy the nodes are
 	quickest time.Duration // 0 before the first answer
 	runnable float64       // smoothed
 	limit    int
+	busy     bool // the nodes were, when they were looked at last
 }
 
 // next takes how busy the nodes are.
@@ -53,9 +55,11 @@ func (p *pace) next(now pressure) int {
 	}
 	p.quickest = min(p.quickest, now.answer)
 	p.runnable += paceWeight * (now.runnable - p.runnable)
-	switch longer := now.answer - p.quickest; {
-	case p.runnable > busyRunnable || longer > busyAnswer:
-		p.limit = max(p.limit-1, atLeast)
+	longer := now.answer - p.quickest
+	p.busy = p.runnable > busyRunnable || longer > busyAnswer
+	switch {
+	case p.busy:
+		p.limit = max(p.limit-1, p.least)
 	case p.runnable < calmRunnable && longer < calmAnswer:
 		p.limit = min(p.limit+1, atMost)
 	}
@@ -65,15 +69,15 @@ func (p *pace) next(now pressure) int {
 // setPace has the turns follow what the cluster bears until the context ends, and then says what that was.
 func (l *lab) setPace(ctx context.Context, all ...*turns) {
 	ends := l.cast.Ends(world.Everywhere)
-	// A handler may give pods a kernel of its own, which knows nothing of the node's load.
+	p := pace{least: atLeast}
+	// A handler may give pods a kernel of its own, which knows nothing of the node's load, and takes a multiple of the work.
 	if nodes := l.cast.Ends(world.Node); l.plan.RuntimeClass != "" && len(nodes) > 0 {
-		ends = nodes
+		ends, p.least = nodes, 1
 	}
 	if len(ends) == 0 {
 		return
 	}
 	processors := make([]int, len(ends))
-	var p pace
 	fewest, most := atMost, 0
 	defer func() {
 		l.run.progress.say("judged side by side: %d to %d of each kind, as the nodes bore it", fewest, most)
@@ -82,6 +86,9 @@ func (l *lab) setPace(ctx context.Context, all ...*turns) {
 	defer tick.Stop()
 	for {
 		limit := p.next(look(ctx, ends, processors))
+		if p.busy {
+			l.noteBusy(time.Now())
+		}
 		fewest, most = min(fewest, limit), max(most, limit)
 		for _, t := range all {
 			t.allow(limit)
@@ -92,6 +99,19 @@ func (l *lab) setPace(ctx context.Context, all ...*turns) {
 			return
 		}
 	}
+}
+
+func (l *lab) noteBusy(at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.busyAt = at
+}
+
+// busySince says whether the nodes were too busy for what was judged at any time since then.
+func (l *lab) busySince(at time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.busyAt.Before(at)
 }
 
 // look is how busy the nodes are, the median of them: a control may hold one. processors are noted once they are known.

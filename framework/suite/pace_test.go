@@ -21,12 +21,13 @@ func TestPaceFollowsTheNodes(t *testing.T) {
 		"nothing known but answers": {pressure{0, far}, atMost},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := pace{}
+			p := pace{least: atLeast}
 			p.next(pressure{c.now.runnable, far})
 			for range 30 {
 				p.next(c.now)
 			}
 			require.Equal(t, c.want, p.limit)
+			require.Equal(t, c.want == atLeast, p.busy)
 		})
 	}
 }
@@ -41,4 +42,14 @@ func TestRunnable(t *testing.T) {
 	} {
 		require.Equal(t, want, runnable(text), text)
 	}
+}
+
+func TestBusySince(t *testing.T) {
+	begun := time.Now()
+	l := &lab{}
+	require.False(t, l.busySince(begun), "never busy")
+	l.noteBusy(begun.Add(-time.Second))
+	require.False(t, l.busySince(begun), "busy before")
+	l.noteBusy(begun.Add(time.Second))
+	require.True(t, l.busySince(begun))
 }
