@@ -81,26 +81,16 @@ func (r *Run) judgeAll(t *testing.T) {
 			testEnv.TestInParallel(t, all...)
 		})
 	}
-	putOff := map[string]string{} // requirement ID -> what was seen of it
+	var later putOff
 	holds := func(t *testing.T, q requirement.Requirement) {
 		result := r.judge(r.ctx, q)
 		r.markKnown(&result)
-		r.mu.Lock()
-		first, second := putOff[q.ID]
-		r.mu.Unlock()
-		if second {
-			result.Notes = append(result.Notes, "judged alone, since the nodes were too busy at first, when it was seen: "+first)
-		}
-		off := !second && result.Outcome == reports.Failed && result.Known == nil && q.Disrupts == "" && r.lab.busySince(result.Started)
-		said := word(result.Outcome)
+		said, off := word(result.Outcome), later.puts(&result, q.Disrupts == "" && r.lab.busySince(result.Started))
 		if off {
 			said = "put off"
 		}
 		r.progress.verdict(q.ID, said, result.Sentence(), result.Took)
 		if off {
-			r.mu.Lock()
-			putOff[q.ID] = result.Sentence()
-			r.mu.Unlock()
 			t.Skip("put off, to be judged alone: the nodes are too busy to tell")
 		}
 		all := r.overRounds(result)
@@ -111,9 +101,7 @@ func (r *Run) judgeAll(t *testing.T) {
 		show(t, result, r.config.Strict)
 	}
 	run("holds", r.drawn(), func(q requirement.Requirement) bool { return q.Disrupts == "" }, true, holds)
-	// What was seen to fail where more tasks waited than the nodes bear is the machine's doing or the cluster's: alone, it is the
-	// cluster's. What was seen at first stays in the report.
-	run("holds, put off", r.drawn(), func(q requirement.Requirement) bool { return putOff[q.ID] != "" }, false, holds)
+	run("holds, put off", r.drawn(), later.has, false, holds)
 	run("holds, one at a time", r.drawn(), func(q requirement.Requirement) bool { return q.Disrupts != "" }, false, holds)
 	if !r.config.Prove {
 		return
