@@ -8,6 +8,16 @@ type because struct{ why, id string }
 // fewAlike is how many with one reason still have a line each.
 const fewAlike = 3
 
+func (b because) line() string { return b.id + ": " + b.why }
+
+// becauseEach are a line for each.
+func becauseEach(all []because) (lines []string) {
+	for _, b := range all {
+		lines = append(lines, b.line())
+	}
+	return lines
+}
+
 // becauseLines are a line for each, or one for all that have a reason in common, in the order in which reasons come up.
 func becauseLines(all []because) (lines []string) {
 	ids := map[string][]string{}
@@ -24,7 +34,7 @@ func becauseLines(all []because) (lines []string) {
 			continue
 		}
 		for _, id := range ids[why] {
-			lines = append(lines, id+": "+why)
+			lines = append(lines, because{why, id}.line())
 		}
 	}
 	return lines

@@ -93,9 +93,9 @@ func (s *summaryWriter) cluster(c *Cluster) {
 	s.b.WriteByte('\n')
 	s.table(c)
 	s.failures(c)
-	s.unjudged(c)
+	s.reasons(c, "COULD NOT BE JUDGED", s.red, becauseLines, func(x *Result) bool { return !slices.Contains(outcomes[:4], x.Outcome) })
 	s.warnings(c)
-	s.reasons(c, "UNSUPPORTED BY THIS CLUSTER", s.yellow, func(x *Result) bool { return x.Outcome == Unsupported })
+	s.reasons(c, "UNSUPPORTED BY THIS CLUSTER", s.yellow, becauseEach, func(x *Result) bool { return x.Outcome == Unsupported })
 	s.skipped(c)
 	s.rounds(c)
 	s.proofs(c)
@@ -175,33 +175,19 @@ func (s *summaryWriter) warnings(c *Cluster) {
 	}
 }
 
-// unjudged are what could not be judged, many with one reason in one line.
-func (s *summaryWriter) unjudged(c *Cluster) {
+// reasons writes why results are what they are, in the lines that are made of them.
+func (s *summaryWriter) reasons(c *Cluster, title string, p paint, lines func([]because) []string, of func(*Result) bool) {
 	var all []because
 	for i := range c.Results {
-		if res := &c.Results[i]; !slices.Contains(outcomes[:4], res.Outcome) {
+		if res := &c.Results[i]; of(res) {
 			all = append(all, because{res.Sentence(), res.ID})
 		}
 	}
 	if len(all) > 0 {
-		s.title(s.red, "COULD NOT BE JUDGED")
+		s.title(p, title)
 	}
-	for _, line := range becauseLines(all) {
+	for _, line := range lines(all) {
 		s.item(line)
-	}
-}
-
-func (s *summaryWriter) reasons(c *Cluster, title string, p paint, of func(*Result) bool) {
-	for i := range c.Results {
-		res := &c.Results[i]
-		if !of(res) {
-			continue
-		}
-		if title != "" {
-			s.title(p, title)
-			title = ""
-		}
-		s.item(res.ID + ": " + res.Sentence())
 	}
 }
 
