@@ -85,3 +85,12 @@ func (d Difference) unjudged() (why string) {
 	}
 	return why
 }
+
+// of is the cell's text where it is the first's of a group from alike: "" where each of the group fared in its own way, which
+// that cluster's own report tells.
+func (c Cell) of(group []Difference) string {
+	if len(group) > 1 && c.Outcome != Errored {
+		return ""
+	}
+	return c.text(group[0].Kind)
+}

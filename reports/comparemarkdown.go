@@ -34,11 +34,7 @@ func WriteComparisonMarkdown(w io.Writer, c *Comparison) error {
 			row = []string{markdown(andMore(d.ID, len(group))), ""}
 		}
 		for _, cell := range d.Cells {
-			text := cell.text(d.Kind)
-			if len(group) > 1 && cell.Outcome != Errored {
-				text = "" // what became of each there is in that cluster's own report
-			}
-			row = append(row, markdown(text))
+			row = append(row, markdown(cell.of(group)))
 		}
 		markdownRow(&b, append(row, markdown(strings.Join(d.sentences(), "; "))))
 	}

@@ -61,10 +61,9 @@ func (s *summaryWriter) differences(c *Comparison) {
 			s.item(andMore(d.ID, len(group)))
 		}
 		for _, cell := range d.Cells {
-			if len(group) > 1 && cell.Outcome != Errored {
-				continue // what became of each there is in that cluster's own report
+			if text := cell.of(group); text != "" {
+				fmt.Fprintf(&s.b, "    %-*s  %s\n", width, oneLine(cell.Column), text)
 			}
-			fmt.Fprintf(&s.b, "    %-*s  %s\n", width, oneLine(cell.Column), cell.text(d.Kind))
 		}
 		for _, sentence := range d.sentences() {
 			fmt.Fprintf(&s.b, "    %-*s  %s\n", width, reasonLabel, sentence)

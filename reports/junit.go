@@ -180,6 +180,9 @@ func systemOut(r *Result) string {
 	for _, m := range r.Measured {
 		line("measured", m.sentence())
 	}
+	if r.PutOff != "" {
+		line("put off", "judged again alone, since the nodes were too busy at first, when this was seen: "+r.PutOff)
+	}
 	for _, n := range r.Notes {
 		line("note", n)
 	}

@@ -135,6 +135,9 @@ type Result struct {
 	Rounds map[Outcome]int `json:"rounds,omitempty"`
 	// Proof is nil where no proof was asked for.
 	Proof *Proof `json:"proof,omitempty"`
+	// PutOff is what was seen at first of a requirement that was judged again alone, as the nodes were too busy to tell: it
+	// failed then. "" where it was judged once.
+	PutOff string `json:"putOff,omitempty"`
 	// Notes are sentences on what was seen and is reported, not judged.
 	Notes []string `json:"notes,omitempty"`
 	// Measured are the times that the check took note of.

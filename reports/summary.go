@@ -96,6 +96,7 @@ func (s *summaryWriter) cluster(c *Cluster) {
 	s.reasons(c, "COULD NOT BE JUDGED", s.red, becauseLines, func(x *Result) bool { return !slices.Contains(outcomes[:4], x.Outcome) })
 	s.warnings(c)
 	s.reasons(c, "UNSUPPORTED BY THIS CLUSTER", s.yellow, becauseEach, func(x *Result) bool { return x.Outcome == Unsupported })
+	s.putOff(c)
 	s.skipped(c)
 	s.rounds(c)
 	s.proofs(c)
@@ -187,6 +188,22 @@ func (s *summaryWriter) reasons(c *Cluster, title string, p paint, lines func([]
 		s.title(p, title)
 	}
 	for _, line := range lines(all) {
+		s.item(line)
+	}
+}
+
+// putOff is a line per passed requirement that did not pass at first: the reader judges whether the machine is to blame.
+func (s *summaryWriter) putOff(c *Cluster) {
+	var lines []string
+	for i := range c.Results {
+		if res := &c.Results[i]; res.PutOff != "" && res.Outcome == Passed {
+			lines = append(lines, res.ID+": "+res.PutOff)
+		}
+	}
+	if len(lines) > 0 {
+		s.title(s.yellow, "PASSED WHEN JUDGED AGAIN ALONE; AT FIRST, WHILE THE NODES WERE TOO BUSY")
+	}
+	for _, line := range lines {
 		s.item(line)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/parley-k8s/parley/framework/diagnose"
+	"github.com/parley-k8s/parley/framework/notready"
 )
 
 // objects writes the pods at the ends as the API has them now, and the Service whose address was dialled with its
@@ -95,24 +96,16 @@ func (c *collector) events(ctx context.Context) error {
 	for _, end := range c.ends() {
 		names = append(names, end.Pod, end.Node)
 	}
-	slices.SortFunc(list.Items, func(a, b corev1.Event) int { return when(a).Compare(when(b).Time) })
+	slices.SortFunc(list.Items, func(a, b corev1.Event) int { return notready.EventTime(a).Compare(notready.EventTime(b).Time) })
 	var b strings.Builder
 	for _, e := range list.Items {
-		if when(e).Time.Before(c.minute()) || len(names) > 0 && !slices.Contains(names, e.InvolvedObject.Name) {
+		if notready.EventTime(e).Time.Before(c.minute()) || len(names) > 0 && !slices.Contains(names, e.InvolvedObject.Name) {
 			continue
 		}
-		fmt.Fprintf(&b, "%s %s %s/%s %s: %s\n", when(e).UTC().Format("15:04:05"), e.Type, strings.ToLower(e.InvolvedObject.Kind), e.InvolvedObject.Name, e.Reason, e.Message)
+		fmt.Fprintf(&b, "%s %s %s/%s %s: %s\n", notready.EventTime(e).UTC().Format("15:04:05"), e.Type, strings.ToLower(e.InvolvedObject.Kind), e.InvolvedObject.Name, e.Reason, e.Message)
 	}
 	if b.Len() == 0 {
 		b.WriteString("none about these pods and nodes in that minute\n")
 	}
 	return c.write("events.txt", b.String())
-}
-
-// when is the event's last time, by whichever of the API's two fields has one.
-func when(e corev1.Event) metav1.Time {
-	if !e.LastTimestamp.IsZero() {
-		return e.LastTimestamp
-	}
-	return metav1.NewTime(e.EventTime.Time)
 }

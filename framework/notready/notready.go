@@ -67,11 +67,19 @@ func lastWarning(ctx context.Context, kube kubernetes.Interface, pod *corev1.Pod
 	if err != nil {
 		return ""
 	}
-	slices.SortFunc(events.Items, func(a, b corev1.Event) int { return b.LastTimestamp.Compare(a.LastTimestamp.Time) })
+	slices.SortFunc(events.Items, func(a, b corev1.Event) int { return EventTime(b).Compare(EventTime(a).Time) })
 	for _, e := range events.Items {
 		if e.Type == corev1.EventTypeWarning {
 			return e.Reason + ": " + e.Message
 		}
 	}
 	return ""
+}
+
+// EventTime is when the event happened last, by whichever of the API's two fields has it.
+func EventTime(e corev1.Event) metav1.Time {
+	if !e.LastTimestamp.IsZero() {
+		return e.LastTimestamp
+	}
+	return metav1.NewTime(e.EventTime.Time)
 }

@@ -31,7 +31,7 @@ func TestWhy(t *testing.T) {
 			events: []corev1.Event{
 				{Type: corev1.EventTypeWarning, Reason: "Old", Message: "no", LastTimestamp: metav1.NewTime(time.Unix(1, 0))},
 				{Type: corev1.EventTypeNormal, Reason: "Scheduled", Message: "no", LastTimestamp: metav1.NewTime(time.Unix(3, 0))},
-				{Type: corev1.EventTypeWarning, Reason: "FailedCreatePodSandBox", Message: "no plugin", LastTimestamp: metav1.NewTime(time.Unix(2, 0))},
+				{Type: corev1.EventTypeWarning, Reason: "FailedCreatePodSandBox", Message: "no plugin", EventTime: metav1.NewMicroTime(time.Unix(2, 0))},
 			},
 			want: "p: FailedCreatePodSandBox: no plugin",
 		},

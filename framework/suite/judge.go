@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"slices"
@@ -81,7 +82,8 @@ func (r *Run) judgeAll(t *testing.T) {
 			testEnv.TestInParallel(t, all...)
 		})
 	}
-	var later putOff
+	later := &r.later
+	later.reset()
 	holds := func(t *testing.T, q requirement.Requirement) {
 		result := r.judge(r.ctx, q)
 		r.markKnown(&result)
@@ -212,7 +214,7 @@ func (r *Run) completeResults(interrupted string) map[string]reports.Result {
 			case result.Reason != "":
 				result.NotAsked = r.chosen[q.ID] == ""
 			case interrupted != "":
-				result.Outcome, result.Reason = reports.Errored, "not reached: "+interrupted
+				result.Outcome, result.Reason = reports.Errored, cmp.Or(r.later.waited(q.ID, interrupted), "not reached: "+interrupted)
 			default:
 				result.Reason = "left out by go test's -run or by e2e-framework's -feature or -labels"
 			}
@@ -220,6 +222,7 @@ func (r *Run) completeResults(interrupted string) map[string]reports.Result {
 		all = append(all, result)
 	}
 	r.cluster().Results = all
+	r.later.reset()
 	return judged
 }
 

@@ -15,12 +15,12 @@ type putOff struct {
 }
 
 // puts says whether a result that was just found is put off; busy is whether the nodes were meanwhile. One that was put off
-// before is not, and is given a note of why it is judged again.
+// before is not, and is given what was seen at first.
 func (p *putOff) puts(result *reports.Result, busy bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if first, again := p.seen[result.ID]; again {
-		result.Notes = append(result.Notes, "judged again alone: the nodes were too busy at first, when it was seen to fail: "+first)
+		result.PutOff = first
 		return false
 	}
 	if !busy || result.Outcome != reports.Failed || result.Known != nil {
@@ -33,9 +33,27 @@ func (p *putOff) puts(result *reports.Result, busy bool) bool {
 	return true
 }
 
+// reset forgets what was put off: the next column or round judges all anew.
+func (p *putOff) reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen = nil
+}
+
 func (p *putOff) has(q requirement.Requirement) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	_, ok := p.seen[q.ID]
 	return ok
+}
+
+// waited says why a requirement that is put off was not judged again, with what was seen at first; "" of any other.
+func (p *putOff) waited(id, interrupted string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first, ok := p.seen[id]
+	if !ok {
+		return ""
+	}
+	return "put off as the nodes were too busy, and not judged again: " + interrupted + "; seen at first: " + first
 }

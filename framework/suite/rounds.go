@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"strconv"
@@ -58,6 +59,7 @@ func overRounds(before, now reports.Result) reports.Result {
 	all.Converged = append(append([]reports.Converged(nil), before.Converged...), now.Converged...)
 	all.Took = before.Took + now.Took
 	all.Proof = before.Proof
+	all.PutOff = cmp.Or(before.PutOff, now.PutOff)
 	return all
 }
 

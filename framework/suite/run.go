@@ -44,6 +44,7 @@ type Run struct {
 	chosen  map[string]string // requirement ID -> why it is left out, "" for those that run
 	left    map[string]string // the same for the column that is judged
 	lab     *lab              // nil until set up
+	later   putOff            // of the column that is judged
 	// proveOnly are the requirements of those that run that are to be proved.
 	proveOnly requirement.Selection
 	fatal     error // why nothing could be judged
