@@ -109,6 +109,7 @@ func (r *Run) judgeAll(t *testing.T) {
 		return
 	}
 	begun := time.Now()
+	var unsure putOff
 	prove := func(t *testing.T, q requirement.Requirement) {
 		r.mu.Lock()
 		result := results[q.ID]
@@ -116,14 +117,14 @@ func (r *Run) judgeAll(t *testing.T) {
 		switch limit := r.config.ProveWithin; {
 		case result == nil:
 			return // left out by e2e-framework's own flags
-		case limit > 0 && time.Since(begun) > limit:
+		case limit > 0 && time.Since(begun) > limit && !unsure.has(q):
 			proof := &reports.Proof{State: reports.ProofNotRun, How: q.Control.Kind() + ": " + q.Control.Says,
 				Reason: "the time for proofs, " + limit.String() + ", was used up; another -prove-seed draws others"}
 			result.Proof = worseProof(result.Proof, proof)
 			r.keep(*result)
 			t.Skip(proof.Reason)
 		}
-		proof := r.prove(r.ctx, q, result.Outcome)
+		proof := r.prove(r.ctx, q, result.Outcome, &unsure)
 		result.Proof = worseProof(result.Proof, proof)
 		r.keep(*result)
 		showProof(t, q, proof)
@@ -134,6 +135,7 @@ func (r *Run) judgeAll(t *testing.T) {
 		}
 	}
 	run("can fail", r.drawn(), asked(false), true, prove)
+	run("can fail, put off", r.drawn(), unsure.has, false, prove)
 	run("can fail, one at a time", r.drawn(), asked(true), false, prove)
 }
 

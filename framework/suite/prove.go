@@ -23,27 +23,43 @@ const (
 
 // prove applies the requirement's control, demands red for the expected reason, lifts it, and demands
 // green again. The first green is the verdict that was just given.
-func (r *Run) prove(ctx context.Context, q requirement.Requirement, outcome reports.Outcome) *reports.Proof {
+func (r *Run) prove(ctx context.Context, q requirement.Requirement, outcome reports.Outcome, unsure *putOff) *reports.Proof {
 	start := time.Now()
 	proof := &reports.Proof{How: q.Control.Kind() + ": " + q.Control.Says}
-	if outcome != reports.Passed {
-		proof.State, proof.Reason = reports.ProofNotRun, "a proof begins with green, and the requirement is "+string(outcome)
+	if outcome == reports.Passed {
+		r.proveTwice(ctx, q, proof, unsure)
 	} else {
-		r.proveInFamilies(ctx, q, proof)
-		if proof.State == reports.Refuted && ctx.Err() == nil {
-			// What was seen once may be the machine's doing, such as an answer that was late: what is wrong with a check or
-			// its control is seen again. The first try stays in the report.
-			again := &reports.Proof{How: proof.How}
-			r.proveInFamilies(ctx, q, again)
-			if again.State == reports.Proved {
-				again.Reason = "on the second try; the first: " + proof.Reason
-				*proof = *again
-			}
-		}
+		proof.State, proof.Reason = reports.ProofNotRun, "a proof begins with green, and the requirement is "+string(outcome)
 	}
 	proof.Took = time.Since(start)
 	r.progress.verdict(q.ID, string(proof.State), proof.Reason, proof.Took)
 	return proof
+}
+
+// proveTwice tries again what is refuted at first: seen once it may be the machine's doing, such as an answer that was late; what is
+// wrong with a check or its control is seen again. The second try waits where the nodes were too busy: the proof is not run
+// then, and unsure has it. The first stays in the report.
+func (r *Run) proveTwice(ctx context.Context, q requirement.Requirement, proof *reports.Proof, unsure *putOff) {
+	begun, how, first := time.Now(), proof.How, unsure.first(q.ID)
+	if first == "" {
+		if r.proveInFamilies(ctx, q, proof); proof.State != reports.Refuted || ctx.Err() != nil {
+			return
+		}
+		if first = proof.Reason; r.lab.busySince(begun) {
+			unsure.put(q.ID, first)
+			*proof = reports.Proof{How: how, State: reports.ProofNotRun, Reason: "put off, to be tried again alone: the nodes are too busy to tell; at first: " + first}
+			return
+		}
+	}
+	*proof = reports.Proof{How: how}
+	r.proveInFamilies(ctx, q, proof)
+	switch proof.State {
+	case reports.Proved:
+		proof.Reason = "on the second try; the first: " + first
+	case reports.Refuted:
+	default: // what was refuted is not made good by a try that told nothing
+		proof.State, proof.Reason = reports.Refuted, first
+	}
 }
 
 // proveInFamilies proves in each family that the requirement is judged in, up to the first that is not proved.

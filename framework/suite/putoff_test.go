@@ -11,12 +11,14 @@ import (
 
 func TestPutOff(t *testing.T) {
 	var p putOff
+	require.Empty(t, p.first("c/x"))
 	failed := func() *reports.Result {
 		return &reports.Result{ID: "c/x", Outcome: reports.Failed, Reason: "no answer"}
 	}
 	require.False(t, p.puts(failed(), false), "the nodes were not busy")
 	require.False(t, p.puts(&reports.Result{ID: "c/x", Outcome: reports.Passed}, true))
-	require.False(t, p.puts(&reports.Result{ID: "c/x", Outcome: reports.Errored}, true))
+	require.False(t, p.puts(&reports.Result{ID: "c/x", Outcome: reports.Unsupported}, true))
+	require.True(t, p.puts(&reports.Result{ID: "c/late", Outcome: reports.Errored, Reason: "not within 2m"}, true))
 	known := failed()
 	known.Known = &reports.Known{}
 	require.False(t, p.puts(known, true), "nobody waits for its verdict")
