@@ -32,7 +32,11 @@ func (r *Run) prove(ctx context.Context, q requirement.Requirement, outcome repo
 		proof.State, proof.Reason = reports.ProofNotRun, "a proof begins with green, and the requirement is "+string(outcome)
 	}
 	proof.Took = time.Since(start)
-	r.progress.verdict(q.ID, string(proof.State), proof.Reason, proof.Took)
+	said := string(proof.State)
+	if proof.State == reports.ProofNotRun && unsure.has(q) {
+		said = "put off"
+	}
+	r.progress.verdict(q.ID, said, proof.Reason, proof.Took)
 	return proof
 }
 
@@ -47,7 +51,7 @@ func (r *Run) proveTwice(ctx context.Context, q requirement.Requirement, proof *
 		}
 		if first = proof.Reason; r.lab.busySince(begun) {
 			unsure.put(q.ID, first)
-			*proof = reports.Proof{How: how, State: reports.ProofNotRun, Reason: "put off, to be tried again alone: the nodes are too busy to tell; at first: " + first}
+			*proof = reports.Proof{How: how, State: reports.ProofNotRun, Reason: "to be tried again alone: the nodes are too busy to tell; at first: " + first}
 			return
 		}
 	}
