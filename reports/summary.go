@@ -93,10 +93,12 @@ func (s *summaryWriter) cluster(c *Cluster) {
 	s.b.WriteByte('\n')
 	s.table(c)
 	s.failures(c)
-	s.reasons(c, "COULD NOT BE JUDGED", s.red, becauseLines, func(x *Result) bool { return !slices.Contains(outcomes[:4], x.Outcome) })
+	s.reasons(c, "COULD NOT BE JUDGED", s.red, becauseLines, (*Result).Sentence, func(x *Result) bool { return !slices.Contains(outcomes[:4], x.Outcome) })
 	s.warnings(c)
-	s.reasons(c, "UNSUPPORTED BY THIS CLUSTER", s.yellow, becauseEach, func(x *Result) bool { return x.Outcome == Unsupported })
-	s.putOff(c)
+	s.reasons(c, "UNSUPPORTED BY THIS CLUSTER", s.yellow, becauseEach, (*Result).Sentence, func(x *Result) bool { return x.Outcome == Unsupported })
+	// The reader judges whether the machine is to blame.
+	s.reasons(c, "PASSED WHEN JUDGED AGAIN ALONE; AT FIRST, WHILE THE NODES WERE TOO BUSY", s.yellow, becauseEach,
+		func(x *Result) string { return x.PutOff }, func(x *Result) bool { return x.Outcome == Passed && x.PutOff != "" })
 	s.skipped(c)
 	s.rounds(c)
 	s.proofs(c)
@@ -177,33 +179,17 @@ func (s *summaryWriter) warnings(c *Cluster) {
 }
 
 // reasons writes why results are what they are, in the lines that are made of them.
-func (s *summaryWriter) reasons(c *Cluster, title string, p paint, lines func([]because) []string, of func(*Result) bool) {
+func (s *summaryWriter) reasons(c *Cluster, title string, p paint, lines func([]because) []string, why func(*Result) string, of func(*Result) bool) {
 	var all []because
 	for i := range c.Results {
 		if res := &c.Results[i]; of(res) {
-			all = append(all, because{res.Sentence(), res.ID})
+			all = append(all, because{why(res), res.ID})
 		}
 	}
 	if len(all) > 0 {
 		s.title(p, title)
 	}
 	for _, line := range lines(all) {
-		s.item(line)
-	}
-}
-
-// putOff is a line per passed requirement that did not pass at first: the reader judges whether the machine is to blame.
-func (s *summaryWriter) putOff(c *Cluster) {
-	var lines []string
-	for i := range c.Results {
-		if res := &c.Results[i]; res.PutOff != "" && res.Outcome == Passed {
-			lines = append(lines, res.ID+": "+res.PutOff)
-		}
-	}
-	if len(lines) > 0 {
-		s.title(s.yellow, "PASSED WHEN JUDGED AGAIN ALONE; AT FIRST, WHILE THE NODES WERE TOO BUSY")
-	}
-	for _, line := range lines {
 		s.item(line)
 	}
 }

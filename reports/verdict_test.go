@@ -88,3 +88,15 @@ func TestSummaryText(t *testing.T) {
 	require.Contains(t, string(colored), "\x1b[31mFAILED pod/no-nat-cross-node")
 	require.NotContains(t, string(plain(exampleReport())), "\x1b")
 }
+
+func TestPutOffIsShown(t *testing.T) {
+	r := New("1a-2b", began)
+	r.Clusters = []Cluster{{Name: "kind-parley", Results: []Result{
+		{ID: "c/x", Chapter: "c", Level: Must, Outcome: Passed, PutOff: "no answer"},
+		{ID: "c/y", Chapter: "c", Level: Must, Outcome: Failed, Reason: "refused", PutOff: "no answer either"},
+	}}}
+	summary := string(written(t, func(w io.Writer, r *Report) error { return WriteSummary(w, r, false) }, r))
+	require.Contains(t, summary, "WHILE THE NODES WERE TOO BUSY\n  c/x: no answer\n")
+	require.NotContains(t, summary, "c/y: no answer either", "it failed again")
+	require.Contains(t, string(written(t, WriteJUnit, r)), "when this was seen: no answer")
+}

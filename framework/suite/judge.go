@@ -87,7 +87,7 @@ func (r *Run) judgeAll(t *testing.T) {
 	holds := func(t *testing.T, q requirement.Requirement) {
 		result := r.judge(r.ctx, q)
 		r.markKnown(&result)
-		said, off := word(result.Outcome), later.puts(&result, q.Disrupts == "" && r.lab.busySince(result.Started))
+		said, off := word(result.Outcome), later.puts(&result, q.Disrupts == "" && r.ctx.Err() == nil && r.lab.busySince(result.Started))
 		if off {
 			said = "put off"
 		}
@@ -118,8 +118,7 @@ func (r *Run) judgeAll(t *testing.T) {
 		case result == nil:
 			return // left out by e2e-framework's own flags
 		case limit > 0 && time.Since(begun) > limit && !unsure.has(q):
-			proof := &reports.Proof{State: reports.ProofNotRun, How: q.Control.Kind() + ": " + q.Control.Says,
-				Reason: "the time for proofs, " + limit.String() + ", was used up; another -prove-seed draws others"}
+			proof := proofNotRun(q, "the time for proofs, "+limit.String()+", was used up; another -prove-seed draws others")
 			result.Proof = worseProof(result.Proof, proof)
 			r.keep(*result)
 			t.Skip(proof.Reason)

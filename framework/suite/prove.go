@@ -25,11 +25,9 @@ const (
 // green again. The first green is the verdict that was just given.
 func (r *Run) prove(ctx context.Context, q requirement.Requirement, outcome reports.Outcome, unsure *putOff) *reports.Proof {
 	start := time.Now()
-	proof := &reports.Proof{How: q.Control.Kind() + ": " + q.Control.Says}
+	proof := proofNotRun(q, "a proof begins with green, and the requirement is "+string(outcome))
 	if outcome == reports.Passed {
-		r.proveTwice(ctx, q, proof, unsure)
-	} else {
-		proof.State, proof.Reason = reports.ProofNotRun, "a proof begins with green, and the requirement is "+string(outcome)
+		proof = r.proveTwice(ctx, q, unsure)
 	}
 	proof.Took = time.Since(start)
 	said := string(proof.State)
@@ -43,20 +41,19 @@ func (r *Run) prove(ctx context.Context, q requirement.Requirement, outcome repo
 // proveTwice tries again what is refuted at first: seen once it may be the machine's doing, such as an answer that was late; what is
 // wrong with a check or its control is seen again. The second try waits where the nodes were too busy: the proof is not run
 // then, and unsure has it. The first stays in the report.
-func (r *Run) proveTwice(ctx context.Context, q requirement.Requirement, proof *reports.Proof, unsure *putOff) {
-	begun, how, first := time.Now(), proof.How, unsure.first(q.ID)
+func (r *Run) proveTwice(ctx context.Context, q requirement.Requirement, unsure *putOff) *reports.Proof {
+	begun, first := time.Now(), unsure.first(q.ID)
 	if first == "" {
-		if r.proveInFamilies(ctx, q, proof); proof.State != reports.Refuted || ctx.Err() != nil {
-			return
+		proof := r.proveInFamilies(ctx, q)
+		if proof.State != reports.Refuted || ctx.Err() != nil {
+			return proof
 		}
 		if first = proof.Reason; r.lab.busySince(begun) {
 			unsure.put(q.ID, first)
-			*proof = reports.Proof{How: how, State: reports.ProofNotRun, Reason: "to be tried again alone: the nodes are too busy to tell; at first: " + first}
-			return
+			return proofNotRun(q, "to be tried again alone: the nodes are too busy to tell; at first: "+first)
 		}
 	}
-	*proof = reports.Proof{How: how}
-	r.proveInFamilies(ctx, q, proof)
+	proof := r.proveInFamilies(ctx, q)
 	switch proof.State {
 	case reports.Proved:
 		proof.Reason = "on the second try; the first: " + first
@@ -64,17 +61,29 @@ func (r *Run) proveTwice(ctx context.Context, q requirement.Requirement, proof *
 	default: // what was refuted is not made good by a try that told nothing
 		proof.State, proof.Reason = reports.Refuted, first
 	}
+	return proof
+}
+
+func blankProof(q requirement.Requirement) *reports.Proof {
+	return &reports.Proof{How: q.Control.Kind() + ": " + q.Control.Says}
+}
+
+func proofNotRun(q requirement.Requirement, why string) *reports.Proof {
+	proof := blankProof(q)
+	proof.State, proof.Reason = reports.ProofNotRun, why
+	return proof
 }
 
 // proveInFamilies proves in each family that the requirement is judged in, up to the first that is not proved.
-func (r *Run) proveInFamilies(ctx context.Context, q requirement.Requirement, proof *reports.Proof) {
+func (r *Run) proveInFamilies(ctx context.Context, q requirement.Requirement) *reports.Proof {
+	proof := blankProof(q)
 	for _, family := range r.lab.familiesOf(q) {
 		e := r.lab.env(q, family, 0) // red needs no patience: one attempt
-		r.proveOnce(ctx, e, q, proof)
-		if proof.State != reports.Proved {
-			return
+		if r.proveOnce(ctx, e, q, proof); proof.State != reports.Proved {
+			break
 		}
 	}
+	return proof
 }
 
 func (r *Run) proveOnce(ctx context.Context, e *requirement.Env, q requirement.Requirement, proof *reports.Proof) {
