@@ -7,8 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/parley-k8s/parley/framework/internal/probebench"
 	"github.com/parley-k8s/parley/framework/probe"
-	"github.com/parley-k8s/parley/framework/probe/probebench"
 )
 
 // BenchmarkConnectEcho measures real TCP connect-and-echo probes a second between two agents in this process.

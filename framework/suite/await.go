@@ -12,8 +12,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
 
-	"github.com/parley-k8s/parley/framework/notready"
-	"github.com/parley-k8s/parley/framework/run"
+	"github.com/parley-k8s/parley/framework/internal/podstatus"
+	"github.com/parley-k8s/parley/framework/internal/runid"
 )
 
 const (
@@ -60,8 +60,8 @@ func (c *cast) await(ctx context.Context, enough func(*corev1.Pod) bool, expecte
 			}
 			ready[key(pod)] = pod
 			delete(late, key(pod))
-		case notready.Crashing(pod) != "":
-			late[key(pod)] = notready.Why(ctx, c.kube, key(pod), pod)
+		case podstatus.Crashing(pod) != "":
+			late[key(pod)] = podstatus.Why(ctx, c.kube, key(pod), pod)
 		default:
 			delete(ready, key(pod))
 		}
@@ -75,7 +75,7 @@ func (c *cast) await(ctx context.Context, enough func(*corev1.Pod) bool, expecte
 	}
 	for name, pod := range last {
 		if ready[name] == nil && late[name] == "" {
-			late[name] = notready.Why(ctx, c.kube, name, pod)
+			late[name] = podstatus.Why(ctx, c.kube, name, pod)
 		}
 	}
 	return ready, late, nil
@@ -84,7 +84,7 @@ func (c *cast) await(ctx context.Context, enough func(*corev1.Pod) bool, expecte
 // podsOf lists and watches the run's pods, or the one that is expected.
 func (c *cast) podsOf(expected []*corev1.Pod) *cache.ListWatch {
 	namespace := ""
-	choose := func(o *metav1.ListOptions) { o.LabelSelector = run.Label + "=" + c.plan.Labels[run.Label] }
+	choose := func(o *metav1.ListOptions) { o.LabelSelector = runid.Label + "=" + c.plan.Labels[runid.Label] }
 	if len(expected) == 1 {
 		namespace = expected[0].Namespace
 		choose = func(o *metav1.ListOptions) {

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/parley-k8s/parley/fixtures/world"
-	"github.com/parley-k8s/parley/framework/probe/probebench"
+	"github.com/parley-k8s/parley/framework/internal/probebench"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/parley-k8s/parley/framework/axis"
+	"github.com/parley-k8s/parley/framework/internal/axis"
 	"github.com/parley-k8s/parley/reports"
 )
 

@@ -15,11 +15,11 @@ import (
 
 	"github.com/shirou/gopsutil/v4/mem"
 
-	"github.com/parley-k8s/parley/framework/axis"
-	"github.com/parley-k8s/parley/framework/cluster"
-	"github.com/parley-k8s/parley/framework/engine"
-	"github.com/parley-k8s/parley/framework/known"
-	"github.com/parley-k8s/parley/framework/nodeimage"
+	"github.com/parley-k8s/parley/framework/internal/axis"
+	"github.com/parley-k8s/parley/framework/internal/cluster"
+	"github.com/parley-k8s/parley/framework/internal/engine"
+	"github.com/parley-k8s/parley/framework/internal/knowndiff"
+	"github.com/parley-k8s/parley/framework/internal/nodeimage"
 	"github.com/parley-k8s/parley/reports"
 )
 
@@ -269,7 +269,7 @@ func (r *Run) finishMatrix(code int) int {
 	}
 	r.report.Ended = time.Now()
 	var err error
-	if r.shipped, err = known.In(r.report); err != nil {
+	if r.shipped, err = knowndiff.In(r.report); err != nil {
 		r.progress.say("%s", err)
 		codes = append(codes, reports.ExitUnjudged)
 	}

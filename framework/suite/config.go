@@ -10,8 +10,8 @@ import (
 
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
 
-	"github.com/parley-k8s/parley/framework/axis"
-	"github.com/parley-k8s/parley/framework/nodeimage"
+	"github.com/parley-k8s/parley/framework/internal/axis"
+	"github.com/parley-k8s/parley/framework/internal/nodeimage"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
 )

@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/parley-k8s/parley/framework/diagnose"
-	"github.com/parley-k8s/parley/framework/evidence"
+	"github.com/parley-k8s/parley/framework/internal/diagnose"
+	"github.com/parley-k8s/parley/framework/internal/evidence"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
 )

@@ -14,10 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/klog/v2"
 
-	"github.com/parley-k8s/parley/framework/axis"
-	"github.com/parley-k8s/parley/framework/cluster"
-	"github.com/parley-k8s/parley/framework/handler"
-	"github.com/parley-k8s/parley/framework/run"
+	"github.com/parley-k8s/parley/framework/internal/axis"
+	"github.com/parley-k8s/parley/framework/internal/cluster"
+	"github.com/parley-k8s/parley/framework/internal/handler"
+	"github.com/parley-k8s/parley/framework/internal/runid"
 	"github.com/parley-k8s/parley/reports"
 )
 
@@ -129,7 +129,7 @@ func (l *lab) runtimeClass(ctx context.Context, name string) (*nodev1.RuntimeCla
 		return nil, err
 	}
 	class, err := classes.Create(ctx, &nodev1.RuntimeClass{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{run.Label: string(l.run.id)}}, Handler: name}, metav1.CreateOptions{})
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{runid.Label: string(l.run.id)}}, Handler: name}, metav1.CreateOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("making the RuntimeClass %s: %w", name, err)
 	}

@@ -3,7 +3,7 @@ package suite
 import (
 	"time"
 
-	"github.com/parley-k8s/parley/framework/measure"
+	"github.com/parley-k8s/parley/framework/internal/measure"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 

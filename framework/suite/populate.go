@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/parley-k8s/parley/fixtures/world"
-	"github.com/parley-k8s/parley/framework/measure"
-	"github.com/parley-k8s/parley/framework/run"
+	"github.com/parley-k8s/parley/framework/internal/measure"
+	"github.com/parley-k8s/parley/framework/internal/runid"
 )
 
 // setUp finds or makes the cluster and puts the world that the roles need on it.
@@ -105,7 +105,7 @@ func (r *Run) rolesNeeded() map[world.Role]bool {
 
 // planWorld places the world on the cluster's nodes.
 func (l *lab) planWorld(ctx context.Context) error {
-	l.plan = world.Plan{Prefix: l.run.worldName(), Labels: map[string]string{run.Label: string(l.run.id)}, Image: l.image,
+	l.plan = world.Plan{Prefix: l.run.worldName(), Labels: map[string]string{runid.Label: string(l.run.id)}, Image: l.image,
 		Tolerate: l.cluster.Owned()}
 	places, err := l.placesOf(ctx)
 	if err != nil {

@@ -15,9 +15,9 @@ import (
 
 	"k8s.io/klog/v2"
 
-	"github.com/parley-k8s/parley/framework/axis"
+	"github.com/parley-k8s/parley/framework/internal/axis"
+	"github.com/parley-k8s/parley/framework/internal/runid"
 	"github.com/parley-k8s/parley/framework/requirement"
-	"github.com/parley-k8s/parley/framework/run"
 	"github.com/parley-k8s/parley/reports"
 )
 
@@ -29,7 +29,7 @@ const cleanupReserve = 75 * time.Second
 type Run struct {
 	all     []requirement.Requirement
 	config  Config
-	id      run.ID
+	id      runid.ID
 	started time.Time
 
 	ctx      context.Context
@@ -131,7 +131,7 @@ func (r *Run) prepare() error {
 			return err
 		}
 	}
-	if r.id, err = run.New(); err != nil {
+	if r.id, err = runid.New(); err != nil {
 		return err
 	}
 	r.report = reports.New(string(r.id), r.started)

@@ -16,9 +16,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/parley-k8s/parley/fixtures/world"
-	"github.com/parley-k8s/parley/framework/cluster"
-	"github.com/parley-k8s/parley/framework/known"
-	"github.com/parley-k8s/parley/framework/nodeimage"
+	"github.com/parley-k8s/parley/framework/internal/cluster"
+	"github.com/parley-k8s/parley/framework/internal/knowndiff"
+	"github.com/parley-k8s/parley/framework/internal/nodeimage"
 	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
@@ -158,7 +158,7 @@ func (r *Run) openReport(facts cluster.Facts) error {
 	}
 	r.report.Clusters = append(r.report.Clusters, of)
 	var err error
-	r.shipped, err = known.In(r.report)
+	r.shipped, err = knowndiff.In(r.report)
 	return err
 }
 

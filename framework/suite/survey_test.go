@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/parley-k8s/parley/framework/cluster"
+	"github.com/parley-k8s/parley/framework/internal/cluster"
 )
 
 func TestRuntimesOf(t *testing.T) {

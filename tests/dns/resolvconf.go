@@ -10,7 +10,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/requirement"
-	"github.com/parley-k8s/parley/framework/resolvconf"
+	"github.com/parley-k8s/parley/tests/internal/resolvconf"
 )
 
 const podDNS = "https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/"

@@ -10,8 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/parley-k8s/parley/fixtures/world"
-	"github.com/parley-k8s/parley/framework/authority"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/tests/internal/authority"
 )
 
 const wrongCertificate = "wrong-certificate"

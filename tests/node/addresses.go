@@ -18,7 +18,6 @@ import (
 	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
-	"github.com/parley-k8s/parley/framework/run"
 )
 
 func addresses() requirement.Requirement {
@@ -53,7 +52,7 @@ func distinctAddresses(ctx context.Context, env *requirement.Env) error {
 	}
 	owner := map[string]string{}
 	for _, node := range nodes.Items {
-		if env.Variant == nil && node.Labels[run.Label] != "" {
+		if env.Variant == nil && node.Labels[requirement.RunLabel] != "" {
 			continue // another check's forgery
 		}
 		if !isReady(&node) {

@@ -9,7 +9,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
-	"github.com/parley-k8s/parley/framework/skew"
+	"github.com/parley-k8s/parley/tests/internal/skew"
 )
 
 const (

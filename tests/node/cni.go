@@ -12,10 +12,10 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
-	"github.com/parley-k8s/parley/framework/cni"
 	"github.com/parley-k8s/parley/framework/cri"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/tests/internal/cni"
 )
 
 // criAttempt bounds the questions to one runtime: each takes milliseconds, the stream to it some more.

@@ -11,9 +11,9 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
-	"github.com/parley-k8s/parley/framework/authority"
 	"github.com/parley-k8s/parley/framework/cri"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/tests/internal/authority"
 )
 
 // documentedSockets are the endpoints by the runtime's name in the Node's status, from the table that the clause links.

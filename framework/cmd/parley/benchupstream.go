@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parley-k8s/parley/framework/engine"
-	"github.com/parley-k8s/parley/framework/upstream"
+	"github.com/parley-k8s/parley/framework/cmd/parley/internal/upstream"
+	"github.com/parley-k8s/parley/framework/internal/engine"
 )
 
 func newBenchUpstream() *cobra.Command {

@@ -10,10 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parley-k8s/parley/framework/cluster"
-	"github.com/parley-k8s/parley/framework/engine"
-	"github.com/parley-k8s/parley/framework/nodeimage"
-	ids "github.com/parley-k8s/parley/framework/run"
+	"github.com/parley-k8s/parley/framework/internal/cluster"
+	"github.com/parley-k8s/parley/framework/internal/engine"
+	"github.com/parley-k8s/parley/framework/internal/nodeimage"
+	ids "github.com/parley-k8s/parley/framework/internal/runid"
 )
 
 func newClean() *cobra.Command {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	ids "github.com/parley-k8s/parley/framework/run"
+	ids "github.com/parley-k8s/parley/framework/internal/runid"
 	"github.com/parley-k8s/parley/reports"
 )
 

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/parley-k8s/parley/framework/known"
+	"github.com/parley-k8s/parley/framework/internal/knowndiff"
 	"github.com/parley-k8s/parley/reports"
 )
 
@@ -119,7 +119,7 @@ func markKnown(r *reports.Report, path string) error {
 	if err != nil {
 		return fmt.Errorf("--known %s: %w", path, err)
 	}
-	shipped, err := known.In(r)
+	shipped, err := knowndiff.In(r)
 	if err != nil {
 		return err
 	}

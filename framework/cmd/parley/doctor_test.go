@@ -8,9 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/parley-k8s/parley/framework/cluster"
-	"github.com/parley-k8s/parley/framework/engine"
-	"github.com/parley-k8s/parley/framework/nodeimage"
+	"github.com/parley-k8s/parley/framework/internal/cluster"
+	"github.com/parley-k8s/parley/framework/internal/engine"
+	"github.com/parley-k8s/parley/framework/internal/nodeimage"
 	"github.com/parley-k8s/parley/reports"
 )
 

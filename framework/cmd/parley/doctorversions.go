@@ -4,9 +4,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/parley-k8s/parley/framework/axis"
-	"github.com/parley-k8s/parley/framework/cluster"
-	"github.com/parley-k8s/parley/framework/nodeimage"
+	"github.com/parley-k8s/parley/framework/internal/axis"
+	"github.com/parley-k8s/parley/framework/internal/cluster"
+	"github.com/parley-k8s/parley/framework/internal/nodeimage"
 )
 
 // firstOf are the first versions of those that are asked for: each of several gets a cluster and an image of its own.

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parley-k8s/parley/fixtures/agent/image"
-	"github.com/parley-k8s/parley/framework/engine"
+	"github.com/parley-k8s/parley/framework/internal/engine"
 )
 
 func newImage() *cobra.Command {

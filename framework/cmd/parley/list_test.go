@@ -10,8 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/parley-k8s/parley/framework/handler"
-	"github.com/parley-k8s/parley/framework/known"
+	"github.com/parley-k8s/parley/framework/internal/handler"
+	"github.com/parley-k8s/parley/framework/internal/knowndiff"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
 	"github.com/parley-k8s/parley/tests"
@@ -155,7 +155,7 @@ func TestKnownDifferencesAreOfRequirements(t *testing.T) {
 	for _, h := range handler.All() {
 		handlers = append(handlers, h.Name)
 	}
-	all, err := known.All()
+	all, err := knowndiff.All()
 	require.NoError(t, err)
 	for _, k := range all {
 		require.Contains(t, chapters, k.ID)

@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parley-k8s/parley/framework/cluster"
-	"github.com/parley-k8s/parley/framework/engine"
-	"github.com/parley-k8s/parley/framework/nodeimage"
+	"github.com/parley-k8s/parley/framework/internal/cluster"
+	"github.com/parley-k8s/parley/framework/internal/engine"
+	"github.com/parley-k8s/parley/framework/internal/nodeimage"
 )
 
 func newNodeImage() *cobra.Command {

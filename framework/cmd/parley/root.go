@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parley-k8s/parley/framework/engine"
+	"github.com/parley-k8s/parley/framework/internal/engine"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 

@@ -1,0 +1,181 @@
+package nodeimage
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	goruntime "runtime"
+	"strings"
+
+	"github.com/parley-k8s/parley/framework/internal/cluster"
+	"github.com/parley-k8s/parley/framework/internal/engine"
+	"github.com/parley-k8s/parley/manifests"
+)
+
+// runtimeRecipe is the code that puts another runtime on a node image: it counts for the identity of those images, and not
+// for that of the image below. What it has in common with the making of that is in recipe and debsRecipe, which count too.
+//
+//go:embed bundle.go nodestore.go runtime.go runtimebuild.go runtimelayer.go runtimestore.go sums.go unpack.go ocilimits/main.go
+var runtimeRecipe embed.FS
+
+// RuntimeLabel is the label of a node image that says which runtime it has in containerd's place. An image that the user
+// names and that has it is taken as it is.
+const RuntimeLabel = "parley.dev/runtime"
+
+// OnRuntime returns the node image with the runtime in containerd's place: base itself where it has it, else one that is made
+// of base and the runtime's bundle, or was. bundles is what the user named for these, "" for the official releases.
+func OnRuntime(ctx context.Context, e *engine.Engine, base Choice, rt cluster.Runtime, bundles string, progress func(Step)) (Choice, error) {
+	if rt.Layer == nil || labelled(ctx, e, base.Ref, rt) {
+		return base, nil
+	}
+	bundle, err := FindBundle(ctx, rt.Layer.Bundle, bundles)
+	if err != nil {
+		return Choice{}, err
+	}
+	if err := mayBuild(); err != nil {
+		return Choice{}, fmt.Errorf("a node image with %s: %w", rt.Product, err)
+	}
+	below, err := obtain(ctx, e, base.Ref)
+	if err != nil {
+		return Choice{}, err
+	}
+	tag, err := runtimeTag(ctx, e, below, rt, bundle)
+	if err != nil {
+		return Choice{}, err
+	}
+	c := onRuntime(base, rt, bundle, tag)
+	if present(ctx, e, c.Ref) {
+		used(tag)
+		return c, nil
+	}
+	c.From = FromBuild
+	err = alone(ctx, progress, func(ctx context.Context, b *builder) error {
+		if present(ctx, e, c.Ref) {
+			c.From = FromCache
+			return nil
+		}
+		if err := b.buildRuntime(ctx, e, below, c.Ref, rt, bundle); err != nil {
+			return fmt.Errorf("making a node image with %s: %w", rt.Product, err)
+		}
+		used(tag)
+		b.cache.pruneImages(ctx, e)
+		return nil
+	})
+	return c, err
+}
+
+// PlanRuntime says what OnRuntime would return, without building. An image that can't be told yet, since the one below
+// is not there, has that one's name.
+func PlanRuntime(ctx context.Context, e *engine.Engine, base Choice, rt cluster.Runtime, bundles string) (Choice, error) {
+	if rt.Layer == nil || labelled(ctx, e, base.Ref, rt) {
+		return base, nil
+	}
+	bundle, err := FindBundle(ctx, rt.Layer.Bundle, bundles)
+	if err != nil {
+		return Choice{}, err
+	}
+	for _, ref := range spellings(base.Ref) {
+		if !present(ctx, e, ref) {
+			continue
+		}
+		tag, err := runtimeTag(ctx, e, ref, rt, bundle)
+		if err != nil {
+			return Choice{}, err
+		}
+		c := onRuntime(base, rt, bundle, tag)
+		if present(ctx, e, c.Ref) {
+			return c, nil
+		}
+		c.From = FromBuild
+		return c, mayBuild()
+	}
+	base.From, base.Containerd = FromBuild, ""
+	return base, mayBuild()
+}
+
+// onRuntime is the choice of the image of that tag.
+func onRuntime(base Choice, rt cluster.Runtime, bundle Bundle, tag string) Choice {
+	base.Why = fmt.Sprintf("%s of %s, vouched for by %s, on %s (%s)", rt.Layer.Bundle.Name, bundle.File, bundle.By, base.Ref, base.Why)
+	base.Ref, base.From, base.Containerd = Repository+":"+tag, FromCache, ""
+	return base
+}
+
+// labelled says whether the engine has the image and the image says that it has the runtime.
+func labelled(ctx context.Context, e *engine.Engine, ref string, rt cluster.Runtime) bool {
+	for _, r := range spellings(ref) {
+		out, err := e.Output(ctx, "image", "inspect", "--format", `{{index .Config.Labels "`+RuntimeLabel+`"}}`, r)
+		if err == nil && strings.TrimSpace(out) == rt.Name {
+			return true
+		}
+	}
+	return false
+}
+
+// obtain has an image in the engine's store, and returns the name that the engine has it by.
+func obtain(ctx context.Context, e *engine.Engine, ref string) (string, error) {
+	for _, r := range spellings(ref) {
+		if present(ctx, e, r) {
+			return r, nil
+		}
+	}
+	pulled := spellings(ref)[0]
+	if _, err := e.Output(ctx, "pull", pulled); err != nil {
+		return "", fmt.Errorf("pulling the node image that the runtime goes on: %w", err)
+	}
+	return pulled, nil
+}
+
+// runtimeTag is the tag of the image with the runtime: the runtime's name and the hash of all that goes in, which are the
+// image below, the bundle's checksum, the runtime's declaration and files, and the code that puts them together.
+func runtimeTag(ctx context.Context, e *engine.Engine, below string, rt cluster.Runtime, bundle Bundle) (string, error) {
+	id, err := e.Output(ctx, "image", "inspect", "--format", "{{.Id}}", below)
+	if err != nil {
+		return "", fmt.Errorf("asking for the node image that the runtime goes on: %w", err)
+	}
+	gover, err := goVersion()
+	if err != nil {
+		return "", err
+	}
+	return runtimeHash(rt, strings.TrimSpace(id), bundle.Sum, gover)
+}
+
+func runtimeHash(rt cluster.Runtime, below, sum, gover string) (string, error) {
+	files, err := fs.Sub(manifests.Runtimes, "runtimes/"+rt.Name)
+	if err != nil {
+		return "", err
+	}
+	facts := []string{rt.Name, below, sum, fmt.Sprintf("%+v", *rt.Layer), goruntime.GOARCH, gover}
+	hash, err := hashOf(facts, files, recipe, debsRecipe, runtimeRecipe)
+	return rt.Name + "-" + hash, err
+}
+
+// NotAsked is Lacks without a question to any address: for a runtime whose bundle is neither named nor fetched it says where that
+// would come from.
+func NotAsked(rt cluster.Runtime, bundles string) string {
+	if rt.Layer == nil {
+		return ""
+	}
+	if bundles != "" {
+		if _, ok, err := namedBundle(rt.Layer.Bundle, bundles); err != nil {
+			return err.Error()
+		} else if ok {
+			return ""
+		}
+	}
+	if _, ok := fetchedBundle(rt.Layer.Bundle); ok {
+		return ""
+	}
+	return fmt.Sprintf("not looked for: its bundle comes from %s, or from the folder that %s names; doctor --runtime %s asks", release(rt.Layer.Bundle).URL, BundlesVariable, rt.Name)
+}
+
+// Lacks says why a cluster with the runtime can't be had here as far as its bundle counts; "" where it can.
+func Lacks(ctx context.Context, rt cluster.Runtime, bundles string) string {
+	if rt.Layer == nil {
+		return ""
+	}
+	if _, err := FindBundle(ctx, rt.Layer.Bundle, bundles); err != nil {
+		return err.Error()
+	}
+	return ""
+}
