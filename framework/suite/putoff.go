@@ -17,7 +17,7 @@ type putOff struct {
 // puts says whether a result that was just found is put off; busy is whether the nodes were meanwhile. One that was put off
 // before is not, and is given what was seen at first.
 func (p *putOff) puts(result *reports.Result, busy bool) bool {
-	if result.PutOff = p.first(result.ID); result.PutOff != "" {
+	if result.RetriedAlone = p.first(result.ID); result.RetriedAlone != "" {
 		return false
 	}
 	seenToFail := result.Outcome == reports.Failed || result.Outcome == reports.Errored // an error is mostly a time that was used up

@@ -28,7 +28,7 @@ func TestPutOff(t *testing.T) {
 	require.True(t, p.has(requirement.Requirement{ID: "c/x"}))
 	again := failed()
 	require.False(t, p.puts(again, true), "once")
-	require.Equal(t, "no answer", again.PutOff)
+	require.Equal(t, "no answer", again.RetriedAlone)
 	require.Equal(t, "put off as the nodes were too busy, and not judged again: by ^C; seen at first: no answer", p.waited("c/x", "by ^C"))
 	require.Empty(t, p.waited("c/y", "by ^C"))
 }

@@ -153,7 +153,7 @@ func (r *Run) finishShared(code int) int {
 		save = reports.Save // the matrix compares them with others
 	}
 	errs := []error{save(r.config.Report, r.report)}
-	for _, one := range r.report.Apart() {
+	for _, one := range r.report.PerCluster() {
 		errs = append(errs, reports.Save(filepath.Join(r.config.Report, one.Clusters[0].Name), one))
 	}
 	if err := errors.Join(errs...); err != nil {
