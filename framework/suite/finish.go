@@ -77,7 +77,7 @@ func (r *Run) save() error {
 	}
 	errs := []error{save(r.config.Report, r.report)}
 	if r.shared() {
-		for _, one := range r.report.Apart() {
+		for _, one := range r.report.PerCluster() {
 			errs = append(errs, reports.Save(filepath.Join(r.config.Report, one.Clusters[0].Name), one))
 		}
 	}

@@ -18,7 +18,7 @@ type retryAlone struct {
 // error, which is mostly a time that was used up. A known difference is not: nobody waits for its verdict.
 func retriable(result reports.Result) bool {
 	seenToFail := result.Outcome == reports.Failed || result.Outcome == reports.Errored
-	return seenToFail && result.Known == nil && result.PutOff == ""
+	return seenToFail && result.Known == nil && result.RetriedAlone == ""
 }
 
 func (r *retryAlone) add(id, seen string) {

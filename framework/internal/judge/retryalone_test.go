@@ -19,7 +19,7 @@ func TestRetriable(t *testing.T) {
 		"passed":                              {reports.Result{Outcome: reports.Passed}, false},
 		"unsupported":                         {reports.Result{Outcome: reports.Unsupported}, false},
 		"known, nobody waits for its verdict": {reports.Result{Outcome: reports.Failed, Known: &reports.Known{}}, false},
-		"once only":                           {reports.Result{Outcome: reports.Failed, PutOff: "no answer"}, false},
+		"once only":                           {reports.Result{Outcome: reports.Failed, RetriedAlone: "no answer"}, false},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, retriable(c.result)) })
 	}

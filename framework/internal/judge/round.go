@@ -117,7 +117,7 @@ func (r *round) judgeOne(t *testing.T, q requirement.Requirement) {
 	r.record.markKnown(&result, r.options.Known)
 	tooBusy := q.Disrupts == "" && r.ctx.Err() == nil && r.busy.since(result.Started)
 	retries := &r.record.retries
-	result.PutOff = retries.first(q.ID)
+	result.RetriedAlone = retries.first(q.ID)
 	if retriable(result) && tooBusy {
 		retries.add(q.ID, result.Sentence())
 		r.options.Log.Verdict(q.ID, "put off", result.Sentence(), result.Took)

@@ -31,7 +31,7 @@ func overRounds(before, now reports.Result) reports.Result {
 	all.Converged = append(append([]reports.Converged(nil), before.Converged...), now.Converged...)
 	all.Took = before.Took + now.Took
 	all.Proof = before.Proof
-	all.PutOff = cmp.Or(before.PutOff, now.PutOff)
+	all.RetriedAlone = cmp.Or(before.RetriedAlone, now.RetriedAlone)
 	return all
 }
 

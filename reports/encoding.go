@@ -158,11 +158,6 @@ type (
 		*proofFields
 		Took duration `json:"took,omitzero"`
 	}
-	measurementWire struct {
-		Name  string   `json:"name"`
-		Took  duration `json:"took"`
-		Bound duration `json:"bound,omitzero"`
-	}
 )
 
 // encode is json.Marshal without \u003c for what a person should read as "<".
@@ -218,18 +213,5 @@ func (p *Proof) UnmarshalJSON(b []byte) error {
 	w := proofWire{proofFields: (*proofFields)(p)}
 	err := json.Unmarshal(b, &w)
 	p.Took = time.Duration(w.Took)
-	return err
-}
-
-// MarshalJSON writes durations as text.
-func (m Measurement) MarshalJSON() ([]byte, error) {
-	return encode(measurementWire{m.Name, duration(m.Took), duration(m.Bound)})
-}
-
-// UnmarshalJSON reads durations as text.
-func (m *Measurement) UnmarshalJSON(b []byte) error {
-	var w measurementWire
-	err := json.Unmarshal(b, &w)
-	*m = Measurement{w.Name, time.Duration(w.Took), time.Duration(w.Bound)}
 	return err
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestApart(t *testing.T) {
+func TestPerCluster(t *testing.T) {
 	r := New("1a-2b", began)
 	failed := func(evidence string) []Result {
 		return []Result{{ID: "a/b", Outcome: Failed, Failure: &Failure{Evidence: evidence}}}
@@ -16,7 +16,7 @@ func TestApart(t *testing.T) {
 		{Name: "runc", Results: failed("runc/evidence/b")},
 		{Name: "runsc", Results: failed("elsewhere/b"), Interrupted: "cut short"},
 	}
-	got := r.Apart()
+	got := r.PerCluster()
 	require.Len(t, got, 2)
 	require.Equal(t, "evidence/b", got[0].Clusters[0].Results[0].Failure.Evidence)
 	require.Equal(t, "elsewhere/b", got[1].Clusters[0].Results[0].Failure.Evidence)

@@ -9,9 +9,9 @@ import (
 )
 
 func TestBecauseLines(t *testing.T) {
-	require.Empty(t, becauseLines(nil))
-	require.Equal(t, []string{"a: x", "c: x", "b: y"}, becauseLines([]because{{"x", "a"}, {"y", "b"}, {"x", "c"}}))
-	require.Equal(t, []string{"a and 3 more: x", "b: y"}, becauseLines([]because{{"x", "a"}, {"y", "b"}, {"x", "c"}, {"x", "d"}, {"x", "e"}}))
+	require.Empty(t, groupedReasonLines(nil))
+	require.Equal(t, []string{"a: x", "c: x", "b: y"}, groupedReasonLines([]resultReason{{"x", "a"}, {"y", "b"}, {"x", "c"}}))
+	require.Equal(t, []string{"a and 3 more: x", "b: y"}, groupedReasonLines([]resultReason{{"x", "a"}, {"y", "b"}, {"x", "c"}, {"x", "d"}, {"x", "e"}}))
 }
 
 // A cluster that could not be made is no difference in any requirement, and takes a line instead of one for each.

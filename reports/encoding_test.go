@@ -32,6 +32,14 @@ func TestReportSurvivesItsFile(t *testing.T) {
 	golden(t, "report.json", written(t, WriteJSON, exampleReport()))
 }
 
+// Reports of older versions have fields that are gone, and newer ones may have fields that are not known yet.
+func TestReadReportIgnoresUnknownFields(t *testing.T) {
+	got, err := ReadReport(strings.NewReader(`{"apiVersion":"parley.dev/v1","kind":"ConformanceReport","clusters":[{"name":"c","results":[
+		{"id":"a","level":"MUST","outcome":"passed","measured":[{"name":"address assigned","took":"812ms","bound":"30s"}],"putOff":"no answer"}]}]}`))
+	require.NoError(t, err)
+	require.Equal(t, []Result{{ID: "a", Level: Must, Outcome: Passed, RetriedAlone: "no answer"}}, got.Clusters[0].Results)
+}
+
 func TestReadReportRefuses(t *testing.T) {
 	var aliases string
 	for c := 'b'; c < 'k'; c++ {
@@ -115,6 +123,22 @@ func TestSave(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(dir, JUnitFile))
 	require.NoError(t, err)
 	require.NoError(t, checkJUnit(b))
+}
+
+func TestForget(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, Forget(dir), "where there is nothing")
+	require.NoError(t, SaveMatrix(dir, exampleReport()))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "other"), nil, 0o644))
+	list, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, list, len(files)+1, "a report of several clusters has every file")
+
+	require.NoError(t, Forget(dir))
+	list, err = os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, "other", list[0].Name())
 }
 
 func TestSaveNamesTheFlagWhereItCannotWrite(t *testing.T) {

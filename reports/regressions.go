@@ -2,9 +2,9 @@ package reports
 
 import "slices"
 
-// Lost are the MUSTs that hold on the first of two columns and not on the second, and are no known difference there.
+// Regressions are the MUSTs that hold on the first of two columns and not on the second, and are no known difference there.
 // unjudged are those that hold on the first and could not be judged on the second.
-func (c *Comparison) Lost() (lost, unjudged []Difference) {
+func (c *Comparison) Regressions() (lost, unjudged []Difference) {
 	for _, d := range c.Differences {
 		if len(d.Cells) != 2 || d.Level == Should || d.Level == Optional {
 			continue
@@ -14,15 +14,15 @@ func (c *Comparison) Lost() (lost, unjudged []Difference) {
 		case a.Outcome == Passed && b.Outcome == Errored:
 			unjudged = append(unjudged, d)
 		case b.Known != nil:
-		case a.Outcome == Passed && (b.Outcome == Failed || b.Outcome == Unsupported) || lostFamily(a, b):
+		case a.Outcome == Passed && (b.Outcome == Failed || b.Outcome == Unsupported) || familyRegressed(a, b):
 			lost = append(lost, d)
 		}
 	}
 	return lost, unjudged
 }
 
-// lostFamily says whether a family that both have holds on the first alone.
-func lostFamily(a, b Cell) bool {
+// familyRegressed says whether a family that both have holds on the first alone.
+func familyRegressed(a, b Cell) bool {
 	for _, v := range a.Verdicts {
 		if v.Outcome == Passed && slices.ContainsFunc(b.Verdicts, func(w Verdict) bool {
 			return w.Family == v.Family && (w.Outcome == Failed || w.Outcome == Unsupported)
