@@ -56,9 +56,6 @@ func (c *cast) Service(s world.Service) (requirement.ServiceSeen, bool) {
 	return seen, ok
 }
 
-// Plan is the world as it was planned.
-func (c *cast) Plan() world.Plan { return c.plan }
-
 // Dialer opens a stream to a command in the end's container.
 func (c *cast) Dialer(end *requirement.End, command ...string) probe.Dialer {
 	return probe.Exec(c.config, end.Namespace, end.Pod, end.Container, command...)
@@ -104,15 +101,15 @@ func (c *cast) open(planned world.Pod, running *corev1.Pod) (ends []*requirement
 	return ends, nil
 }
 
-// Lack keeps what a check has found the cluster to lack.
-func (c *cast) Lack(f requirement.Feature, probed string) {
+// MarkAbsent keeps what a check has found the cluster to lack.
+func (c *cast) MarkAbsent(f requirement.Feature, probed string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lacking[f] = probed
 }
 
-// Lacking is what a check probed to find so.
-func (c *cast) Lacking(f requirement.Feature) string {
+// WhyAbsent is what a check probed to find so.
+func (c *cast) WhyAbsent(f requirement.Feature) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.lacking[f]

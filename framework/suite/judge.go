@@ -230,7 +230,7 @@ func (r *Run) completeResults(interrupted string) map[string]reports.Result {
 // env is what a check of the requirement sees.
 func (l *lab) env(q requirement.Requirement, family corev1.IPFamily, patience time.Duration) *requirement.Env {
 	return &requirement.Env{Requirement: &q, Kube: l.kube, Config: l.config, Family: family, Patience: patience, Attempt: attempt,
-		Cast: l.cast, Base: firstPort + requirement.PortsEach*l.run.index(q.ID)}
+		Players: l.cast, World: l.plan, Base: firstPort + requirement.PortsEach*l.run.index(q.ID)}
 }
 
 func (r *Run) index(id string) int {

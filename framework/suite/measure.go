@@ -15,7 +15,7 @@ func (r *Run) measure() {
 	if !r.config.Measure || r.ctx.Err() != nil {
 		return
 	}
-	field := measure.Field{Cast: r.lab.cast, Kube: r.lab.kube, Family: r.lab.families[0],
+	field := measure.Field{Players: r.lab.cast, World: r.lab.plan, Kube: r.lab.kube, Family: r.lab.families[0],
 		Port: firstPort + requirement.PortsEach*len(r.all), Say: r.progress.say}
 	paths, err := field.Paths(r.ctx)
 	if err != nil {
