@@ -183,7 +183,7 @@ func (r *Run) measure(record *judge.Record, catalogue judge.Catalogue) {
 	if !r.config.Measure || r.ctx.Err() != nil {
 		return
 	}
-	field := measure.Field{Cast: r.stage.Players(), Kube: r.lab.Cluster.Client(), Family: r.stage.Families()[0], Port: catalogue.FreePort(), Say: r.log.Say}
+	field := measure.Field{Players: r.stage.Players(), World: r.stage.World(), Kube: r.lab.Cluster.Client(), Family: r.stage.Families()[0], Port: catalogue.FreePort(), Say: r.log.Say}
 	paths, err := field.Paths(r.ctx)
 	if err != nil {
 		r.log.Say("what measuring made could not all be removed: %s", err)

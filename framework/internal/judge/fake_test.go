@@ -28,7 +28,7 @@ type fakeStage struct {
 }
 
 func (s *fakeStage) Env(q requirement.Requirement, family corev1.IPFamily) *requirement.Env {
-	return &requirement.Env{Requirement: &q, Kube: fake.NewClientset(), Family: family, Cast: fakePlayers{stage: s}}
+	return &requirement.Env{Requirement: &q, Kube: fake.NewClientset(), Family: family, Players: fakePlayers{stage: s}}
 }
 
 func (s *fakeStage) Families() []corev1.IPFamily          { return s.families }
@@ -54,12 +54,11 @@ func (s *fakeStage) Undo(what string, _ func(context.Context) error) (forget fun
 
 // fakePlayers answer the evidence's questions.
 type fakePlayers struct {
-	requirement.Cast // of the rest nothing is asked
-	stage            *fakeStage
+	requirement.Players // of the rest nothing is asked
+	stage               *fakeStage
 }
 
 func (p fakePlayers) Ends(r world.Role) []*requirement.End { return p.stage.Ends(r) }
-func (p fakePlayers) Plan() world.Plan                     { return world.Plan{} }
 
 // newRound is a round of a judge of the fake, without e2e-framework around it.
 func newRound(t *testing.T, s *fakeStage, o Options) *round {

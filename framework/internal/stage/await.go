@@ -27,7 +27,7 @@ const (
 
 // await watches until every expected pod is ready with an IP, or enough by another measure. late says of each
 // that is not why: it ended again and again, or the time was up.
-func (c *players) await(ctx context.Context, enough func(*corev1.Pod) bool, expected ...*corev1.Pod) (ready map[string]*corev1.Pod, late map[string]string, err error) {
+func (p *players) await(ctx context.Context, enough func(*corev1.Pod) bool, expected ...*corev1.Pod) (ready map[string]*corev1.Pod, late map[string]string, err error) {
 	ready, late = map[string]*corev1.Pod{}, map[string]string{}
 	last := map[string]*corev1.Pod{}
 	for _, pod := range expected {
@@ -37,14 +37,14 @@ func (c *players) await(ctx context.Context, enough func(*corev1.Pod) bool, expe
 		return ready, late, nil
 	}
 	within := podsReady
-	if c.plan.RuntimeClass != "" {
+	if p.plan.RuntimeClass != "" {
 		within = sandboxesReady
 	}
 	bounded, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	stuck := time.AfterFunc(noProgress, cancel)
 	defer stuck.Stop()
-	_, err = watchtools.UntilWithSync(bounded, c.podsOf(expected), &corev1.Pod{}, nil, func(event watch.Event) (bool, error) {
+	_, err = watchtools.UntilWithSync(bounded, p.podsOf(expected), &corev1.Pod{}, nil, func(event watch.Event) (bool, error) {
 		pod, ok := event.Object.(*corev1.Pod)
 		if !ok {
 			return false, nil
@@ -61,7 +61,7 @@ func (c *players) await(ctx context.Context, enough func(*corev1.Pod) bool, expe
 			ready[key(pod)] = pod
 			delete(late, key(pod))
 		case podstatus.Crashing(pod) != "":
-			late[key(pod)] = podstatus.Why(ctx, c.kube, key(pod), pod)
+			late[key(pod)] = podstatus.Why(ctx, p.kube, key(pod), pod)
 		default:
 			delete(ready, key(pod))
 		}
@@ -75,23 +75,23 @@ func (c *players) await(ctx context.Context, enough func(*corev1.Pod) bool, expe
 	}
 	for name, pod := range last {
 		if ready[name] == nil && late[name] == "" {
-			late[name] = podstatus.Why(ctx, c.kube, name, pod)
+			late[name] = podstatus.Why(ctx, p.kube, name, pod)
 		}
 	}
 	return ready, late, nil
 }
 
 // podsOf lists and watches the run's pods, or the one that is expected.
-func (c *players) podsOf(expected []*corev1.Pod) *cache.ListWatch {
+func (p *players) podsOf(expected []*corev1.Pod) *cache.ListWatch {
 	namespace := ""
-	choose := func(o *metav1.ListOptions) { o.LabelSelector = runid.Label + "=" + c.plan.Labels[runid.Label] }
+	choose := func(o *metav1.ListOptions) { o.LabelSelector = runid.Label + "=" + p.plan.Labels[runid.Label] }
 	if len(expected) == 1 {
 		namespace = expected[0].Namespace
 		choose = func(o *metav1.ListOptions) {
 			o.FieldSelector = fields.OneTermEqualSelector("metadata.name", expected[0].Name).String()
 		}
 	}
-	pods := c.kube.CoreV1().Pods(namespace)
+	pods := p.kube.CoreV1().Pods(namespace)
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			choose(&o)

@@ -42,42 +42,39 @@ func newPlayers(config *rest.Config, kube kubernetes.Interface, plan world.Plan)
 }
 
 // Ends are those who play the role, by node.
-func (c *players) Ends(r world.Role) []*requirement.End {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.ends[r])
+func (p *players) Ends(r world.Role) []*requirement.End {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.ends[r])
 }
 
 // Service is what plays the part.
-func (c *players) Service(s world.Service) (requirement.ServiceSeen, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	seen, ok := c.services[s]
+func (p *players) Service(s world.Service) (requirement.ServiceSeen, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	seen, ok := p.services[s]
 	return seen, ok
 }
 
-// Plan is the world as it was planned.
-func (c *players) Plan() world.Plan { return c.plan }
-
 // Dialer opens a stream to a command in the end's container.
-func (c *players) Dialer(end *requirement.End, command ...string) probe.Dialer {
-	return probe.Exec(c.config, end.Namespace, end.Pod, end.Container, command...)
+func (p *players) Dialer(end *requirement.End, command ...string) probe.Dialer {
+	return probe.Exec(p.config, end.Namespace, end.Pod, end.Container, command...)
 }
 
 // add gives a running pod its roles in the world.
-func (c *players) add(planned world.Pod, running *corev1.Pod) error {
-	ends, err := c.endsOf(planned, running)
+func (p *players) add(planned world.Pod, running *corev1.Pod) error {
+	ends, err := p.endsOf(planned, running)
 	if err != nil {
 		return err
 	}
 	for _, end := range ends {
-		c.addEnd(end)
+		p.addEnd(end)
 	}
 	return nil
 }
 
 // endsOf are the ends of a running pod: one agent a container, however many roles it plays.
-func (c *players) endsOf(planned world.Pod, running *corev1.Pod) (ends []*requirement.End, err error) {
+func (p *players) endsOf(planned world.Pod, running *corev1.Pod) (ends []*requirement.End, err error) {
 	var ips []netip.Addr
 	for _, p := range running.Status.PodIPs {
 		ip, err := netip.ParseAddr(p.IP)
@@ -90,7 +87,7 @@ func (c *players) endsOf(planned world.Pod, running *corev1.Pod) (ends []*requir
 	for _, part := range planned.Plays {
 		if agents[part.Container] == nil {
 			name := running.Name + "/" + part.Container
-			agents[part.Container] = probe.New(name, probe.Exec(c.config, running.Namespace, running.Name, part.Container, relay...))
+			agents[part.Container] = probe.New(name, probe.Exec(p.config, running.Namespace, running.Name, part.Container, relay...))
 		}
 		ends = append(ends, &requirement.End{
 			Agent: agents[part.Container], Role: part.Role, Namespace: running.Namespace, Pod: running.Name, Container: part.Container,
@@ -100,45 +97,45 @@ func (c *players) endsOf(planned world.Pod, running *corev1.Pod) (ends []*requir
 	return ends, nil
 }
 
-// Lack keeps what a check has found the cluster to lack.
-func (c *players) Lack(f requirement.Feature, probed string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.lacking[f] = probed
+// MarkAbsent keeps what a check has found the cluster to lack.
+func (p *players) MarkAbsent(f requirement.Feature, probed string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lacking[f] = probed
 }
 
-// Lacking is what a check probed to find so.
-func (c *players) Lacking(f requirement.Feature) string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.lacking[f]
+// WhyAbsent is what a check probed to find so.
+func (p *players) WhyAbsent(f requirement.Feature) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lacking[f]
 }
 
 // missingFor says why a requirement's roles can't all be played: unsupported where this cluster has nobody for
 // one, or was found to lack what it needs, an error where a fixture should be there and is not; "" where they can.
-func (c *players) missingFor(q requirement.Requirement) (reports.Outcome, string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (p *players) missingFor(q requirement.Requirement) (reports.Outcome, string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, role := range append(slices.Clone(q.Roles), q.Wants...) {
-		if why := c.broken[role]; why != "" {
+		if why := p.broken[role]; why != "" {
 			return reports.Errored, "a fixture did not start: " + why
 		}
 	}
 	for _, f := range q.Needs {
-		if probed := c.lacking[f]; probed != "" {
+		if probed := p.lacking[f]; probed != "" {
 			return reports.Unsupported, probed
 		}
 	}
 	for _, role := range q.Roles {
-		if len(c.ends[role]) == 0 {
-			if why := c.missing[role]; why != "" {
+		if len(p.ends[role]) == 0 {
+			if why := p.missing[role]; why != "" {
 				return reports.Unsupported, why
 			}
 			return reports.Unsupported, fmt.Sprintf("nobody plays the %s in this cluster", role)
 		}
 	}
 	for _, s := range q.Services {
-		if _, ok := c.services[s]; !ok {
+		if _, ok := p.services[s]; !ok {
 			return reports.Unsupported, fmt.Sprintf("there is no Service %s in this cluster", s)
 		}
 	}
@@ -146,46 +143,46 @@ func (c *players) missingFor(q requirement.Requirement) (reports.Outcome, string
 }
 
 // setMissing keeps why this cluster has nobody for the role.
-func (c *players) setMissing(role world.Role, why string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.missing[role] = why
+func (p *players) setMissing(role world.Role, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.missing[role] = why
 }
 
 // setBroken keeps why the pod that should play the role did not start.
-func (c *players) setBroken(role world.Role, why string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.broken[role] = why
+func (p *players) setBroken(role world.Role, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.broken[role] = why
 }
 
 // setService gives a Service its part.
-func (c *players) setService(made *corev1.Service) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.services[world.Service(made.Name)] = requirement.ServiceSeen{Service: made}
+func (p *players) setService(made *corev1.Service) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.services[world.Service(made.Name)] = requirement.ServiceSeen{Service: made}
 }
 
 // addEnd gives an end its role.
-func (c *players) addEnd(end *requirement.End) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.agents = append(c.agents, end.Agent)
-	c.ends[end.Role] = append(c.ends[end.Role], end)
-	slices.SortFunc(c.ends[end.Role], func(a, b *requirement.End) int { return strings.Compare(a.Node, b.Node) })
+func (p *players) addEnd(end *requirement.End) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.agents = append(p.agents, end.Agent)
+	p.ends[end.Role] = append(p.ends[end.Role], end)
+	slices.SortFunc(p.ends[end.Role], func(a, b *requirement.End) int { return strings.Compare(a.Node, b.Node) })
 }
 
 // why nobody plays the role: it could not be planned, was refused, or did not start; "" where nothing stood in its way.
-func (c *players) why(role world.Role) string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.missing[role] + c.broken[role]
+func (p *players) why(role world.Role) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.missing[role] + p.broken[role]
 }
 
-func (c *players) close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, a := range c.agents {
+func (p *players) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, a := range p.agents {
 		if a.Close() != nil {
 			continue // the stream ends with its pod
 		}

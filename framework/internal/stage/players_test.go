@@ -17,7 +17,7 @@ func TestWhatACheckFoundLackingIsUnsupportedForTheRest(t *testing.T) {
 	require.Empty(t, outcome)
 	require.Empty(t, why)
 
-	c.Lack(requirement.LoadBalanced, "nobody gave an address")
+	c.MarkAbsent(requirement.LoadBalanced, "nobody gave an address")
 	outcome, why = c.missingFor(needs)
 	require.Equal(t, reports.Unsupported, outcome)
 	require.Equal(t, "nobody gave an address", why)

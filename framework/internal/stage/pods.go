@@ -27,10 +27,10 @@ const (
 
 // create makes a pod. A pod in the privileged namespace that admission refuses is no error: the rows that
 // rest on it are unsupported, in admission's words.
-func (c *players) create(ctx context.Context, pod *corev1.Pod) (made *corev1.Pod, refused string, err error) {
+func (p *players) create(ctx context.Context, pod *corev1.Pod) (made *corev1.Pod, refused string, err error) {
 	var answer error
 	_, late := until.Settled(ctx, until.Policy{Within: accountReady}, func(ctx context.Context) error {
-		made, answer = c.kube.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{})
+		made, answer = p.kube.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{})
 		if apierrors.IsForbidden(answer) && strings.Contains(answer.Error(), "serviceaccount") {
 			return answer // a new namespace gets its account within milliseconds
 		}
@@ -39,26 +39,26 @@ func (c *players) create(ctx context.Context, pod *corev1.Pod) (made *corev1.Pod
 	switch {
 	case late == nil && answer == nil:
 		return made, "", nil
-	case apierrors.IsForbidden(answer) && pod.Namespace == c.plan.Privileged():
+	case apierrors.IsForbidden(answer) && pod.Namespace == p.plan.Privileged():
 		return nil, "the cluster refuses the pod that it needs: " + answer.Error(), nil
 	}
 	return nil, "", fmt.Errorf("making the pod %s/%s: %w", pod.Namespace, pod.Name+pod.GenerateName, answer)
 }
 
 // Start makes a pod of a check's own and waits until it is ready, or until enough says so.
-func (c *players) Start(ctx context.Context, pod *corev1.Pod, enough func(*corev1.Pod) bool) (*requirement.Started, error) {
+func (p *players) Start(ctx context.Context, pod *corev1.Pod, enough func(*corev1.Pod) bool) (*requirement.Started, error) {
 	if enough == nil {
 		enough = requirement.Ready
 	}
-	made, refused, err := c.create(ctx, pod)
+	made, refused, err := p.create(ctx, pod)
 	if err != nil {
 		return nil, err
 	}
 	if refused != "" {
 		return nil, &requirement.Unsupported{Probed: refused}
 	}
-	remove := func(ctx context.Context) error { return c.remove(ctx, made) }
-	running, late, err := c.await(ctx, enough, made)
+	remove := func(ctx context.Context) error { return p.remove(ctx, made) }
+	running, late, err := p.await(ctx, enough, made)
 	if why := late[key(made)]; why != "" {
 		err = errors.New("a fixture did not start: " + why)
 	}
@@ -74,7 +74,7 @@ func (c *players) Start(ctx context.Context, pod *corev1.Pod, enough func(*corev
 			planned.Plays = append(planned.Plays, world.Part{Role: world.Role(made.Name), Container: container.Name})
 		}
 	}
-	ends, err := c.endsOf(planned, running[key(made)])
+	ends, err := p.endsOf(planned, running[key(made)])
 	if err != nil {
 		return nil, errors.Join(err, undo.Do(ctx, remove))
 	}
@@ -93,8 +93,8 @@ func (c *players) Start(ctx context.Context, pod *corev1.Pod, enough func(*corev
 }
 
 // Join opens an end in a container of a running pod.
-func (c *players) Join(pod *corev1.Pod, container string) (*requirement.End, error) {
-	ends, err := c.endsOf(world.Pod{Object: pod, Plays: []world.Part{{Role: world.Role(pod.Name), Container: container}}}, pod)
+func (p *players) Join(pod *corev1.Pod, container string) (*requirement.End, error) {
+	ends, err := p.endsOf(world.Pod{Object: pod, Plays: []world.Part{{Role: world.Role(pod.Name), Container: container}}}, pod)
 	if err != nil {
 		return nil, err
 	}
@@ -102,8 +102,8 @@ func (c *players) Join(pod *corev1.Pod, container string) (*requirement.End, err
 }
 
 // remove deletes a pod and waits until it is gone.
-func (c *players) remove(ctx context.Context, pod *corev1.Pod) error {
-	pods := c.kube.CoreV1().Pods(pod.Namespace)
+func (p *players) remove(ctx context.Context, pod *corev1.Pod) error {
+	pods := p.kube.CoreV1().Pods(pod.Namespace)
 	err := pods.Delete(ctx, pod.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		return fmt.Errorf("removing the pod %s: %w", key(pod), err)

@@ -134,7 +134,7 @@ func (s *Stage) Undo(what string, do func(context.Context) error) (forget func()
 
 // Env is what a check sees of the world in a family, without the patience and the ports that the judge gives it.
 func (s *Stage) Env(q requirement.Requirement, family corev1.IPFamily) *requirement.Env {
-	return &requirement.Env{Requirement: &q, Kube: s.kube, Config: s.cluster.Config(), Family: family, Cast: s.players}
+	return &requirement.Env{Requirement: &q, Kube: s.kube, Config: s.cluster.Config(), Family: family, Players: s.players, World: s.plan}
 }
 
 // Families are the cluster's address families, the primary one first.
@@ -169,5 +169,8 @@ func (s *Stage) Facts() []reports.Fact {
 	return facts
 }
 
+// World is the world as it was planned.
+func (s *Stage) World() world.Plan { return s.plan }
+
 // Players are who plays which role.
-func (s *Stage) Players() requirement.Cast { return s.players }
+func (s *Stage) Players() requirement.Players { return s.players }
