@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -48,24 +47,8 @@ func (r *Run) hostFor(ctx context.Context) (axis.Host, error) {
 	}
 	defer func() { _ = e.Close() }() // only its temporary configuration
 	host := axis.HostOf(cluster.Host(ctx), e.Remote)
-	host.Runtimes = r.lackingRuntimes(ctx)
+	host.Unavailable = r.config.Axes.Probe(ctx, r.columns)
 	return host, nil
-}
-
-// lackingRuntimes are the runtimes that columns ask for and that can't be had here, with why. No other is looked for: that
-// may ask an address outside.
-func (r *Run) lackingRuntimes(ctx context.Context) map[string]string {
-	lacking := map[string]string{}
-	for _, rt := range cluster.Runtimes() {
-		asked := slices.ContainsFunc(r.columns, func(c axis.Column) bool { return slices.Contains(c.Values(), rt.Name) })
-		if !asked {
-			continue
-		}
-		if why := nodeimage.Lacks(ctx, rt, r.config.Bundles); why != "" {
-			lacking[rt.Name] = why
-		}
-	}
-	return lacking
 }
 
 // possible are the columns that this host can make. One that it can't is an error if it was asked for by name.
@@ -220,7 +203,8 @@ func (r *Run) timeToBuild(ctx context.Context, columns []axis.Column) (time.Dura
 	}
 	asked, need := map[made]bool{}, map[string]time.Duration{} // of each image that is built
 	for _, c := range columns {
-		m := made{versionsOf(c), c.Flags()["runtime"]}
+		spec := c.Spec()
+		m := made{spec.Versions, spec.Runtime}
 		if asked[m] {
 			continue
 		}
@@ -234,7 +218,7 @@ func (r *Run) timeToBuild(ctx context.Context, columns []axis.Column) (time.Dura
 			need[node.Ref] = buildNodeImage
 		}
 		if err == nil {
-			node, err = nodeimage.PlanRuntime(ctx, e, node, runtime, r.config.Bundles)
+			node, err = nodeimage.PlanRuntime(ctx, e, node, runtime, spec.Bundles)
 		}
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", c.Name(), err)

@@ -11,7 +11,6 @@ import (
 	nodev1 "k8s.io/api/node/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/klog/v2"
 
 	"github.com/parley-k8s/parley/framework/internal/axis"
@@ -21,37 +20,14 @@ import (
 	"github.com/parley-k8s/parley/reports"
 )
 
-// handlerFlag is the flag of the axis of OCI handlers.
-const handlerFlag = "handler"
-
 // sandboxed are the chapters that an OCI handler has a part in: it makes the sandboxes of all that they talk between. The
 // others are about the nodes and the ways into the cluster.
 var sandboxed = []string{"container", "pod", "dns", "service"}
 
-// withRuntimeClasses are the axes with the RuntimeClasses of a user's cluster in place of the handlers that Parley knows.
-func withRuntimeClasses(axes []axis.Axis, names []string) ([]axis.Axis, error) {
-	axes = slices.Clone(axes)
-	for i := range axes {
-		if axes[i].Flag != handlerFlag || len(names) == 0 {
-			continue
-		}
-		axes[i].Values = nil
-		for _, name := range names {
-			if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
-				return nil, fmt.Errorf("-%s %s is no name of a RuntimeClass: %s", handlerFlag, name, strings.Join(problems, "; "))
-			}
-			if !slices.ContainsFunc(axes[i].Values, func(v axis.Value) bool { return v.Word == name }) {
-				axes[i].Values = append(axes[i].Values, axis.Value{Word: name})
-			}
-		}
-	}
-	return axes, nil
-}
-
 // takeUp makes the column of that place the one that is judged.
 func (r *Run) takeUp(at int) {
 	r.at, r.left = at, r.chosen
-	if name := r.columns[at].Value(handlerFlag); name != "" && (r.config.existing() || name != handler.Default) {
+	if name := r.columns[at].Spec().Handler; name != "" && (r.config.existing() || name != handler.Default) {
 		r.left = besideHandlers(r.chosen)
 	}
 }
@@ -61,7 +37,7 @@ func besideHandlers(chosen map[string]string) map[string]string {
 	left := maps.Clone(chosen)
 	for id, why := range left {
 		if chapter, _, _ := strings.Cut(id, "/"); why == "" && !slices.Contains(sandboxed, chapter) {
-			left[id] = "the chapter " + chapter + " says nothing of an OCI handler: it is judged without -" + handlerFlag
+			left[id] = "the chapter " + chapter + " says nothing of an OCI handler: it is judged without -" + axis.HandlerFlag
 		}
 	}
 	return left
@@ -73,7 +49,7 @@ func (l *lab) prepareHandlers(ctx context.Context) (handlers []handler.Handler, 
 	var columns []axis.Column
 	for _, c := range l.run.columns {
 		var names []string
-		if name := c.Value(handlerFlag); name != "" {
+		if name := c.Spec().Handler; name != "" {
 			names = []string{name}
 		}
 		found, err := handler.Named(names)
@@ -118,7 +94,7 @@ func (l *lab) runtimeClass(ctx context.Context, name string) (*nodev1.RuntimeCla
 	case !l.cluster.Owned():
 		class, err := classes.Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			return nil, fmt.Errorf("-%s %s: the cluster has no RuntimeClass of that name%s", handlerFlag, name, l.othersThan(ctx))
+			return nil, fmt.Errorf("-%s %s: the cluster has no RuntimeClass of that name%s", axis.HandlerFlag, name, l.othersThan(ctx))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the RuntimeClass %s: %w", name, err)

@@ -8,6 +8,7 @@ import (
 	nodev1 "k8s.io/api/node/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/parley-k8s/parley/framework/internal/axis"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
 )
@@ -22,8 +23,8 @@ func TestTakeUp(t *testing.T) {
 		"no handler":               {Config{}, 0, []string{"dns/d"}},
 		"the default one":          {Config{Matrix: "handlers"}, 0, []string{"dns/d"}},
 		"another":                  {Config{Matrix: "handlers"}, 1, []string{"dns/d", "external/b", "node/c"}},
-		"a RuntimeClass":           {Config{Handler: "gvisor", Kubeconfig: "k"}, 0, []string{"dns/d", "external/b", "node/c"}},
-		"a RuntimeClass like ours": {Config{Handler: "runc", Kubeconfig: "k"}, 0, []string{"dns/d", "external/b", "node/c"}},
+		"a RuntimeClass":           {Config{Kubeconfig: "k", Axes: asked("handler", "gvisor")}, 0, []string{"dns/d", "external/b", "node/c"}},
+		"a RuntimeClass like ours": {Config{Kubeconfig: "k", Axes: asked("handler", "runc")}, 0, []string{"dns/d", "external/b", "node/c"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := New(all)
@@ -60,12 +61,12 @@ func TestConfigOfHandlers(t *testing.T) {
 		says   string
 	}{
 		"a set":                      {Config{Matrix: "handlers"}, []string{"runc", "crun", "runsc"}, "runc,crun,runsc", false, ""},
-		"a list":                     {Config{Handler: "crun, runsc"}, []string{"crun", "runsc"}, "crun,runsc", false, ""},
-		"one":                        {Config{Handler: "crun"}, []string{"crun"}, "crun", false, ""},
+		"a list":                     {Config{Axes: asked("handler", "crun, runsc")}, []string{"crun", "runsc"}, "crun,runsc", false, ""},
+		"one":                        {Config{Axes: asked("handler", "crun")}, []string{"crun"}, "crun", false, ""},
 		"beside an axis of clusters": {Config{Matrix: "iptables+handlers nftables"}, []string{"iptables+runc", "iptables+crun", "iptables+runsc", "nftables"}, "", true, ""},
-		"unknown":                    {Config{Handler: "kata"}, nil, "", false, "the OCI handlers are runc, crun and runsc"},
-		"any name of a user's":       {Config{Handler: "kata,gvisor.eu", Context: "c"}, []string{"kata", "gvisor.eu"}, "kata,gvisor.eu", false, ""},
-		"no name of a user's":        {Config{Handler: "../x", Context: "c"}, nil, "", false, "-handler ../x is no name of a RuntimeClass"},
+		"unknown":                    {Config{Axes: asked("handler", "kata")}, nil, "", false, "the OCI handlers are runc, crun and runsc"},
+		"any name of a user's":       {Config{Context: "c", Axes: asked("handler", "kata,gvisor.eu")}, []string{"kata", "gvisor.eu"}, "kata,gvisor.eu", false, ""},
+		"no name of a user's":        {Config{Context: "c", Axes: asked("handler", "../x")}, nil, "", false, "-handler ../x is no name of a RuntimeClass"},
 		"a matrix of a user's":       {Config{Matrix: "handlers", Context: "c"}, nil, "", false, "compare saved reports"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -79,7 +80,9 @@ func TestConfigOfHandlers(t *testing.T) {
 			}
 			require.NoError(t, err)
 			require.Equal(t, c.names, namesOf(r.columns))
-			require.Equal(t, c.flag, r.config.Handler)
+			if !c.matrix {
+				require.Equal(t, c.flag, axis.Groups(r.columns)[0].Flags()[axis.HandlerFlag])
+			}
 			require.Equal(t, c.matrix, r.isMatrix())
 			require.Equal(t, !c.matrix && len(c.names) > 1, r.shares())
 		})

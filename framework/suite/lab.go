@@ -123,7 +123,7 @@ func (l *lab) join(ctx context.Context) (agentImage string, err error) {
 		return "", err
 	}
 	need := needed
-	if config.Handler != "" {
+	if l.run.columns[0].Spec().Handler != "" {
 		need = append(slices.Clone(needed), neededOfHandlers)
 	}
 	if err := rights(ctx, l.cluster.Client(), need); err != nil {
@@ -158,11 +158,12 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 	if _, err := cluster.Reap(ctx, l.engine, false, func(s string) { say("%s", s) }); err != nil {
 		say("what a dead run left could not all be removed: %s", err)
 	}
-	runtime, err := cluster.RuntimeOf(config.Runtime)
+	spec := l.run.columns[0].Spec() // those that share a cluster differ in nothing that counts here
+	runtime, err := cluster.RuntimeOf(spec.Runtime)
 	if err != nil {
 		return "", err
 	}
-	node, err := nodeimage.Plan(ctx, l.engine, config.NodeImage, versionsOf(l.run.columns[0]))
+	node, err := nodeimage.Plan(ctx, l.engine, config.NodeImage, spec.Versions)
 	if err != nil {
 		return "", err
 	}
@@ -170,14 +171,14 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 	if node.From == nodeimage.FromBuild {
 		need += buildNodeImage
 	}
-	if node, err = nodeimage.PlanRuntime(ctx, l.engine, node, runtime, config.Bundles); err != nil {
+	if node, err = nodeimage.PlanRuntime(ctx, l.engine, node, runtime, spec.Bundles); err != nil {
 		return "", err
 	}
 	if node.From == nodeimage.FromBuild && runtime.Layer != nil {
 		need += buildRuntimeImage
 	}
 	for _, h := range handler.All() {
-		if h.Built() && slices.ContainsFunc(l.run.columns, func(c axis.Column) bool { return c.Value(handlerFlag) == h.Name }) {
+		if h.Built() && slices.ContainsFunc(l.run.columns, func(c axis.Column) bool { return c.Spec().Handler == h.Name }) {
 			need += buildHandler
 		}
 	}
@@ -194,8 +195,8 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 	var agent *image.Image
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		if node, err = nodeimage.Choose(groupCtx, l.engine, config.NodeImage, versionsOf(l.run.columns[0]), l.run.buildStep); err == nil {
-			node, err = nodeimage.OnRuntime(groupCtx, l.engine, node, runtime, config.Bundles, l.run.buildStep)
+		if node, err = nodeimage.Choose(groupCtx, l.engine, config.NodeImage, spec.Versions, l.run.buildStep); err == nil {
+			node, err = nodeimage.OnRuntime(groupCtx, l.engine, node, runtime, spec.Bundles, l.run.buildStep)
 		}
 		return err
 	})
@@ -218,7 +219,7 @@ func (l *lab) make(ctx context.Context) (agentImage string, err error) {
 		return "", err
 	}
 	l.cluster, err = cluster.Create(ctx, cluster.Spec{
-		Run: l.run.id, Engine: l.engine, Workers: config.Workers, Family: config.Family, ProxyMode: config.ProxyMode, Runtime: config.Runtime,
+		Run: l.run.id, Engine: l.engine, Workers: config.Workers, Options: spec.Options,
 		Image:    cluster.Image{Ref: node.Ref, From: node.From, Kubernetes: node.Kubernetes, Why: node.Why, Offline: node.Offline},
 		AgentRef: agent.Ref(), AgentTar: archive, LogDir: config.Report, Containerd: containerd, Kubelet: kubelet,
 		Phase: l.run.phase, Log: func(s string) { say("%s", s) },

@@ -47,7 +47,7 @@ func (r *Run) populate(roles map[world.Role]bool) error {
 	l := r.lab
 	l.witnessed, l.witnessErr, l.explainer = sync.Once{}, nil, explainer{}
 	var err error
-	if l.class, err = l.runtimeClass(r.ctx, r.columns[r.at].Value(handlerFlag)); err != nil {
+	if l.class, err = l.runtimeClass(r.ctx, r.columns[r.at].Spec().Handler); err != nil {
 		return r.orInterrupted(err)
 	}
 	if err := l.planWorld(r.ctx); err != nil {
