@@ -142,14 +142,14 @@ func TestArgumentsOfAColumn(t *testing.T) {
 }
 
 func TestTimeOfColumns(t *testing.T) {
-	r := New(nil)
+	r := New()
 	require.Equal(t, makeCluster+judgeRows, r.timeOfColumns(1, 2))
 	require.Equal(t, 2*(makeCluster+judgeRows), r.timeOfColumns(2, 1))
 	require.LessOrEqual(t, r.timeOfColumns(2, 2), r.timeOfColumns(2, 1))
 }
 
 func TestAtOnce(t *testing.T) {
-	r := New(nil)
+	r := New()
 	r.config.Workers = 1 << 20 // more than any memory
 	n, err := r.atOnce(t.Context(), 2)
 	require.NoError(t, err)
@@ -157,7 +157,7 @@ func TestAtOnce(t *testing.T) {
 	r.config.Keep = true
 	_, err = r.atOnce(t.Context(), 2)
 	require.ErrorContains(t, err, "leave -keep out")
-	r = New(nil)
+	r = New()
 	r.config.Measure = true
 	n, err = r.atOnce(t.Context(), 2)
 	require.NoError(t, err)
@@ -204,7 +204,7 @@ func TestLineWriter(t *testing.T) {
 
 func TestTurnsComeOneAfterTheOther(t *testing.T) {
 	t.Setenv(turnVariable, filepath.Join(t.TempDir(), "turn"))
-	first, second := New(nil), New(nil)
+	first, second := New(), New()
 	for _, r := range []*Run{first, second} {
 		r.progress = newProgress()
 		r.ctx, r.stop = context.WithCancelCause(t.Context())

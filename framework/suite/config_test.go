@@ -81,7 +81,7 @@ func TestChosen(t *testing.T) {
 func TestDrawnOrderComesOfTheSeedAlone(t *testing.T) {
 	all := []requirement.Requirement{{ID: "a/a"}, {ID: "a/b"}, {ID: "a/c"}, {ID: "a/d"}, {ID: "a/e"}}
 	ids := func(seed string) (s []string) {
-		r := New(all)
+		r := New(requirement.Chapter{Requirements: all})
 		r.config.ProveSeed = seed
 		for _, q := range r.drawn() {
 			s = append(s, q.ID)

@@ -17,27 +17,29 @@ import (
 	"github.com/parley-k8s/parley/framework/internal/cluster"
 	"github.com/parley-k8s/parley/framework/internal/handler"
 	"github.com/parley-k8s/parley/framework/internal/runid"
+	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
 )
-
-// sandboxed are the chapters that an OCI handler has a part in: it makes the sandboxes of all that they talk between. The
-// others are about the nodes and the ways into the cluster.
-var sandboxed = []string{"container", "pod", "dns", "service"}
 
 // takeUp makes the column of that place the one that is judged.
 func (r *Run) takeUp(at int) {
 	r.at, r.left = at, r.chosen
 	if name := r.columns[at].Spec().Handler; name != "" && (r.config.existing() || name != handler.Default) {
-		r.left = besideHandlers(r.chosen)
+		r.left = besideHandlers(r.chosen, r.chapters)
 	}
 }
 
 // besideHandlers leaves out besides the requirements that say nothing of an OCI handler.
-func besideHandlers(chosen map[string]string) map[string]string {
+func besideHandlers(chosen map[string]string, chapters []requirement.Chapter) map[string]string {
 	left := maps.Clone(chosen)
-	for id, why := range left {
-		if chapter, _, _ := strings.Cut(id, "/"); why == "" && !slices.Contains(sandboxed, chapter) {
-			left[id] = "the chapter " + chapter + " says nothing of an OCI handler: it is judged without -" + axis.HandlerFlag
+	for _, c := range chapters {
+		if c.Judged == requirement.PerHandler {
+			continue
+		}
+		for _, q := range c.Requirements {
+			if left[q.ID] == "" {
+				left[q.ID] = "the chapter " + c.Name + " says nothing of an OCI handler: it is judged without -" + axis.HandlerFlag
+			}
 		}
 	}
 	return left

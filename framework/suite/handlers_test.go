@@ -14,7 +14,12 @@ import (
 )
 
 func TestTakeUp(t *testing.T) {
-	all := []requirement.Requirement{{ID: "pod/a"}, {ID: "external/b"}, {ID: "node/c"}, {ID: "dns/d"}}
+	chapter := func(id string, judged requirement.Judged) requirement.Chapter {
+		q := requirement.Requirement{ID: id}
+		return requirement.Chapter{Name: q.Chapter(), Judged: judged, Requirements: []requirement.Requirement{q}}
+	}
+	chapters := []requirement.Chapter{chapter("pod/a", requirement.PerHandler), chapter("external/b", requirement.PerCluster),
+		chapter("node/c", requirement.PerCluster), chapter("dns/d", requirement.PerHandler)}
 	for name, c := range map[string]struct {
 		config Config
 		at     int
@@ -27,7 +32,7 @@ func TestTakeUp(t *testing.T) {
 		"a RuntimeClass like ours": {Config{Kubeconfig: "k", Axes: asked("handler", "runc")}, 0, []string{"dns/d", "external/b", "node/c"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := New(all)
+			r := New(chapters...)
 			r.config = c.config
 			r.chosen = map[string]string{"pod/a": "", "external/b": "", "node/c": "", "dns/d": "not chosen"}
 			var err error
@@ -45,7 +50,7 @@ func TestTakeUp(t *testing.T) {
 			r.report.Clusters = []reports.Cluster{{Name: "c"}}
 			r.completeResults("")
 			for i, result := range r.cluster().Results {
-				notAsked := r.left[all[i].ID] != "" && all[i].ID != "dns/d"
+				notAsked := r.left[r.all[i].ID] != "" && r.all[i].ID != "dns/d"
 				require.Equal(t, notAsked, result.NotAsked, result.ID)
 			}
 		})
@@ -70,7 +75,7 @@ func TestConfigOfHandlers(t *testing.T) {
 		"a matrix of a user's":       {Config{Matrix: "handlers", Context: "c"}, nil, "", false, "compare saved reports"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := New(nil)
+			r := New()
 			r.config = c.config
 			var err error
 			r.columns, err = r.config.columns()
