@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -165,8 +166,10 @@ func TestDoctorsMembers(t *testing.T) {
 		var value json.RawMessage
 		require.NoError(t, d.Decode(&value))
 	}
-	require.Equal(t, []string{"possible", "whyNot", "engine", "nodeImage", "runtimes", "addressFamilies", "proxyModes",
-		"kubernetesVersions", "containerdVersions", "handlers", "kernelGaps", "untried", "notes", "host"}, members)
+	want := []string{"possible", "whyNot", "engine", "nodeImage", "runtimes", "addressFamilies", "proxyModes",
+		"kubernetesVersions", "containerdVersions", "handlers", "kernelGaps", "untried", "notes", "host"}
+	members = slices.DeleteFunc(members, func(key string) bool { return !slices.Contains(want, key) }) // others may be added
+	require.Equal(t, want, members)
 }
 
 // An axis that no other code knows of has its flag, its help, and its line in both forms of the output.

@@ -63,8 +63,9 @@ func TestHelp(t *testing.T) {
 	} {
 		require.Equal(t, c.want, c.axis.Help())
 	}
-	require.Equal(t, "families, proxies, versions, containerds, runtimes and handlers", Sets(All()))
-	require.Equal(t, []string{"family", "proxy-mode", "kubernetes", "containerd", "runtime", "runtime-bundles"}, OfMadeClusters(All()))
+	axes := []Axis{Family(), ProxyMode(), Runtime(), Handler()}
+	require.Equal(t, "families, proxies, runtimes and handlers", Sets(axes))
+	require.Equal(t, []string{"family", "proxy-mode", "runtime", "runtime-bundles"}, OfMadeClusters(axes))
 }
 
 func TestWordsAreUnique(t *testing.T) {
@@ -153,7 +154,8 @@ func TestTooManyColumns(t *testing.T) {
 func TestFlagsOfAColumn(t *testing.T) {
 	got, err := Choose(All(), map[string]string{"kubernetes": "kubernetes-1.35"}).Columns("ipv6")
 	require.NoError(t, err)
-	require.Equal(t, map[string]string{"family": "ipv6", "proxy-mode": "", "kubernetes": "1.35", "containerd": "", "runtime": "", "handler": ""}, got[0].Flags())
+	require.Subset(t, got[0].Flags(), map[string]string{"family": "ipv6", "proxy-mode": "", "kubernetes": "1.35", "containerd": "", "runtime": "", "handler": ""})
+	require.Len(t, got[0].Flags(), len(All()))
 	require.Equal(t, []string{"ipv6", "kubernetes-1.35"}, got[0].Values())
 }
 
