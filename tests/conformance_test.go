@@ -7,7 +7,7 @@ import (
 	"github.com/parley-k8s/parley/framework/suite"
 )
 
-var run = suite.New(All())
+var run = suite.New(Chapters()...)
 
 func TestMain(m *testing.M) { os.Exit(run.Main(m)) }
 

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/parley-k8s/parley/framework/internal/matrix"
 	"github.com/parley-k8s/parley/framework/internal/measure"
 	"github.com/parley-k8s/parley/framework/internal/stage"
+	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
 )
 
@@ -217,25 +217,23 @@ func (r *Run) dirOf(c axis.Column) string { return filepath.Join(r.config.Report
 // catalogue is what runs on the column.
 func (r *Run) catalogue(c axis.Column) judge.Catalogue {
 	catalogue := judge.Catalogue{All: r.all, Chosen: r.chosen, LeftOut: r.chosen}
-	if name := c.Value(handlerFlag); name != "" && (r.config.existing() || name != handler.Default) {
-		catalogue.LeftOut = besideHandlers(r.chosen)
+	if name := c.Spec().Handler; name != "" && (r.config.existing() || name != handler.Default) {
+		catalogue.LeftOut = besideHandlers(r.chosen, r.chapters)
 	}
 	return catalogue
 }
 
-// handlerFlag is the flag of the axis of OCI handlers.
-const handlerFlag = "handler"
-
-// sandboxed are the chapters that an OCI handler has a part in: it makes the sandboxes of all that they talk between. The
-// others are about the nodes and the ways into the cluster.
-var sandboxed = []string{"container", "pod", "dns", "service"}
-
 // besideHandlers leaves out besides the requirements that say nothing of an OCI handler.
-func besideHandlers(chosen map[string]string) map[string]string {
+func besideHandlers(chosen map[string]string, chapters []requirement.Chapter) map[string]string {
 	left := maps.Clone(chosen)
-	for id, why := range left {
-		if chapter, _, _ := strings.Cut(id, "/"); why == "" && !slices.Contains(sandboxed, chapter) {
-			left[id] = "the chapter " + chapter + " says nothing of an OCI handler: it is judged without -" + handlerFlag
+	for _, c := range chapters {
+		if c.Judged == requirement.PerHandler {
+			continue
+		}
+		for _, q := range c.Requirements {
+			if left[q.ID] == "" {
+				left[q.ID] = "the chapter " + c.Name + " says nothing of an OCI handler: it is judged without -" + axis.HandlerFlag
+			}
 		}
 	}
 	return left
@@ -261,8 +259,8 @@ func (r *Run) matrixOptions() matrix.Options {
 		takes += measureRows
 	}
 	return matrix.Options{
-		Run: r.id, Columns: r.columns, Existing: r.config.existing(), Engine: r.config.Engine, Install: r.config.Install,
-		NodeImage: r.config.NodeImage, Bundles: r.config.Bundles, Workers: r.config.Workers, Keep: r.config.Keep, Measure: r.config.Measure,
+		Run: r.id, Choices: r.config.Axes, Columns: r.columns, Existing: r.config.existing(), Engine: r.config.Engine, Install: r.config.Install,
+		NodeImage: r.config.NodeImage, Workers: r.config.Workers, Keep: r.config.Keep, Measure: r.config.Measure,
 		JudgingEachColumn: takes, Budget: matrix.Budget{Started: r.started, Limit: timeout()}, Report: r.config.Report, Log: r.log,
 	}
 }
@@ -272,7 +270,7 @@ func (r *Run) labOptions(plan *matrix.Plan, roles map[world.Role]bool) lab.Optio
 		Run: r.id, Columns: plan.Clusters[0], Log: r.log, Report: r.config.Report,
 		Existing: r.config.existing(), Kubeconfig: r.config.Kubeconfig, Context: r.config.Context, AgentImage: r.config.AgentImage,
 		ReferenceImage: r.config.Reference, ReferenceAddresses: r.config.Addresses, Reference: stage.WantsReference(roles),
-		Engine: plan.Engine, NodeImage: r.config.NodeImage, Bundles: r.config.Bundles, Workers: r.config.Workers, Keep: r.config.Keep,
+		Engine: plan.Engine, NodeImage: r.config.NodeImage, Workers: r.config.Workers, Keep: r.config.Keep,
 	}
 }
 
@@ -282,6 +280,6 @@ func (r *Run) stageOptions(c axis.Column, i int, roles map[world.Role]bool) stag
 	if i > 0 {
 		name = r.id.Name(strconv.Itoa(i + 1))
 	}
-	return stage.Options{Run: r.id, Name: name, Handler: c.Value(handlerFlag), Roles: roles, PullSecrets: split(r.config.PullSecrets),
+	return stage.Options{Run: r.id, Name: name, Handler: c.Spec().Handler, Roles: roles, PullSecrets: split(r.config.PullSecrets),
 		Keep: r.config.Keep, Faults: r.config.Faults, Log: r.log}
 }

@@ -26,19 +26,19 @@ func TestConfigColumns(t *testing.T) {
 		says          string
 	}{
 		"nothing":                    {Config{}, []string{"default"}, "", "", ""},
-		"one value":                  {Config{ProxyMode: "nftables"}, []string{"nftables"}, "", "nftables", ""},
+		"one value":                  {Config{Axes: asked("proxy-mode", "nftables")}, []string{"nftables"}, "", "nftables", ""},
 		"one entry":                  {Config{Matrix: "dual+nftables"}, []string{"dual+nftables"}, "dual", "nftables", ""},
-		"a runtime":                  {Config{Runtime: "crio", Family: "dual"}, []string{"dual+crio"}, "dual", "", ""},
-		"no such runtime":            {Config{Runtime: "rkt"}, nil, "", "", "-runtime rkt: the runtimes are containerd, crio and docker"},
-		"two":                        {Config{ProxyMode: "iptables,nftables"}, []string{"iptables", "nftables"}, "", "iptables,nftables", ""},
-		"unknown":                    {Config{Family: "ipv5"}, nil, "", "", "the address families are ipv4, ipv6 and dual"},
+		"a runtime":                  {Config{Axes: asked("runtime", "crio", "family", "dual")}, []string{"dual+crio"}, "dual", "", ""},
+		"no such runtime":            {Config{Axes: asked("runtime", "rkt")}, nil, "", "", "-runtime rkt: the runtimes are containerd, crio and docker"},
+		"two":                        {Config{Axes: asked("proxy-mode", "iptables,nftables")}, []string{"iptables", "nftables"}, "", "iptables,nftables", ""},
+		"unknown":                    {Config{Axes: asked("family", "ipv5")}, nil, "", "", "the address families are ipv4, ipv6 and dual"},
 		"a matrix of a user's":       {Config{Matrix: "proxies", Kubeconfig: "k"}, nil, "", "", "compare saved reports with `parley diff`"},
-		"a list for a user's":        {Config{Family: "ipv4,dual", Context: "c"}, nil, "", "", "leave them out with -kubeconfig or -context"},
-		"a version":                  {Config{Kubernetes: "kubernetes-1.35"}, []string{"kubernetes-1.35"}, "", "", ""},
-		"versions":                   {Config{Containerd: "2.4,2.1"}, []string{"containerd-2.4", "containerd-2.1"}, "", "", ""},
-		"an image and a version":     {Config{NodeImage: "x", Kubernetes: "1.35"}, nil, "", "", "-node-image names an image, whose versions are its own"},
+		"a list for a user's":        {Config{Context: "c", Axes: asked("family", "ipv4,dual")}, nil, "", "", "leave them out with -kubeconfig or -context"},
+		"a version":                  {Config{Axes: asked("kubernetes", "kubernetes-1.35")}, []string{"kubernetes-1.35"}, "", "", ""},
+		"versions":                   {Config{Axes: asked("containerd", "2.4,2.1")}, []string{"containerd-2.4", "containerd-2.1"}, "", "", ""},
+		"an image and a version":     {Config{NodeImage: "x", Axes: asked("kubernetes", "1.35")}, nil, "", "", "-node-image names an image, whose versions are its own"},
 		"an image, versions in sets": {Config{NodeImage: "x", Matrix: "iptables containerds"}, nil, "", "", "versions in -matrix"},
-		"an image and a proxy mode":  {Config{NodeImage: "x", ProxyMode: "nftables"}, []string{"nftables"}, "", "nftables", ""},
+		"an image and a proxy mode":  {Config{NodeImage: "x", Axes: asked("proxy-mode", "nftables")}, []string{"nftables"}, "", "nftables", ""},
 		"one entry, a user's":        {Config{Matrix: "dual", Context: "c"}, nil, "", "", "leave them out with -kubeconfig or -context"},
 		"a user's and nothing asked": {Config{Context: "c"}, []string{"default"}, "", "", ""},
 	} {
@@ -50,10 +50,21 @@ func TestConfigColumns(t *testing.T) {
 			}
 			require.NoError(t, err)
 			require.Equal(t, c.names, namesOf(got))
-			require.Equal(t, c.family, c.config.Family)
-			require.Equal(t, c.proxy, c.config.ProxyMode)
+			if len(axis.Groups(got)) == 1 {
+				require.Equal(t, c.family, got[0].Spec().Family)
+				require.Equal(t, c.proxy, got[0].Spec().ProxyMode)
+			}
 		})
 	}
+}
+
+// asked are choices by pairs of an axis's flag and what it is given.
+func asked(pairs ...string) *axis.Choices {
+	given := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		given[pairs[i]] = pairs[i+1]
+	}
+	return axis.Choose(axis.All(), given)
 }
 
 func TestWorst(t *testing.T) {

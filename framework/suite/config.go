@@ -11,11 +11,9 @@ import (
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
 
 	"github.com/parley-k8s/parley/framework/internal/axis"
-	"github.com/parley-k8s/parley/framework/internal/matrix"
 	"github.com/parley-k8s/parley/framework/internal/nodeimage"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
-	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // Config is what a user can choose, by flags after -args or by environment variables PARLEY_<FLAG>.
@@ -34,13 +32,7 @@ type Config struct {
 	ProveOnly   string
 	ProveWithin time.Duration
 	ProveSeed   string
-	Family      string
-	ProxyMode   string
-	Kubernetes  string
-	Containerd  string
-	Runtime     string
-	Bundles     string
-	Handler     string
+	Axes        *axis.Choices // what the axes' own flags say
 	Matrix      string
 	Known       string
 	Strict      bool
@@ -74,14 +66,8 @@ func (c *Config) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.ProveOnly, "prove-only", "", "prove only these of the requirements that run, as in -select")
 	fs.DurationVar(&c.ProveWithin, "prove-within", 0, "begin no proof after this time; the order is drawn by -prove-seed, so that other rows are proved each time; 0 proves all")
 	fs.StringVar(&c.ProveSeed, "prove-seed", "", "what the order of the proofs is drawn by: a commit's hash")
-	fs.StringVar(&c.Family, "family", "", "address families of a cluster that is made: ipv4, ipv6 or dual; of several, separated by commas, each gets a cluster")
-	fs.StringVar(&c.ProxyMode, "proxy-mode", "", "mode of kube-proxy in a cluster that is made: iptables, nftables or ipvs; of several, separated by commas, each gets a cluster")
-	fs.StringVar(&c.Kubernetes, "kubernetes", "", "version of Kubernetes of a cluster that is made: "+strings.Join(nodeimage.KubernetesVersions(), ", ")+"; of several, separated by commas, each gets a cluster")
-	fs.StringVar(&c.Containerd, "containerd", "", "version of containerd of a cluster that is made: "+strings.Join(nodeimage.ContainerdVersions(), ", ")+"; of several, separated by commas, each gets a cluster")
-	fs.StringVar(&c.Runtime, "runtime", "", "container runtime of the nodes of a cluster that is made: containerd, crio or docker; of several, separated by commas, each gets a cluster")
-	fs.StringVar(&c.Bundles, nodeimage.BundlesFlag, "", "the folder with the release archives of runtimes other than containerd, or one archive, with their checksums beside them; empty fetches releases from their official addresses")
-	fs.StringVar(&c.Handler, "handler", "", "the OCI handler that is judged: runc, crun or runsc on a cluster that is made, the name of a RuntimeClass on one of yours; several, separated by commas, are judged one after the other on the same cluster")
-	fs.StringVar(&c.Matrix, "matrix", "", "clusters to judge side by side, each one or more values joined by '+': 'iptables nftables dual+nftables', or the sets proxies, families, versions, containerds, runtimes and handlers")
+	c.Axes = axis.Register(fs, axis.All())
+	fs.StringVar(&c.Matrix, "matrix", "", "clusters to judge side by side, each one or more values joined by '+': 'iptables nftables dual+nftables', or the sets "+axis.Sets(axis.All()))
 	fs.StringVar(&c.Known, "known", "", "a YAML file of known differences (id, where, link, expires, why): their failures are shown and not counted until they expire")
 	fs.BoolVar(&c.Strict, "strict", false, "let a failed SHOULD fail the run")
 	fs.BoolVar(&c.Slow, "slow", false, "run the requirements that take minutes too")
@@ -134,8 +120,8 @@ func (c *Config) check(given map[string]bool) error {
 		return fmt.Errorf("-workers %d: a cluster needs at least one worker", c.Workers)
 	case c.ProveWithin < 0:
 		return fmt.Errorf("-prove-within %s: a time can't be negative", c.ProveWithin)
-	case c.existing() && slices.ContainsFunc(ofMadeClusters, func(name string) bool { return given[name] }):
-		return fmt.Errorf("-%s are for clusters that Parley makes; leave them out with -kubeconfig or -context", strings.Join(ofMadeClusters, ", -"))
+	case c.existing() && slices.ContainsFunc(ofMadeClusters(), func(name string) bool { return given[name] }):
+		return fmt.Errorf("-%s are for clusters that Parley makes; leave them out with -kubeconfig or -context", strings.Join(ofMadeClusters(), ", -"))
 	case !c.existing() && (c.AgentImage != "" || c.PullSecrets != ""):
 		return fmt.Errorf("-agent-image and -pull-secrets are for a cluster of yours: name it with -kubeconfig or -context")
 	}
@@ -143,68 +129,30 @@ func (c *Config) check(given map[string]bool) error {
 }
 
 // ofMadeClusters are the flags that say what cluster to make.
-var ofMadeClusters = []string{"node-image", "workers", "keep", "family", "proxy-mode", "kubernetes", "containerd", "runtime", nodeimage.BundlesFlag, "matrix", "engine"}
-
-// axes are the values of the flags of the axes, by name.
-func (c *Config) axes() map[string]*string {
-	return map[string]*string{"family": &c.Family, "proxy-mode": &c.ProxyMode, "kubernetes": &c.Kubernetes, "containerd": &c.Containerd,
-		"runtime": &c.Runtime, handlerFlag: &c.Handler}
+func ofMadeClusters() []string {
+	return slices.Concat([]string{"node-image", "workers", "keep"}, axis.OfMadeClusters(axis.All()), []string{"matrix", "engine"})
 }
 
-// columns are the clusters that the flags ask for, and what shares one. One cluster is made with its values set in the flags.
+// columns are the clusters that the flags ask for, and what shares one.
 func (c *Config) columns() ([]axis.Column, error) {
-	lists := map[string]string{}
-	for flag, value := range c.axes() {
-		lists[flag] = *value
-	}
-	all := axis.All()
+	choices := c.Axes
 	if c.existing() {
 		var err error
-		if all, err = withRuntimeClasses(all, split(c.Handler)); err != nil {
+		if choices, err = choices.Existing(); err != nil {
 			return nil, err
 		}
 	}
-	columns, err := axis.Columns(all, lists, c.Matrix)
+	columns, err := choices.Columns(c.Matrix)
 	if err != nil {
 		return nil, err
 	}
-	groups := axis.Groups(columns)
 	switch {
-	case c.existing() && (len(groups) > 1 || c.Matrix != ""):
+	case c.existing() && (len(axis.Groups(columns)) > 1 || c.Matrix != ""):
 		return nil, fmt.Errorf("-matrix and lists of values make clusters: leave them out with -kubeconfig or -context, and compare saved reports with `parley diff`")
-	case c.NodeImage != "" && slices.ContainsFunc(columns, func(c axis.Column) bool { return matrix.VersionsOf(c) != nodeimage.Versions{} }):
+	case c.NodeImage != "" && slices.ContainsFunc(columns, func(c axis.Column) bool { return c.Spec().Versions != nodeimage.Versions{} }):
 		return nil, nodeimage.ErrNamedVersions
-	case len(groups) == 1:
-		values := c.axes()
-		for name, value := range groups[0].Flags() {
-			if to := values[name]; to != nil {
-				*to = value
-			} else if err := flag.Set(name, value); err != nil {
-				return nil, fmt.Errorf("%s asks for -%s %s: %w", groups[0].Name(), name, value, err)
-			}
-		}
 	}
 	return columns, nil
-}
-
-// withRuntimeClasses are the axes with the RuntimeClasses of a user's cluster in place of the handlers that Parley knows.
-func withRuntimeClasses(axes []axis.Axis, names []string) ([]axis.Axis, error) {
-	axes = slices.Clone(axes)
-	for i := range axes {
-		if axes[i].Flag != handlerFlag || len(names) == 0 {
-			continue
-		}
-		axes[i].Values = nil
-		for _, name := range names {
-			if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
-				return nil, fmt.Errorf("-%s %s is no name of a RuntimeClass: %s", handlerFlag, name, strings.Join(problems, "; "))
-			}
-			if !slices.ContainsFunc(axes[i].Values, func(v axis.Value) bool { return v.Word == name }) {
-				axes[i].Values = append(axes[i].Values, axis.Value{Word: name})
-			}
-		}
-	}
-	return axes, nil
 }
 
 // knownDifferences reads the file of known differences; none is empty.

@@ -19,7 +19,7 @@ func TestCheckRefusesWhatDoesNotGoTogether(t *testing.T) {
 		"no worker":             {Config{}, nil, "needs at least one worker"},
 		"negative time":         {Config{Workers: 1, ProveWithin: -time.Second}, nil, "can't be negative"},
 		"keep of a user's":      {Config{Workers: 2, Kubeconfig: "k", Keep: true}, []string{"keep"}, "are for clusters that Parley makes"},
-		"a version of a user's": {Config{Workers: 2, Context: "c", Kubernetes: "1.35"}, []string{"kubernetes"}, "are for clusters that Parley makes"},
+		"a version of a user's": {Config{Workers: 2, Context: "c", Axes: asked("kubernetes", "1.35")}, []string{"kubernetes"}, "are for clusters that Parley makes"},
 		"agent image of ours":   {Config{Workers: 2, AgentImage: "x"}, nil, "name it with -kubeconfig or -context"},
 		"a user's":              {Config{Workers: 2, Context: "c", AgentImage: "x"}, []string{"context", "agent-image"}, ""},
 	} {

@@ -23,10 +23,11 @@ import (
 
 // Run is one conformance run.
 type Run struct {
-	all     []requirement.Requirement
-	config  Config
-	id      runid.ID
-	started time.Time
+	chapters []requirement.Chapter
+	all      []requirement.Requirement // of the chapters
+	config   Config
+	id       runid.ID
+	started  time.Time
 
 	ctx  context.Context
 	stop context.CancelCauseFunc
@@ -50,9 +51,9 @@ type Run struct {
 	fatal   error // why nothing could be judged
 }
 
-// New is a run of the requirements.
-func New(all []requirement.Requirement) *Run {
-	return &Run{all: all, started: time.Now()}
+// New is a run of the chapters' requirements.
+func New(chapters ...requirement.Chapter) *Run {
+	return &Run{chapters: chapters, all: requirement.AllOf(chapters), started: time.Now()}
 }
 
 var errTimeout = errors.New("go test's -timeout is about to end the run")
@@ -107,7 +108,7 @@ func (r *Run) prepare() error {
 	if err := r.config.parse(); err != nil {
 		return err
 	}
-	if err := requirement.Validate(r.all); err != nil {
+	if err := requirement.ValidateChapters(r.chapters); err != nil {
 		return err
 	}
 	var err error

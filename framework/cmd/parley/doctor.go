@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,23 +15,29 @@ import (
 	"github.com/parley-k8s/parley/framework/internal/nodeimage"
 )
 
-// diagnosis is what `parley doctor -o json` prints. The form is read by others: fields are added, never changed.
+// diagnosis is what `parley doctor -o json` prints: the members of a possibility, one for each axis, and those of the findings.
+// The form is read by others: fields are added, never changed.
 type diagnosis struct {
+	possibility
+	Axes []axisOptions `json:"-"`
+	findings
+}
+
+// possibility is whether a run could be made, and with what.
+type possibility struct {
 	Possible bool   `json:"possible"` // a run could be made on this host
 	WhyNot   string `json:"whyNot"`   // "" where it could
 	Engine   chosen `json:"engine"`
 	// NodeImage is null where it can't be told: without an engine, or without a way to get one.
-	NodeImage       *nodeimage.Choice `json:"nodeImage"`
-	Runtimes        []option          `json:"runtimes"`
-	AddressFamilies []option          `json:"addressFamilies"`
-	ProxyModes      []option          `json:"proxyModes"`
-	Kubernetes      []option          `json:"kubernetesVersions"`
-	Containerd      []option          `json:"containerdVersions"`
-	Handlers        []option          `json:"handlers"`
-	KernelGaps      []cluster.Feature `json:"kernelGaps"`
-	Untried         []string          `json:"untried"` // features that this user may not try
-	Notes           []string          `json:"notes"`
-	Host            cluster.HostFacts `json:"host"`
+	NodeImage *nodeimage.Choice `json:"nodeImage"`
+}
+
+// findings are what was seen of the host.
+type findings struct {
+	KernelGaps []cluster.Feature `json:"kernelGaps"`
+	Untried    []string          `json:"untried"` // features that this user may not try
+	Notes      []string          `json:"notes"`
+	Host       cluster.HostFacts `json:"host"`
 }
 
 // chosen is the engine that a run would use.
@@ -40,15 +45,6 @@ type chosen struct {
 	Use      string           `json:"use"`      // name and version; "" where none answers
 	Install  string           `json:"install"`  // what would be installed; "" for nothing
 	Attempts []engine.Attempt `json:"attempts"` // what was tried, in order
-}
-
-// option is one value of an axis of a cluster.
-type option struct {
-	Name string `json:"name"`
-	Use  bool   `json:"use"` // a run uses it
-	// There says that this host has what it takes.
-	There bool   `json:"there"`
-	Why   string `json:"why"`
 }
 
 // seen is what a diagnosis is made of.
@@ -59,13 +55,14 @@ type seen struct {
 	choiceError error             // why not
 	mayInstall  error             // why podman can't be installed; nil where it can
 
-	family, proxyMode, runtime, handler string             // asked for; "" is the default
-	versions                            nodeimage.Versions // the same
-	// runtimes are those that can't be had, or were not looked for, with why.
-	runtimes map[string]string
+	asked       *axis.Choices     // of the axes
+	unavailable map[string]string // values that can't be had, or were not looked for, by their words, with why
 }
 
-func newDoctor() *cobra.Command {
+func newDoctor() *cobra.Command { return doctorOf(axis.All()) }
+
+// doctorOf is the verb over a list of axes.
+func doctorOf(axes []axis.Axis) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this host has for a run, and what a run would use",
@@ -76,20 +73,13 @@ func newDoctor() *cobra.Command {
 	form := outputFlag(cmd, "text", "json")
 	node := cmd.Flags().String("node-image", variable("node-image"), "the node image to make clusters of; empty chooses one")
 	install := cmd.Flags().Bool("install", mayInstall(), "a run may install podman")
-	family := cmd.Flags().String("family", variable("family"), "address families of a cluster: ipv4, ipv6 or dual")
-	proxyMode := cmd.Flags().String("proxy-mode", variable("proxy-mode"), "mode of kube-proxy: iptables, nftables or ipvs")
-	versions := versionFlags(cmd)
-	runtime := cmd.Flags().String("runtime", variable("runtime"), "container runtime of the nodes: containerd, crio or docker")
-	bundles := cmd.Flags().String(nodeimage.BundlesFlag, variable(nodeimage.BundlesFlag), "the folder with the release archives of runtimes other than containerd")
-	handler := cmd.Flags().String("handler", variable("handler"), "OCI handler that is judged: runc, crun or runsc")
+	asked := axisFlags(cmd, axes)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		form, err := form()
 		if err != nil {
 			return err
 		}
-		s := look(cmd.Context(), *node, firstOf(*versions), *install)
-		s.family, s.proxyMode, s.runtime, s.handler = *family, *proxyMode, *runtime, *handler
-		s.runtimes = lookForRuntimes(cmd.Context(), *runtime, *bundles)
+		s := look(cmd.Context(), *node, asked, *install)
 		d := diagnose(s)
 		if err := cmd.Context().Err(); err != nil {
 			return err
@@ -107,9 +97,15 @@ func newDoctor() *cobra.Command {
 	return cmd
 }
 
-// look reads the host, without a change.
-func look(ctx context.Context, node string, v nodeimage.Versions, install bool) seen {
-	s := seen{host: cluster.Host(ctx), mayInstall: engine.Installable(), versions: v}
+// look reads the host, without a change. The node image is that of the first cluster that is asked for.
+func look(ctx context.Context, node string, asked *axis.Choices, install bool) seen {
+	s := seen{host: cluster.Host(ctx), mayInstall: engine.Installable(), asked: asked}
+	columns, err := asked.Columns("")
+	var first axis.Spec
+	if err == nil { // else diagnose says why
+		first = columns[0].Spec()
+	}
+	s.unavailable = asked.Probe(ctx, columns)
 	want := os.Getenv(engine.Variable)
 	switch {
 	case !install:
@@ -123,7 +119,7 @@ func look(ctx context.Context, node string, v nodeimage.Versions, install bool) 
 	}
 	defer func() { _ = e.Close() }() // only its temporary configuration
 	s.remote = e.Remote
-	choice, err := nodeimage.Plan(ctx, e, node, v)
+	choice, err := nodeimage.Plan(ctx, e, node, first.Versions)
 	if err != nil {
 		s.choiceError = err
 	} else {
@@ -132,26 +128,11 @@ func look(ctx context.Context, node string, v nodeimage.Versions, install bool) 
 	return s
 }
 
-// lookForRuntimes are the runtimes that can't be had, with why. Addresses outside are asked only for those that a run asks for.
-func lookForRuntimes(ctx context.Context, asked, bundles string) map[string]string {
-	lacking := map[string]string{}
-	for _, rt := range cluster.Runtimes() {
-		why := nodeimage.NotAsked(rt, bundles)
-		if why != "" && slices.Contains(strings.Split(asked, ","), rt.Name) {
-			why = nodeimage.Lacks(ctx, rt, bundles)
-		}
-		if why != "" {
-			lacking[rt.Name] = why
-		}
-	}
-	return lacking
-}
-
 // diagnose judges what was seen.
 func diagnose(s seen) diagnosis {
 	d := diagnosis{
-		Host: s.host, NodeImage: s.choice, KernelGaps: []cluster.Feature{}, Untried: []string{}, Notes: []string{},
-		Engine: chosen{Use: s.host.Engine, Attempts: s.host.Attempts},
+		possibility: possibility{NodeImage: s.choice, Engine: chosen{Use: s.host.Engine, Attempts: s.host.Attempts}},
+		findings:    findings{Host: s.host, KernelGaps: []cluster.Feature{}, Untried: []string{}, Notes: []string{}},
 	}
 	if d.Engine.Attempts == nil {
 		d.Engine.Attempts = []engine.Attempt{}
@@ -167,26 +148,8 @@ func diagnose(s seen) diagnosis {
 			d.KernelGaps = append(d.KernelGaps, f)
 		}
 	}
-	host := axis.HostOf(s.host, false)
-	host.Runtimes = s.runtimes
-	for _, a := range axis.All() {
-		switch a.Flag {
-		case "family":
-			d.AddressFamilies = options(a, s.family, host)
-		case "proxy-mode":
-			d.ProxyModes = options(a, s.proxyMode, host)
-		case "kubernetes":
-			d.Kubernetes = versionOptions(a, s.versions.Kubernetes, s.built().Kubernetes)
-		case "containerd":
-			d.Containerd = versionOptions(a, s.versions.Containerd, s.built().Containerd)
-		case "runtime":
-			d.Runtimes = options(a, s.runtime, host)
-		case "handler":
-			d.Handlers = options(a, s.handler, host)
-		}
-	}
-	d.WhyNot = cmp.Or(whyNot(s, lacks), unfit(s, "-family", s.family, d.AddressFamilies), unfit(s, "-proxy-mode", s.proxyMode, d.ProxyModes),
-		unfit(s, "-runtime", s.runtime, d.Runtimes), unfit(s, "-handler", s.handler, d.Handlers), apart(s.versions, s.runtime, s.handler))
+	axes, unfit := s.axes()
+	d.Axes, d.WhyNot = axes, cmp.Or(whyNot(s, lacks), unfit)
 	d.Possible = d.WhyNot == ""
 	if s.host.Engine == "" && s.mayInstall == nil {
 		d.Engine.Install = "podman, from Debian's packages"
@@ -194,50 +157,6 @@ func diagnose(s seen) diagnosis {
 	}
 	d.Notes = append(d.Notes, notes(s)...)
 	return d
-}
-
-// options are the values of an axis, each with why it is not there. The first is what a run uses where it is
-// asked for no others by its flag.
-func options(a axis.Axis, asked string, host axis.Host) []option {
-	var all []option
-	words := strings.Split(cmp.Or(asked, a.Values[0].Word), ",")
-	for i, v := range a.Values {
-		o := option{Name: v.Word, Use: slices.Contains(words, v.Word), There: true}
-		if v.Lacks != nil {
-			o.Why = v.Lacks(host)
-			o.There = o.Why == ""
-		}
-		switch {
-		case !o.There:
-		case o.Use && asked != "":
-			o.Why = "asked for by -" + a.Flag
-		case i == 0 && o.Use:
-			o.Why = "what a cluster is made with unless -" + a.Flag + " says otherwise"
-		default:
-			o.Why = "for a run with -" + a.Flag + " " + o.Name
-		}
-		all = append(all, o)
-	}
-	return all
-}
-
-// unfit says why a run can't have the values that it is asked for; "" where it can.
-func unfit(s seen, flag, asked string, options []option) string {
-	var names []string
-	used := 0
-	for _, o := range options {
-		names = append(names, o.Name)
-		if !o.Use {
-			continue
-		}
-		if used++; !o.There && !s.remote {
-			return fmt.Sprintf("%s %s: %s", flag, o.Name, o.Why)
-		}
-	}
-	if used <= strings.Count(asked, ",") {
-		return fmt.Sprintf("%s %s: choose of %s", flag, asked, strings.Join(names, ", "))
-	}
-	return ""
 }
 
 // required are the features without which no cluster of nodes in containers runs.

@@ -4,15 +4,38 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/parley-k8s/parley/framework/internal/axis"
 	"github.com/parley-k8s/parley/framework/internal/cluster"
 	"github.com/parley-k8s/parley/framework/internal/engine"
 	"github.com/parley-k8s/parley/framework/internal/nodeimage"
 	"github.com/parley-k8s/parley/reports"
 )
+
+// asking are choices by pairs of an axis's flag and what it is given.
+func asking(pairs ...string) *axis.Choices { return askingOf(axis.All(), pairs...) }
+
+func askingOf(axes []axis.Axis, pairs ...string) *axis.Choices {
+	given := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		given[pairs[i]] = pairs[i+1]
+	}
+	return axis.Choose(axes, given)
+}
+
+// of are the options of the axis with that key.
+func (d diagnosis) of(key string) []option {
+	for _, a := range d.Axes {
+		if a.Line.Key == key {
+			return a.Options
+		}
+	}
+	return nil
+}
 
 func TestDiagnose(t *testing.T) {
 	noEngine := cluster.HostFacts{Root: true, EngineError: "no container engine answers", Attempts: []engine.Attempt{{Engine: "docker", Result: "not installed"}}}
@@ -49,17 +72,17 @@ func TestDiagnose(t *testing.T) {
 		{name: "gaps not tried", seen: seen{host: with(podman, func(h *cluster.HostFacts) {
 			h.Root, h.Features = false, []cluster.Feature{{Name: "veth", Error: "making namespaces: operation not permitted"}}
 		}), choice: pulled}},
-		{name: "dual-stack", seen: seen{host: podman, choice: offline, family: "dual"}},
-		{name: "no such family", seen: seen{host: podman, choice: offline, family: "ipv5"}, whyNot: "-family ipv5: choose of ipv4, ipv6, dual"},
-		{name: "a proxy mode that the kernel lacks", seen: seen{host: with(podman, lacks("ipvs")), choice: offline, proxyMode: "ipvs"}, whyNot: "-proxy-mode ipvs: this host's kernel shows no ipvs"},
-		{name: "a version", seen: seen{host: podman, choice: &nodeimage.Choice{From: nodeimage.FromBuild, Offline: true, Containerd: "v2.1.9"}, versions: nodeimage.Versions{Containerd: "2.1"}}},
-		{name: "a runtime", seen: seen{host: podman, choice: offline, runtime: "crio"}},
-		{name: "a runtime that can't be had", seen: seen{host: podman, choice: offline, runtime: "containerd,crio", runtimes: map[string]string{"crio": "no bundle"}}, whyNot: "-runtime crio: no bundle"},
-		{name: "no such runtime", seen: seen{host: podman, choice: offline, runtime: "rkt"}, whyNot: "-runtime rkt: choose of containerd, crio, docker"},
-		{name: "a handler", seen: seen{host: podman, choice: offline, runtime: "containerd", handler: "crun"}},
-		{name: "a handler of another runtime", seen: seen{host: podman, choice: offline, runtime: "crio", handler: "runc"}},
-		{name: "a handler that is containerd's", seen: seen{host: podman, choice: offline, runtime: "crio", handler: "runc,crun"}, whyNot: "crun: it is set up in containerd, and the nodes' runtime would be crio"},
-		{name: "a version of containerd and another runtime", seen: seen{host: podman, choice: offline, runtime: "docker", versions: nodeimage.Versions{Containerd: "2.1"}},
+		{name: "dual-stack", seen: seen{host: podman, choice: offline, asked: asking("family", "dual")}},
+		{name: "no such family", seen: seen{host: podman, choice: offline, asked: asking("family", "ipv5")}, whyNot: "-family ipv5: choose of ipv4, ipv6, dual"},
+		{name: "a proxy mode that the kernel lacks", seen: seen{host: with(podman, lacks("ipvs")), choice: offline, asked: asking("proxy-mode", "ipvs")}, whyNot: "-proxy-mode ipvs: this host's kernel shows no ipvs"},
+		{name: "a version", seen: seen{host: podman, choice: &nodeimage.Choice{From: nodeimage.FromBuild, Offline: true, Containerd: "v2.1.9"}, asked: asking("containerd", "2.1")}},
+		{name: "a runtime", seen: seen{host: podman, choice: offline, asked: asking("runtime", "crio")}},
+		{name: "a runtime that can't be had", seen: seen{host: podman, choice: offline, asked: asking("runtime", "containerd,crio"), unavailable: map[string]string{"crio": "no bundle"}}, whyNot: "-runtime crio: no bundle"},
+		{name: "no such runtime", seen: seen{host: podman, choice: offline, asked: asking("runtime", "rkt")}, whyNot: "-runtime rkt: choose of containerd, crio, docker"},
+		{name: "a handler", seen: seen{host: podman, choice: offline, asked: asking("runtime", "containerd", "handler", "crun")}},
+		{name: "a handler of another runtime", seen: seen{host: podman, choice: offline, asked: asking("runtime", "crio", "handler", "runc")}},
+		{name: "a handler that is containerd's", seen: seen{host: podman, choice: offline, asked: asking("runtime", "crio", "handler", "runc,crun")}, whyNot: "crun: it is set up in containerd, and the nodes' runtime would be crio"},
+		{name: "a version of containerd and another runtime", seen: seen{host: podman, choice: offline, asked: asking("runtime", "docker", "containerd", "2.1")},
 			whyNot: "containerd-2.1: it is a version of containerd, and the nodes' runtime would be docker"},
 		{name: "small", seen: seen{host: with(podman, func(h *cluster.HostFacts) { h.CPUs, h.MemoryFreeBytes, h.DiskFreeBytes = 1, gib, 5*gib }), choice: offline}, notes: 3},
 	} {
@@ -81,11 +104,11 @@ func TestDiagnose(t *testing.T) {
 }
 
 func TestDiagnoseAxes(t *testing.T) {
-	d := diagnose(seen{runtimes: map[string]string{"docker": "not looked for"}, host: cluster.HostFacts{Features: []cluster.Feature{{Name: "ipv6 sockets"}, {Name: "dummy"}, {Name: "nftables", There: true}}}})
+	d := diagnose(seen{unavailable: map[string]string{"docker": "not looked for"}, host: cluster.HostFacts{Features: []cluster.Feature{{Name: "ipv6 sockets"}, {Name: "dummy"}, {Name: "nftables", There: true}}}})
 	there := map[string]bool{}
-	for _, axis := range [][]option{d.Runtimes, d.AddressFamilies, d.ProxyModes, d.Handlers} {
+	for _, options := range [][]option{d.of("runtimes"), d.of("addressFamilies"), d.of("proxyModes"), d.of("handlers")} {
 		used := 0
-		for _, o := range axis {
+		for _, o := range options {
 			there[o.Name] = o.There
 			if o.Use {
 				used++
@@ -113,16 +136,70 @@ func TestDiagnoseVersions(t *testing.T) {
 		kubernetes, containerd []string
 	}{
 		"the offline image":          {seen{choice: offline}, []string{"1.36"}, []string{"2.4"}},
-		"an older containerd":        {seen{choice: offline, versions: nodeimage.Versions{Containerd: "1.7"}}, []string{"1.35"}, []string{"1.7"}},
-		"another runtime":            {seen{choice: offline, runtime: "crio"}, []string{"1.36"}, nil},
+		"an older containerd":        {seen{choice: offline, asked: asking("containerd", "1.7")}, []string{"1.35"}, []string{"1.7"}},
+		"another runtime":            {seen{choice: offline, asked: asking("runtime", "crio")}, []string{"1.36"}, nil},
 		"an image from elsewhere":    {seen{choice: &nodeimage.Choice{Ref: "kindest/node:v1"}}, nil, nil},
 		"no image that is known yet": {seen{}, nil, nil},
 	} {
 		d := diagnose(c.seen)
-		require.Equal(t, c.kubernetes, used(d.Kubernetes), name)
-		require.Equal(t, c.containerd, used(d.Containerd), name)
+		require.Equal(t, c.kubernetes, used(d.of("kubernetesVersions")), name)
+		require.Equal(t, c.containerd, used(d.of("containerdVersions")), name)
 	}
-	require.Equal(t, nodeimage.Versions{Kubernetes: "1.34", Containerd: "1.7"}, firstOf(nodeimage.Versions{Kubernetes: "1.34,1.35", Containerd: "1.7"}))
+	columns, err := asking("kubernetes", "1.34,1.35", "containerd", "1.7").Columns("")
+	require.NoError(t, err)
+	require.Equal(t, nodeimage.Versions{Kubernetes: "1.34", Containerd: "1.7"}, columns[0].Spec().Versions, "of several, the first one's image is told")
+}
+
+// The members of the output, in their order: others read them.
+func TestDoctorsMembers(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, writeJSON(&out, diagnose(seen{host: cluster.HostFacts{EngineError: "<none> & nothing"}})))
+	require.Contains(t, out.String(), "<none> & nothing", "as it was written")
+	d := json.NewDecoder(&out)
+	var members []string
+	_, err := d.Token()
+	require.NoError(t, err)
+	for d.More() {
+		key, err := d.Token()
+		require.NoError(t, err)
+		members = append(members, key.(string))
+		var value json.RawMessage
+		require.NoError(t, d.Decode(&value))
+	}
+	want := []string{"possible", "whyNot", "engine", "nodeImage", "runtimes", "addressFamilies", "proxyModes",
+		"kubernetesVersions", "containerdVersions", "handlers", "kernelGaps", "untried", "notes", "host"}
+	members = slices.DeleteFunc(members, func(key string) bool { return !slices.Contains(want, key) }) // others may be added
+	require.Equal(t, want, members)
+}
+
+// An axis that no other code knows of has its flag, its help, and its line in both forms of the output.
+func TestDoctorShowsAFurtherAxis(t *testing.T) {
+	colour := axis.Axis{
+		Name: "colour", Flag: "colour", Set: "colours", Chooses: "colour of a cluster that is made",
+		Values: []axis.Value{{Word: "red"}, {Word: "blue", Lacks: func(h axis.Host) string { return h.Lacking["paint"] }}},
+		Apply:  func(s *axis.Spec, colour string) { s.Handler = colour },
+		Doctor: axis.DoctorLine{Key: "colours", Label: "colours"},
+	}
+	axes := append(axis.All(), colour)
+	flag := doctorOf(axes).Flags().Lookup("colour")
+	require.NotNil(t, flag)
+	require.Equal(t, "colour of a cluster that is made: red or blue; of several, separated by commas, each gets a cluster", flag.Usage)
+	t.Setenv("PARLEY_COLOUR", "blue")
+	require.Equal(t, "blue", doctorOf(axes).Flags().Lookup("colour").Value.String())
+
+	host := cluster.HostFacts{Engine: "podman 4.3.1", CPUs: 2, Features: []cluster.Feature{{Name: "paint", Error: "all dry"}}}
+	d := diagnose(seen{host: host, asked: askingOf(axes, "colour", "red,blue")})
+	require.False(t, d.Possible)
+	require.Equal(t, "-colour blue: all dry", d.WhyNot)
+	var text, form bytes.Buffer
+	require.NoError(t, writeDiagnosis(&text, d))
+	require.Regexp(t, `(?m)^colours +red \(used: asked for by -colour\)$`, text.String())
+	require.NoError(t, writeJSON(&form, d))
+	var got struct{ Colours []option }
+	require.NoError(t, json.Unmarshal(form.Bytes(), &got))
+	require.Equal(t, []option{{"red", true, true, "asked for by -colour"}, {"blue", true, false, "all dry"}}, got.Colours)
+	d = diagnose(seen{host: host, asked: askingOf(axes, "colour", "grey")})
+	require.Equal(t, "-colour grey: choose of red, blue", d.WhyNot)
 }
 
 func TestDoctorOfThisHost(t *testing.T) {

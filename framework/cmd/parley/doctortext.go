@@ -39,12 +39,9 @@ func writeDiagnosis(out io.Writer, d diagnosis) error {
 	} else {
 		rows("node image", "not told")
 	}
-	rows("runtimes", tellOptions(d.Runtimes)...)
-	rows("address families", tellOptions(d.AddressFamilies)...)
-	rows("proxy modes", tellOptions(d.ProxyModes)...)
-	rows("Kubernetes", tellOptions(d.Kubernetes)...)
-	rows("containerd", tellOptions(d.Containerd)...)
-	rows("OCI handlers", tellOptions(d.Handlers)...)
+	for _, a := range d.Axes {
+		rows(a.Line.Label, tellOptions(a.Options)...)
+	}
 	gaps := []string{}
 	for _, g := range d.KernelGaps {
 		gaps = append(gaps, fmt.Sprintf("%s (for %s): %s", g.Name, g.For, g.Error))

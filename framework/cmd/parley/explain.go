@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,18 +10,22 @@ import (
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
-func newExplain(all []requirement.Requirement) *cobra.Command {
+func newExplain(chapters []requirement.Chapter) *cobra.Command {
+	all := requirement.AllOf(chapters)
 	return &cobra.Command{
 		Use:               "explain ID",
 		Short:             "Explain a requirement: what must hold, who says so, why, and how the check is proved",
 		Args:              between(1, 1, "the ID of one requirement"),
 		ValidArgsFunction: complete(all),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			i := slices.IndexFunc(all, func(r requirement.Requirement) bool { return r.ID == args[0] })
-			if i < 0 {
-				return fmt.Errorf("no requirement has the ID %q%s; `parley list` shows them all", args[0], meant(args[0], all))
+			for _, c := range chapters {
+				for _, r := range c.Requirements {
+					if r.ID == args[0] {
+						return explain(cmd.OutOrStdout(), c, r)
+					}
+				}
 			}
-			return explain(cmd.OutOrStdout(), all[i])
+			return fmt.Errorf("no requirement has the ID %q%s; `parley list` shows them all", args[0], meant(args[0], all))
 		},
 	}
 }
@@ -48,8 +51,8 @@ var meaning = map[requirement.Level]string{
 	requirement.Optional: "judged only where the cluster shows the feature",
 }
 
-// explain writes a requirement for a person.
-func explain(out io.Writer, r requirement.Requirement) error {
+// explain writes a requirement of the chapter for a person.
+func explain(out io.Writer, chapter requirement.Chapter, r requirement.Requirement) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n%s\n\n", r.ID, wrap(r.Title, ""))
 	part := func(head, text string) {
@@ -58,6 +61,7 @@ func explain(out io.Writer, r requirement.Requirement) error {
 		}
 	}
 	part("Level", fmt.Sprintf("%s: %s", r.Level, meaning[r.Level]))
+	part("Chapter", chapter.Name+": "+chapter.Says)
 	part("Clause", r.Clause.Says)
 	part("", r.Clause.URL)
 	part("Why", r.Why)

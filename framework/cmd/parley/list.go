@@ -60,12 +60,14 @@ func words[T ~string](values []T) []string {
 	return all
 }
 
-func newList(all []requirement.Requirement) *cobra.Command {
+func newList(chapters []requirement.Chapter) *cobra.Command {
+	all := requirement.AllOf(chapters)
 	cmd := &cobra.Command{
 		Use:   "list [PATTERN...]",
 		Short: "List the requirements",
 		Long: "List the requirements that a run judges: all, or those that the patterns name, as in -select of a run.\n" +
-			"A pattern is an ID (pod/own-ip), a chapter (pod) or has wildcards ('dns/*', '*/*-udp').",
+			"A pattern is an ID (pod/own-ip), a chapter (pod) or has wildcards ('dns/*', '*/*-udp').\n\n" +
+			"The chapters:\n" + tellChapters(chapters),
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: complete(all),
 	}
@@ -91,6 +93,19 @@ func newList(all []requirement.Requirement) *cobra.Command {
 		return writeTable(cmd.OutOrStdout(), entries, form == "wide")
 	}
 	return cmd
+}
+
+// tellChapters says what each chapter is about, a line each.
+func tellChapters(chapters []requirement.Chapter) string {
+	width := 0
+	for _, c := range chapters {
+		width = max(width, len(c.Name))
+	}
+	var lines []string
+	for _, c := range chapters {
+		lines = append(lines, fmt.Sprintf("  %-*s  %s", width, c.Name, c.Says))
+	}
+	return strings.Join(lines, "\n")
 }
 
 func writeTable(out io.Writer, entries []entry, wide bool) error {

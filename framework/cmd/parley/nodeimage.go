@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/parley-k8s/parley/framework/internal/axis"
 	"github.com/parley-k8s/parley/framework/internal/cluster"
 	"github.com/parley-k8s/parley/framework/internal/engine"
 	"github.com/parley-k8s/parley/framework/internal/nodeimage"
@@ -78,7 +79,7 @@ type layerFlags struct{ runtime, bundles *string }
 
 func runtimeFlags(cmd *cobra.Command) layerFlags {
 	return layerFlags{
-		cmd.Flags().String("runtime", variable("runtime"), "the nodes' container runtime: containerd, crio or docker; empty is containerd"),
+		cmd.Flags().String("runtime", variable("runtime"), "the nodes' container runtime: "+strings.Join(axis.Runtime().Words(), ", ")+"; empty is "+cluster.DefaultRuntime),
 		cmd.Flags().String(nodeimage.BundlesFlag, variable(nodeimage.BundlesFlag), "the folder with the release archives of runtimes other than containerd, or one archive"),
 	}
 }
@@ -89,7 +90,8 @@ func (l layerFlags) with(v nodeimage.Versions) (cluster.Runtime, error) {
 	if err != nil {
 		return cluster.Runtime{}, err
 	}
-	if why := apart(v, *l.runtime, ""); why != "" {
+	asked := axis.Choose(axis.All(), map[string]string{"kubernetes": v.Kubernetes, "containerd": v.Containerd, "runtime": *l.runtime})
+	if why := conflict(asked.Columns("")); why != "" {
 		return cluster.Runtime{}, errors.New(why)
 	}
 	return runtime, nil

@@ -15,10 +15,10 @@ import (
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
-// newRoot is the command with all its verbs, over a list of requirements.
-func newRoot(all []requirement.Requirement) *cobra.Command {
+// newRoot is the command with all its verbs, over a list of chapters.
+func newRoot(chapters []requirement.Chapter) *cobra.Command {
 	root := group("parley", "Requirements of communication in Kubernetes, and what a run of them needs",
-		newList(all), newExplain(all), newDiff(), newDoctor(), newImage(), newNodeImage(), newBenchUpstream(), newClean(), newVersion())
+		newList(chapters), newExplain(chapters), newDiff(), newDoctor(), newImage(), newNodeImage(), newBenchUpstream(), newClean(), newVersion())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see `%s --help`", err, cmd.CommandPath())

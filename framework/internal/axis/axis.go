@@ -2,10 +2,10 @@ package axis
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"strings"
 
-	"github.com/parley-k8s/parley/framework/internal/cluster"
 	"github.com/parley-k8s/parley/framework/internal/nodeimage"
 )
 
@@ -14,6 +14,8 @@ type Axis struct {
 	Name string // in a report: "proxy mode"
 	// Flag takes the axis's values, separated by commas, and one value in the run of a column.
 	Flag string
+	// Chooses is what the flag chooses, for its help: "mode of kube-proxy in a cluster that is made".
+	Chooses string
 	// Set is the word that stands for all of the axis's values.
 	Set string
 	// Values are in the order in which Set stands for them; the first is what a cluster has that is asked for none.
@@ -21,6 +23,13 @@ type Axis struct {
 	// Shared says that clusters do not differ in it: columns that differ in nothing else are judged on one and the same. One
 	// axis at most is shared, since a group's flags name each value of theirs once.
 	Shared bool
+	// Apply has the specification of a cluster say that it has the value, in the form that the flag takes.
+	Apply func(s *Spec, given string)
+	// Settings are further flags, which say how the axis's values are had.
+	Settings []Setting
+	// Existing is what the axis is of a cluster that exists; nil where it is of clusters that Parley makes alone.
+	Existing *Existing
+	Doctor   DoctorLine
 }
 
 // Value is one value of an axis.
@@ -30,121 +39,68 @@ type Value struct {
 	// Short is what the axis's own flag takes for it as well, where the word repeats what the flag says: "1.35" for
 	// kubernetes-1.35. It need not be unique among the axes.
 	Short string
-	// Flags are further flags that a run with this value is started with, by name.
-	Flags map[string]string
 	// Lacks says why it can't be had on this host, or "" where it can; nil is a value that every host has.
 	Lacks func(Host) string
-	// Apart says why it can't be had together with the column's values of the other axes, which it is given by flag as the
-	// flags take them, or "" where it can; nil is a value that goes with all.
-	Apart func(others map[string]string) string
+	// Probe is Lacks for what is not seen of the host but must be looked for, with the settings of s. Addresses outside this
+	// machine are asked only where outside says so; without, the answer may be that it was not looked for. nil needs no look.
+	Probe func(ctx context.Context, s Spec, outside bool) string
+	// Conflicts says why it can't be had together with the other values of a cluster, whose specification it is given, or ""
+	// where it can; nil is a value that goes with all.
+	Conflicts func(Spec) string
+}
+
+// Setting is a flag that says how an axis's values are had, and not which: it has no values of its own.
+type Setting struct {
+	Flag, Help string
+	// Apply puts into a specification what the flag was given.
+	Apply func(s *Spec, given string)
+}
+
+// Existing is what an axis is of a cluster that exists: its flag names what is there already.
+type Existing struct {
+	Takes string // what the flag takes there, for its help: "the name of a RuntimeClass"
+	// Values are the axis's values there, one for each of the names, or why one is no such name.
+	Values func(names []string) ([]Value, error)
+}
+
+// DoctorLine is how `parley doctor` shows the axis.
+type DoctorLine struct {
+	Key   string // the member of the JSON output, which is an array
+	Label string // in the text
+	// First has it stand before the axes that do not say so.
+	First bool
+	// InImage is for values that a node image has or has not: which of them a run uses, in the form that the flag takes, of the
+	// clusters that it would make with an image of these versions; "" where that is none. nil is an axis whose values are
+	// used as asked for.
+	InImage func(image nodeimage.Versions, clusters []Spec) string
+}
+
+// All are the axes, in the order in which a column's name has their values.
+func All() []Axis {
+	return []Axis{Family(), ProxyMode(), Kubernetes(), Containerd(), Runtime(), Handler()}
 }
 
 // Given is what the axis's own flag is given for the value.
 func (v Value) Given() string { return cmp.Or(v.Short, v.Word) }
 
-// Host is what is known of the machine that the clusters would be made on.
-type Host struct {
-	// Lacking are the features that its kernel was seen to lack, by the names that `parley doctor` shows, with how
-	// the kernel said so.
-	Lacking map[string]string
-	// Runtimes are the runtimes that can't be had here, by their words, with why. Only those that were looked for are in it.
-	Runtimes map[string]string
-	// Architecture is that of the nodes, as Go calls it; "" where it is not known.
-	Architecture string
+// Unavailable says why the value can't be had on the host, as far as known; "" where it can.
+func (v Value) Unavailable(h Host) string {
+	if why := h.Unavailable[v.Word]; why != "" || v.Lacks == nil {
+		return why
+	}
+	return v.Lacks(h)
 }
 
-// All are the axes, in the order in which a column's name has their values.
-func All() []Axis {
-	return []Axis{
-		{Name: "address families", Flag: "family", Set: "families", Values: []Value{
-			{Word: "ipv4"},
-			{Word: "ipv6", Lacks: kernel("ipv6 sockets")},
-			{Word: "dual", Lacks: kernel("ipv6 sockets")},
-		}},
-		{Name: "proxy mode", Flag: "proxy-mode", Set: "proxies", Values: []Value{
-			{Word: "iptables"},
-			{Word: "nftables", Lacks: kernel("nftables")},
-			{Word: "ipvs", Lacks: kernel("ipvs", "dummy")},
-		}},
-		{Name: "Kubernetes version", Flag: "kubernetes", Set: "versions", Values: versions("kubernetes", nodeimage.KubernetesVersions(), nil)},
-		{Name: "containerd version", Flag: "containerd", Set: "containerds", Values: versions("containerd", nodeimage.ContainerdVersions(), containerdApart)},
-		{Name: "runtime", Flag: "runtime", Set: "runtimes", Values: runtimes()},
-		{Name: "OCI handler", Flag: "handler", Set: "handlers", Shared: true, Values: []Value{
-			{Word: "runc"},
-			{Word: "crun", Apart: handlerApart},
-			{Word: "runsc", Lacks: architecture("amd64", "arm64"), Apart: handlerApart},
-		}},
+// Help is the help of the axis's flag.
+func (a Axis) Help() string {
+	text := a.Chooses + ": " + or(a.given())
+	if a.Existing != nil {
+		text += " on a cluster that is made, " + a.Existing.Takes + " on one of yours"
 	}
-}
-
-// architecture is for a value that exists for some architectures alone.
-func architecture(known ...string) func(Host) string {
-	return func(h Host) string {
-		if h.Architecture == "" || slices.Contains(known, h.Architecture) {
-			return ""
-		}
-		return "it exists for " + strings.Join(known, " and ") + ", and the nodes would be " + h.Architecture
+	if a.Shared {
+		return text + "; several, separated by commas, are judged one after the other on the same cluster"
 	}
-}
-
-// containerdApart says why a version of containerd can't be had with the column's other values; "" where it can.
-func containerdApart(version string, others map[string]string) string {
-	if r := otherRuntime(others); r != "" {
-		return "it is a version of containerd, and the nodes' runtime would be " + r
-	}
-	return nodeimage.Versions{Kubernetes: others["kubernetes"], Containerd: version}.Unsupported()
-}
-
-// handlerApart says why an OCI handler that nodes are set up for can't be had with the column's other values; "" where it can.
-func handlerApart(others map[string]string) string {
-	if r := otherRuntime(others); r != "" {
-		return "it is set up in containerd, and the nodes' runtime would be " + r
-	}
-	return ""
-}
-
-// otherRuntime is the column's runtime where that is not containerd; "" where it is.
-func otherRuntime(others map[string]string) string {
-	if r := others["runtime"]; r != cluster.DefaultRuntime {
-		return r
-	}
-	return ""
-}
-
-// versions are the values of an axis of versions of a program. apart is Apart of each; it may be nil.
-func versions(of string, all []string, apart func(version string, others map[string]string) string) (values []Value) {
-	for _, version := range all {
-		v := Value{Word: of + "-" + version, Short: version}
-		if apart != nil {
-			v.Apart = func(others map[string]string) string { return apart(version, others) }
-		}
-		values = append(values, v)
-	}
-	return values
-}
-
-// runtimes are the container runtimes of nodes: the first is in every node image, a further one has to be brought.
-func runtimes() (values []Value) {
-	for _, r := range cluster.Runtimes() {
-		v := Value{Word: r.Name}
-		if r.Layer != nil {
-			v.Lacks = func(h Host) string { return h.Runtimes[r.Name] }
-		}
-		values = append(values, v)
-	}
-	return values
-}
-
-// kernel is for a value that needs features of the kernel.
-func kernel(features ...string) func(Host) string {
-	return func(h Host) string {
-		for _, f := range features {
-			if how, lacks := h.Lacking[f]; lacks {
-				return strings.TrimSuffix("this host's kernel shows no "+f+" ("+how+")", " ()")
-			}
-		}
-		return ""
-	}
+	return text + "; of several, separated by commas, each gets a cluster"
 }
 
 // Words are the words of the axis's values.
@@ -180,69 +136,40 @@ func (a Axis) value(word string) (Value, bool) {
 	return a.Values[i], true
 }
 
-// Column is one cluster of a matrix, or one of several runs of the same requirements on one cluster.
-type Column struct {
-	axes   []Axis
-	chosen []string // for each axis the word of its value, "" for none
-	// ByName says that every value was asked for by its own word, not by that of a set: it must be had, then.
-	ByName bool
-}
-
-// Name is the column's values joined by '+', in the order of the axes; "default" where it has none.
-func (c Column) Name() string { return cmp.Or(strings.Join(c.Values(), "+"), "default") }
-
-// Values are the words of the column's values.
-func (c Column) Values() (words []string) {
-	for _, w := range c.chosen {
-		if w != "" {
-			words = append(words, w)
-		}
+// Sets names the sets of the axes, for the help of -matrix.
+func Sets(axes []Axis) string {
+	var sets []string
+	for _, a := range axes {
+		sets = append(sets, a.Set)
 	}
-	return words
+	return and(sets)
 }
 
-// Flags are the values of the flags that the column's run is started with, by name. The flag of an axis that the column
-// says nothing of is there with the empty value.
-func (c Column) Flags() map[string]string {
-	flags := map[string]string{}
-	for i, a := range c.axes {
-		flags[a.Flag] = ""
-		if v, ok := a.value(c.chosen[i]); ok {
-			flags[a.Flag] = v.Given()
-			for name, value := range v.Flags {
-				flags[name] = value
-			}
+// OfMadeClusters are the flags of the axes that are only for clusters that Parley makes.
+func OfMadeClusters(axes []Axis) (flags []string) {
+	for _, a := range axes {
+		if a.Existing != nil {
+			continue
+		}
+		flags = append(flags, a.Flag)
+		for _, s := range a.Settings {
+			flags = append(flags, s.Flag)
 		}
 	}
 	return flags
 }
 
-// Lacks says why the column's cluster can't be made on the host, or with these values together; "" where nothing is known
-// to forbid it.
-func (c Column) Lacks(h Host) string {
-	for i, a := range c.axes {
-		v, ok := a.value(c.chosen[i])
-		why := ""
-		if ok && v.Lacks != nil {
-			why = v.Lacks(h)
-		}
-		if ok && v.Apart != nil && why == "" {
-			why = v.Apart(c.others(i))
-		}
-		if why != "" {
-			return v.Word + ": " + why
-		}
+func and(words []string) string { return list(words, " and ") }
+
+func or(words []string) string { return list(words, " or ") }
+
+// list joins words by commas, and the last by its own conjunction.
+func list(words []string, conjunction string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
 	}
-	return ""
+	return strings.Join(words[:last], ", ") + conjunction + words[last]
 }
 
-// others are the column's values of all axes but one, by flag as the flags take them.
-func (c Column) others(axis int) map[string]string {
-	all := map[string]string{}
-	for i, a := range c.axes {
-		if v, ok := a.value(c.chosen[i]); ok && i != axis {
-			all[a.Flag] = v.Given()
-		}
-	}
-	return all
-}
+func plural(name string) string { return strings.TrimSuffix(name, "s") + "s" }

@@ -5,7 +5,68 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/parley-k8s/parley/framework/internal/cluster"
+	"github.com/parley-k8s/parley/framework/internal/handler"
+	"github.com/parley-k8s/parley/framework/internal/nodeimage"
 )
+
+// What an axis must say of itself; nothing else says it.
+func TestAxesAreComplete(t *testing.T) {
+	flags, keys, labels := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, a := range All() {
+		for _, said := range []string{a.Name, a.Flag, a.Chooses, a.Set, a.Doctor.Key, a.Doctor.Label} {
+			require.NotEmpty(t, said, a.Name)
+		}
+		require.False(t, flags[a.Flag] || keys[a.Doctor.Key] || labels[a.Doctor.Label], a.Name)
+		flags[a.Flag], keys[a.Doctor.Key], labels[a.Doctor.Label] = true, true, true
+		require.NotEmpty(t, a.Values)
+		for _, v := range a.Values {
+			var s Spec
+			a.Apply(&s, v.Given())
+			require.NotEqual(t, Spec{}, s, "%s changes nothing", v.Word)
+		}
+		for _, setting := range a.Settings {
+			var s Spec
+			setting.Apply(&s, "x")
+			require.NotEqual(t, Spec{}, s, setting.Flag)
+			require.NotEmpty(t, setting.Help)
+			require.False(t, flags[setting.Flag])
+			flags[setting.Flag] = true
+		}
+	}
+}
+
+// The values are what clusters can be made with, in the order of those who know.
+func TestValuesAreWhatThereIs(t *testing.T) {
+	var handlers, runtimes []string
+	for _, h := range handler.All() {
+		handlers = append(handlers, h.Name)
+	}
+	for _, r := range cluster.Runtimes() {
+		runtimes = append(runtimes, r.Name)
+	}
+	require.Equal(t, handlers, Handler().Words())
+	require.Equal(t, runtimes, Runtime().Words())
+}
+
+func TestHelp(t *testing.T) {
+	for _, c := range []struct {
+		axis Axis
+		want string
+	}{
+		{Family(), "address families of a cluster that is made: ipv4, ipv6 or dual; of several, separated by commas, each gets a cluster"},
+		{ProxyMode(), "mode of kube-proxy in a cluster that is made: iptables, nftables or ipvs; of several, separated by commas, each gets a cluster"},
+		{Kubernetes(), "version of Kubernetes of a cluster that is made: 1.36, 1.37, 1.35 or 1.34; of several, separated by commas, each gets a cluster"},
+		{Runtime(), "container runtime of the nodes of a cluster that is made: containerd, crio or docker; of several, separated by commas, each gets a cluster"},
+		{Handler(), "the OCI handler that is judged: runc, crun or runsc on a cluster that is made, the name of a RuntimeClass on one of yours; several, separated by commas, are judged one after the other on the same cluster"},
+	} {
+		require.Equal(t, c.want, c.axis.Help())
+	}
+	axes := []Axis{Family(), ProxyMode(), Runtime(), Handler()}
+	require.Equal(t, "families, proxies, runtimes and handlers", Sets(axes))
+	require.Equal(t, []string{"family", "proxy-mode", "runtime", "runtime-bundles"}, OfMadeClusters(axes))
+}
 
 func TestWordsAreUnique(t *testing.T) {
 	seen := map[string]bool{}
@@ -61,7 +122,8 @@ func TestColumns(t *testing.T) {
 		"the same axis in flag and set": {proxy: "ipvs", matrix: "nftables", says: "name the proxy mode in one of them only"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := Columns(All(), map[string]string{"family": c.family, "proxy-mode": c.proxy, "kubernetes": c.kubernetes, "containerd": c.containerd}, c.matrix)
+			asked := Choose(All(), map[string]string{"family": c.family, "proxy-mode": c.proxy, "kubernetes": c.kubernetes, "containerd": c.containerd})
+			got, err := asked.Columns(c.matrix)
 			if c.says != "" {
 				require.ErrorContains(t, err, c.says)
 				return
@@ -85,24 +147,33 @@ func TestTooManyColumns(t *testing.T) {
 	for r := 'a'; r <= 'z'; r++ {
 		wide.Values = append(wide.Values, Value{Word: string(r)})
 	}
-	_, err := Columns(append(All(), wide), nil, "letters+families+proxies")
+	_, err := Choose(append(All(), wide), nil).Columns("letters+families+proxies")
 	require.ErrorContains(t, err, "more than 64 clusters")
 }
 
 func TestFlagsOfAColumn(t *testing.T) {
-	axes := []Axis{
-		{Name: "proxy mode", Flag: "proxy-mode", Set: "proxies", Values: []Value{{Word: "iptables"}}},
-		{Name: "runtime", Flag: "runtime", Set: "runtimes", Values: []Value{{Word: "crio", Flags: map[string]string{"node-image": "x"}}}},
-	}
-	got, err := Columns(axes, nil, "crio")
+	got, err := Choose(All(), map[string]string{"kubernetes": "kubernetes-1.35"}).Columns("ipv6")
 	require.NoError(t, err)
-	require.Equal(t, map[string]string{"proxy-mode": "", "runtime": "crio", "node-image": "x"}, got[0].Flags())
-	require.Equal(t, []string{"crio"}, got[0].Values())
-
-	got, err = Columns(All(), map[string]string{"kubernetes": "kubernetes-1.35"}, "ipv6")
-	require.NoError(t, err)
-	require.Equal(t, map[string]string{"family": "ipv6", "proxy-mode": "", "kubernetes": "1.35", "containerd": "", "runtime": "", "handler": ""}, got[0].Flags())
+	require.Subset(t, got[0].Flags(), map[string]string{"family": "ipv6", "proxy-mode": "", "kubernetes": "1.35", "containerd": "", "runtime": "", "handler": ""})
+	require.Len(t, got[0].Flags(), len(All()))
 	require.Equal(t, []string{"ipv6", "kubernetes-1.35"}, got[0].Values())
+}
+
+func TestSpecOfAColumn(t *testing.T) {
+	for matrix, want := range map[string]Spec{
+		"":                             {},
+		"dual+crun":                    {Options: cluster.Options{Family: "dual"}, Handler: "crun"},
+		"ipv4+iptables":                {Options: cluster.Options{Family: "ipv4", ProxyMode: "iptables"}},
+		"kubernetes-1.35+crio":         {Options: cluster.Options{Runtime: "crio"}, Versions: nodeimage.Versions{Kubernetes: "1.35"}},
+		"ipvs+containerd-2.1":          {Options: cluster.Options{ProxyMode: "ipvs"}, Versions: nodeimage.Versions{Containerd: "2.1"}},
+		"containerd+runsc+containerds": {Options: cluster.Options{Runtime: "containerd"}, Versions: nodeimage.Versions{Containerd: "2.4"}, Handler: "runsc"},
+	} {
+		want.Bundles = "a/folder"
+		got, err := Choose(All(), map[string]string{"runtime-bundles": "a/folder"}).Columns(matrix)
+		require.NoError(t, err)
+		require.Equal(t, want, got[0].Spec(), matrix)
+		require.Equal(t, want, Specs(got)[0])
+	}
 }
 
 func TestValuesThatDontGoTogether(t *testing.T) {
@@ -120,7 +191,7 @@ func TestValuesThatDontGoTogether(t *testing.T) {
 		"crio+crun":                           "crun: it is set up in containerd, and the nodes' runtime would be crio",
 		"docker+runsc":                        "runsc: it is set up in containerd, and the nodes' runtime would be docker",
 	} {
-		got, err := Columns(All(), nil, matrix)
+		got, err := Choose(All(), nil).Columns(matrix)
 		require.NoError(t, err)
 		if want == "" {
 			require.Empty(t, got[0].Lacks(Host{}), matrix)
@@ -128,22 +199,23 @@ func TestValuesThatDontGoTogether(t *testing.T) {
 			require.Contains(t, got[0].Lacks(Host{}), want)
 		}
 	}
-	require.Empty(t, containerdApart("2.4", map[string]string{"runtime": "containerd"}))
-	require.Equal(t, "it is a version of containerd, and the nodes' runtime would be crio", containerdApart("2.4", map[string]string{"runtime": "crio", "kubernetes": "1.36"}))
+	require.Empty(t, containerdConflicts(Spec{Options: cluster.Options{Runtime: "containerd"}, Versions: nodeimage.Versions{Containerd: "2.4"}}))
+	require.Equal(t, "it is a version of containerd, and the nodes' runtime would be crio",
+		containerdConflicts(Spec{Options: cluster.Options{Runtime: "crio"}, Versions: nodeimage.Versions{Kubernetes: "1.36", Containerd: "2.4"}}))
 }
 
 func TestRuntimesThatLack(t *testing.T) {
-	host := Host{Runtimes: map[string]string{"crio": "nothing names a bundle"}}
+	host := Host{Unavailable: map[string]string{"crio": "nothing names a bundle"}}
 	for matrix, want := range map[string]string{"containerd": "", "docker": "", "crio": "crio: nothing names a bundle", "dual+crio": "crio: nothing names a bundle"} {
-		got, err := Columns(All(), nil, matrix)
+		got, err := Choose(All(), nil).Columns(matrix)
 		require.NoError(t, err)
 		require.Equal(t, want, got[0].Lacks(host), matrix)
 	}
-	got, err := Columns(All(), nil, "runtimes")
+	got, err := Choose(All(), nil).Columns("runtimes")
 	require.NoError(t, err)
 	require.Len(t, got, 3)
 	require.False(t, got[1].ByName)
-	got, err = Columns(All(), map[string]string{"runtime": "containerd,crio,docker"}, "")
+	got, err = Choose(All(), map[string]string{"runtime": "containerd,crio,docker"}).Columns("")
 	require.NoError(t, err)
 	require.True(t, got[1].ByName)
 }
@@ -156,7 +228,7 @@ func TestLacks(t *testing.T) {
 		"ipvs":      "ipvs: this host's kernel shows no ipvs (no such family)",
 		"ipv6+ipvs": "ipvs: this host's kernel shows no ipvs (no such family)",
 	} {
-		got, err := Columns(All(), nil, matrix)
+		got, err := Choose(All(), nil).Columns(matrix)
 		require.NoError(t, err)
 		require.Equal(t, want, got[0].Lacks(bare))
 		require.Empty(t, got[0].Lacks(Host{}))
@@ -172,12 +244,12 @@ func TestGroups(t *testing.T) {
 		"nftables nftables+crun": {"nftables nftables+crun", "-; crun", "-; -"},
 	} {
 		t.Run(matrix, func(t *testing.T) {
-			columns, err := Columns(All(), nil, matrix)
+			columns, err := Choose(All(), nil).Columns(matrix)
 			require.NoError(t, err)
 			var names, handlers, families []string
 			for _, g := range Groups(columns) {
 				flags := g.Flags()
-				names, handlers, families = append(names, g.Name()), append(handlers, or(flags["handler"])), append(families, or(flags["family"]))
+				names, handlers, families = append(names, g.Name()), append(handlers, orHyphen(flags["handler"])), append(families, orHyphen(flags["family"]))
 			}
 			require.Equal(t, want.names, strings.Join(names, " "))
 			require.Equal(t, want.handlers, strings.Join(handlers, "; "))
@@ -186,23 +258,15 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-func or(s string) string {
+func orHyphen(s string) string {
 	if s == "" {
 		return "-"
 	}
 	return s
 }
 
-func TestValueOfAColumn(t *testing.T) {
-	got, err := Columns(All(), nil, "dual+crun")
-	require.NoError(t, err)
-	require.Equal(t, "crun", got[0].Value("handler"))
-	require.Equal(t, "dual", got[0].Value("family"))
-	require.Empty(t, got[0].Value("proxy-mode"))
-}
-
 func TestArchitecture(t *testing.T) {
-	got, err := Columns(All(), nil, "runsc")
+	got, err := Choose(All(), nil).Columns("runsc")
 	require.NoError(t, err)
 	require.Equal(t, "runsc: it exists for amd64 and arm64, and the nodes would be s390x", got[0].Lacks(Host{Architecture: "s390x"}))
 	require.Empty(t, got[0].Lacks(Host{Architecture: "arm64"}))
@@ -215,7 +279,7 @@ func FuzzColumns(f *testing.F) {
 	f.Add("", "proxies+dual,, ++")
 	f.Add("", "kubernetes-1.35+containerd-1.7 versions")
 	f.Fuzz(func(t *testing.T, family, matrix string) {
-		got, err := Columns(All(), map[string]string{"family": family}, matrix)
+		got, err := Choose(All(), map[string]string{"family": family}).Columns(matrix)
 		if err != nil {
 			require.NotEmpty(t, err.Error())
 			return

@@ -60,13 +60,3 @@ func (g Group) Flags() map[string]string {
 	}
 	return flags
 }
-
-// Value is the word of the column's value of the axis with that flag; "" where it has none.
-func (c Column) Value(flag string) string {
-	for i, a := range c.axes {
-		if a.Flag == flag {
-			return c.chosen[i]
-		}
-	}
-	return ""
-}

@@ -36,10 +36,7 @@ type Spec struct {
 	Image  Image
 	// Workers is the number of nodes besides the one control plane; 0 is two, less than 0 none.
 	Workers int
-	// Runtime, ProxyMode and Family are the axes; "" is the default of each (containerd; iptables; ipv4).
-	Runtime   string
-	ProxyMode string // iptables, nftables, ipvs
-	Family    string // ipv4, ipv6, dual
+	Options
 	// Containerd and Kubelet are patches of their configuration on every node, beside those that the host needs: of kind's
 	// containerdConfigPatches and kubeadmConfigPatches.
 	Containerd, Kubelet []string

@@ -60,17 +60,12 @@ func provider(e *engine.Engine, log *kindLogger) *kind.Provider {
 // nodes become ready while others still join.
 func (c *Cluster) runKind(ctx context.Context, phase *phases) error {
 	limits := engine.Limits()
-	runtime, err := RuntimeOf(c.spec.Runtime)
-	if err != nil {
-		return err
-	}
 	cfg, err := kindConfig(plan{
 		Name: c.name, Image: c.spec.Image, Workers: c.spec.Workers,
-		ProxyMode: c.spec.ProxyMode, Family: c.spec.Family,
+		Options:     c.spec.Options,
 		CgroupV1:    c.spec.Engine.CgroupVersion == 1,
 		SysResource: c.spec.Engine.Remote || limits.SysResource,
 		NodeFiles:   c.nodeFiles(),
-		Runtime:     runtime,
 		Containerd:  c.spec.Containerd, Kubelet: c.spec.Kubelet,
 	})
 	if err != nil {

@@ -32,17 +32,15 @@ const inNode = "/kind/parley"
 
 // plan is what decides a cluster's kind configuration.
 type plan struct {
-	Name              string
-	Image             Image
-	Workers           int
-	ProxyMode, Family string
-	CgroupV1          bool
+	Name    string
+	Image   Image
+	Workers int
+	Options
+	CgroupV1 bool
 	// SysResource says whether nodes get CAP_SYS_RESOURCE.
 	SysResource bool
 	// NodeFiles is the folder that nodes see as inNode; "" where there is no resolver.
 	NodeFiles string
-	// Runtime is the nodes'; the zero value is containerd, as it is in every image.
-	Runtime Runtime
 	// Containerd and Kubelet are the Spec's.
 	Containerd, Kubelet []string
 }
@@ -66,29 +64,20 @@ func kindConfig(p plan) (*v1alpha4.Cluster, error) {
 		cfg.Nodes[i].Labels = map[string]string{corev1.LabelTopologyZone: zones[i/2%len(zones)]}
 	}
 	net := &cfg.Networking
-	if p.ProxyMode != "" {
-		net.KubeProxyMode = v1alpha4.ProxyMode(p.ProxyMode)
-	}
-	switch p.Family {
-	case "", "ipv4":
-		net.PodSubnet, net.ServiceSubnet = podSubnet4, serviceSubnet4
-	case "ipv6":
-		net.PodSubnet, net.ServiceSubnet = podSubnet6, serviceSubnet6
-	case "dual":
-		net.PodSubnet, net.ServiceSubnet = podSubnet4+","+podSubnet6, serviceSubnet4+","+serviceSubnet6
-	default:
-		return nil, fmt.Errorf("%q is no IP family: choose ipv4, ipv6 or dual", p.Family)
-	}
-	if p.Family != "" {
-		net.IPFamily = v1alpha4.ClusterIPFamily(p.Family)
+	if err := p.configure(net); err != nil {
+		return nil, err
 	}
 	// Published on the host's IPv4 loopback for every family: the kernel does not forward from ::1.
 	net.APIServerAddress = "127.0.0.1"
 	net.DisableDefaultCNI = p.Image.Offline
-	if err := patch(&cfg, p); err != nil {
+	runtime, err := RuntimeOf(p.Runtime)
+	if err != nil {
 		return nil, err
 	}
-	patches, err := p.Runtime.patches(p.Image.Kubernetes)
+	if err := patch(&cfg, p, runtime); err != nil {
+		return nil, err
+	}
+	patches, err := runtime.patches(p.Image.Kubernetes)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +86,7 @@ func kindConfig(p plan) (*v1alpha4.Cluster, error) {
 }
 
 // patch adds the patches that the host, and the run's resolver, need.
-func patch(cfg *v1alpha4.Cluster, p plan) error {
+func patch(cfg *v1alpha4.Cluster, p plan, runtime Runtime) error {
 	for _, one := range []struct {
 		file string
 		to   *[]string
@@ -107,7 +96,7 @@ func patch(cfg *v1alpha4.Cluster, p plan) error {
 		{"kubelet-no-sys-resource.yaml", &cfg.KubeadmConfigPatches, !p.SysResource},
 		// The offline image was built for this host and needs no patch, which costs a restart of containerd; another runtime's
 		// image has no containerd that kind could restart.
-		{"containerd-no-sys-resource.toml", &cfg.ContainerdConfigPatches, !p.SysResource && !p.Image.Offline && p.Runtime.Layer == nil},
+		{"containerd-no-sys-resource.toml", &cfg.ContainerdConfigPatches, !p.SysResource && !p.Image.Offline && runtime.Layer == nil},
 		{"kubelet-resolver.yaml", &cfg.KubeadmConfigPatches, p.NodeFiles != ""},
 	} {
 		if !one.when {

@@ -73,11 +73,11 @@ func TestKindConfig(t *testing.T) {
 				require.True(t, n.ExtraMounts[0].Readonly)
 			}
 		}},
-		"another runtime": {func(p *plan) { p.Runtime, p.SysResource = crio(), false }, func(t *testing.T, c *v1alpha4.Cluster) {
+		"another runtime": {func(p *plan) { p.Runtime, p.SysResource = "crio", false }, func(t *testing.T, c *v1alpha4.Cluster) {
 			require.Equal(t, 2, strings.Count(strings.Join(c.KubeadmConfigPatches, "\n"), "criSocket: unix:///var/run/crio/crio.sock"))
 			require.Empty(t, c.ContainerdConfigPatches)
 		}},
-		"a runtime with cgroupfs": {func(p *plan) { p.Runtime, p.CgroupV1 = docker(), true }, func(t *testing.T, c *v1alpha4.Cluster) {
+		"a runtime with cgroupfs": {func(p *plan) { p.Runtime, p.CgroupV1 = "docker", true }, func(t *testing.T, c *v1alpha4.Cluster) {
 			require.Contains(t, strings.Join(c.KubeadmConfigPatches, "\n"), "cgroupDriver: cgroupfs")
 			require.Contains(t, strings.Join(c.KubeadmConfigPatches, "\n"), "failCgroupV1: false")
 		}},
@@ -90,7 +90,7 @@ func TestKindConfig(t *testing.T) {
 			tc.check(t, c)
 		})
 	}
-	_, err := kindConfig(plan{Family: "ipv5"})
+	_, err := kindConfig(plan{Options: Options{Family: "ipv5"}})
 	require.ErrorContains(t, err, "choose ipv4, ipv6 or dual")
 }
 

@@ -26,6 +26,8 @@ type Handler struct {
 	Name string
 	// Program is what the node image must have already, by a name that is looked for as a shell does; "" for nothing.
 	Program string
+	// Architectures are those that it exists for, as Go calls them; empty is every one.
+	Architectures []string
 
 	containerd string   // the patch of containerd's configuration, in manifests/handlers; "" for none
 	kubelet    []string // patches of KubeletConfiguration, by the same folder
@@ -52,7 +54,7 @@ func All() []Handler {
 		{Name: Default},
 		{Name: "crun", Program: "crun", containerd: "crun.toml",
 			texts: []text{{"crun-any-version.sh", "/usr/local/bin/crun-any-version", 0o755}}},
-		{Name: "runsc", containerd: "runsc.toml", kubelet: []string{"kubelet-cgroupfs.yaml"}, cgroupfs: true,
+		{Name: "runsc", Architectures: []string{"amd64", "arm64"}, containerd: "runsc.toml", kubelet: []string{"kubelet-cgroupfs.yaml"}, cgroupfs: true,
 			texts: []text{{"runsc-shim.toml", "/etc/containerd/runsc.toml", 0o644}},
 			// containerd finds a shim by its name, beside itself.
 			built: &built{gvisor, map[string]string{"runsc": "/usr/local/bin/runsc", shimName: "/usr/local/bin/" + shimName}}},

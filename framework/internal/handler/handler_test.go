@@ -8,24 +8,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/parley-k8s/parley/framework/internal/axis"
 )
-
-// The values of the axis are the handlers that clusters can be made with.
-func TestAxisNamesTheHandlers(t *testing.T) {
-	var names []string
-	for _, h := range All() {
-		names = append(names, h.Name)
-	}
-	for _, a := range axis.All() {
-		if a.Flag == "handler" {
-			require.Equal(t, names, a.Words())
-			return
-		}
-	}
-	t.Fatal("there is no such axis")
-}
 
 func TestNamed(t *testing.T) {
 	for _, c := range []struct{ ask, want, says string }{

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/parley-k8s/parley/fixtures/agent/image"
+	"github.com/parley-k8s/parley/framework/internal/axis"
 	"github.com/parley-k8s/parley/framework/internal/cluster"
 	"github.com/parley-k8s/parley/framework/internal/handler"
 	"github.com/parley-k8s/parley/framework/internal/nodeimage"
@@ -48,7 +49,8 @@ func (l *Lab) create(ctx context.Context) error {
 // build builds the images that are not there.
 func (l *Lab) build(ctx context.Context) (of images, err error) {
 	o := l.options
-	asked, err := l.specification()
+	spec := l.spec()
+	runtime, err := cluster.RuntimeOf(spec.Runtime)
 	if err != nil {
 		return images{}, err
 	}
@@ -60,8 +62,8 @@ func (l *Lab) build(ctx context.Context) (of images, err error) {
 	of.archive = filepath.Join(dir, "agent.tar")
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		if of.node, err = nodeimage.Choose(groupCtx, o.Engine, o.NodeImage, asked.versions, l.buildStep); err == nil {
-			of.node, err = nodeimage.OnRuntime(groupCtx, o.Engine, of.node, asked.runtime, o.Bundles, l.buildStep)
+		if of.node, err = nodeimage.Choose(groupCtx, o.Engine, o.NodeImage, spec.Versions, l.buildStep); err == nil {
+			of.node, err = nodeimage.OnRuntime(groupCtx, o.Engine, of.node, runtime, spec.Bundles, l.buildStep)
 		}
 		return err
 	})
@@ -85,12 +87,8 @@ func (l *Lab) createCluster(ctx context.Context, of images, handlers []handler.H
 	if err != nil {
 		return err
 	}
-	asked, err := l.specification()
-	if err != nil {
-		return err
-	}
 	l.Cluster, err = cluster.Create(ctx, cluster.Spec{
-		Run: o.Run, Engine: o.Engine, Workers: o.Workers, Family: asked.family, ProxyMode: asked.proxyMode, Runtime: asked.runtime.Name,
+		Run: o.Run, Engine: o.Engine, Workers: o.Workers, Options: l.spec().Options,
 		Image:    cluster.Image{Ref: of.node.Ref, From: of.node.From, Kubernetes: of.node.Kubernetes, Why: of.node.Why, Offline: of.node.Offline},
 		AgentRef: of.agent.Ref(), AgentTar: of.archive, LogDir: o.Report, Containerd: containerd, Kubelet: kubelet,
 		Phase: l.phase, Log: l.say,
@@ -140,20 +138,8 @@ func (l *Lab) load(ctx context.Context, of images, files []cluster.File) error {
 	return nil
 }
 
-// specification is what the columns ask of the cluster that they share.
-type specification struct {
-	family, proxyMode string
-	runtime           cluster.Runtime
-	versions          nodeimage.Versions
-}
-
-func (l *Lab) specification() (s specification, err error) {
-	flags := l.Columns[0].Flags()
-	s = specification{family: flags["family"], proxyMode: flags["proxy-mode"],
-		versions: nodeimage.Versions{Kubernetes: flags["kubernetes"], Containerd: flags["containerd"]}}
-	s.runtime, err = cluster.RuntimeOf(flags["runtime"])
-	return s, err
-}
+// spec is what the columns ask of the cluster that they share, in which they don't differ.
+func (l *Lab) spec() axis.Spec { return l.Columns[0].Spec() }
 
 // architecture is that of the nodes of a cluster that is made here.
 func architecture() string { return runtime.GOARCH }

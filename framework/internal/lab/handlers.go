@@ -9,9 +9,6 @@ import (
 	"github.com/parley-k8s/parley/framework/internal/handler"
 )
 
-// handlerFlag is the flag of the axis of OCI handlers.
-const handlerFlag = "handler"
-
 // prepareHandlers are the OCI handlers that the columns ask for, with the files that nodes get for them. A column whose handler can't
 // be had is not run, or an error where it was asked for by its name.
 func (l *Lab) prepareHandlers(ctx context.Context) (handlers []handler.Handler, files []cluster.File, err error) {
@@ -36,7 +33,7 @@ func (l *Lab) prepareHandlers(ctx context.Context) (handlers []handler.Handler, 
 
 // handlersOf are the column's OCI handler and the files that nodes get for it; none where it asks for none.
 func (l *Lab) handlersOf(ctx context.Context, c axis.Column) (found []handler.Handler, files []cluster.File, err error) {
-	name := c.Value(handlerFlag)
+	name := c.Spec().Handler
 	if name == "" {
 		return nil, nil, nil
 	}

@@ -34,7 +34,6 @@ type Options struct {
 	// Engine makes the cluster; the lab closes it.
 	Engine    *engine.Engine
 	NodeImage string // "" chooses one
-	Bundles   string // of runtimes other than containerd
 	Workers   int
 	Keep      bool
 	// Reference says that something that was chosen is tested on the reference implementations, whose image is built then.
@@ -105,7 +104,7 @@ func (l *Lab) join(ctx context.Context) error {
 		return err
 	}
 	need := needed
-	if slices.ContainsFunc(o.Columns, func(c axis.Column) bool { return c.Value(handlerFlag) != "" }) {
+	if slices.ContainsFunc(o.Columns, func(c axis.Column) bool { return c.Spec().Handler != "" }) {
 		need = append(slices.Clone(needed), neededOfHandlers)
 	}
 	if err := rights(ctx, l.Cluster.Client(), need); err != nil {

@@ -20,6 +20,7 @@ import (
 // Options say which clusters are asked for, and on what terms.
 type Options struct {
 	Run     runid.ID
+	Choices *axis.Choices // that the columns are of
 	Columns []axis.Column
 	// Existing says that the one cluster is the user's: nothing is made then.
 	Existing bool
@@ -27,7 +28,6 @@ type Options struct {
 	Engine            string // by name; "" finds one
 	Install           bool   // podman may be installed
 	NodeImage         string // "" chooses one
-	Bundles           string // of runtimes other than containerd
 	Workers           int
 	Keep              bool
 	Measure           bool          // with nothing else running
@@ -108,24 +108,8 @@ func (o Options) host(ctx context.Context, e *engine.Engine) (axis.Host, error) 
 		return axis.Host{}, nil
 	}
 	host := axis.HostOf(cluster.Host(ctx), e.Remote)
-	host.Runtimes = o.lackingRuntimes(ctx)
+	host.Unavailable = o.Choices.Probe(ctx, o.Columns)
 	return host, ctx.Err()
-}
-
-// lackingRuntimes are the runtimes that columns ask for and that can't be had here, with why. No other is looked for: that
-// may ask an address outside.
-func (o Options) lackingRuntimes(ctx context.Context) map[string]string {
-	lacking := map[string]string{}
-	for _, rt := range cluster.Runtimes() {
-		asked := slices.ContainsFunc(o.Columns, func(c axis.Column) bool { return slices.Contains(c.Values(), rt.Name) })
-		if !asked {
-			continue
-		}
-		if why := nodeimage.Lacks(ctx, rt, o.Bundles); why != "" {
-			lacking[rt.Name] = why
-		}
-	}
-	return lacking
 }
 
 // possible are the columns that this host can make. One that it can't is an error if it was asked for by name.
@@ -150,12 +134,6 @@ func possible(columns []axis.Column, host axis.Host) (made []axis.Column, not []
 	return made, not, nil
 }
 
-// VersionsOf are the versions that a column asks for.
-func VersionsOf(c axis.Column) nodeimage.Versions {
-	flags := c.Flags()
-	return nodeimage.Versions{Kubernetes: flags["kubernetes"], Containerd: flags["containerd"]}
-}
-
 // timeToBuild is the time that it takes to build what the columns need and is not there, one after the other: node images, and the
 // programs of OCI handlers.
 func (p *Plan) timeToBuild(ctx context.Context, columns []axis.Column) (time.Duration, error) {
@@ -165,12 +143,13 @@ func (p *Plan) timeToBuild(ctx context.Context, columns []axis.Column) (time.Dur
 	}
 	planned, need := map[image]bool{}, map[string]time.Duration{} // by what is built
 	for _, c := range columns {
+		spec := c.Spec()
 		for _, h := range handler.All() {
-			if h.Built() && c.Value(handlerFlag) == h.Name {
+			if h.Built() && spec.Handler == h.Name {
 				need["OCI handler "+h.Name] = buildHandler
 			}
 		}
-		i := image{VersionsOf(c), c.Flags()["runtime"]}
+		i := image{spec.Versions, spec.Runtime}
 		if planned[i] {
 			continue
 		}
@@ -184,7 +163,7 @@ func (p *Plan) timeToBuild(ctx context.Context, columns []axis.Column) (time.Dur
 			need[node.Ref] = buildNodeImage
 		}
 		if err == nil {
-			node, err = nodeimage.PlanRuntime(ctx, p.Engine, node, runtime, p.options.Bundles)
+			node, err = nodeimage.PlanRuntime(ctx, p.Engine, node, runtime, spec.Bundles)
 		}
 		switch {
 		case err != nil && len(p.options.Columns) > 1:
@@ -202,6 +181,3 @@ func (p *Plan) timeToBuild(ctx context.Context, columns []axis.Column) (time.Dur
 	}
 	return all, nil
 }
-
-// handlerFlag is the flag of the axis of OCI handlers.
-const handlerFlag = "handler"

@@ -26,13 +26,13 @@ func namesOf(columns []axis.Column) (names []string) {
 
 func columnsOf(t *testing.T, matrix string) []axis.Column {
 	t.Helper()
-	columns, err := axis.Columns(axis.All(), nil, matrix)
+	columns, err := axis.Choose(axis.All(), nil).Columns(matrix)
 	require.NoError(t, err)
 	return columns
 }
 
 func TestPossible(t *testing.T) {
-	bare := axis.Host{Lacking: map[string]string{"ipvs": ""}, Runtimes: map[string]string{"crio": "no bundle of CRI-O is named"}}
+	bare := axis.Host{Lacking: map[string]string{"ipvs": ""}, Unavailable: map[string]string{"crio": "no bundle of CRI-O is named"}}
 	for matrix, want := range map[string]struct {
 		made []string
 		not  []reports.NotRun

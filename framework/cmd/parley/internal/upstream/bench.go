@@ -175,7 +175,7 @@ func (b *bench) makeCluster(ctx context.Context, id runid.ID) error {
 		return err
 	}
 	b.cluster, err = cluster.Create(ctx, cluster.Spec{
-		Run: id, Engine: o.Engine, Workers: o.Workers, ProxyMode: o.ProxyMode,
+		Run: id, Engine: o.Engine, Workers: o.Workers, Options: cluster.Options{ProxyMode: o.ProxyMode},
 		Image:    cluster.Image{Ref: choice.Ref, From: choice.From, Kubernetes: choice.Kubernetes, Why: choice.Why, Offline: choice.Offline},
 		AgentRef: agent.Ref(), AgentTar: archive, LogDir: o.Dir, Log: o.Say,
 		Phase: func(name string, took time.Duration, done bool) {
