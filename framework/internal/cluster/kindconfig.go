@@ -64,12 +64,12 @@ func kindConfig(p plan) (*v1alpha4.Cluster, error) {
 		cfg.Nodes[i].Labels = map[string]string{corev1.LabelTopologyZone: zones[i/2%len(zones)]}
 	}
 	net := &cfg.Networking
+	net.DisableDefaultCNI = p.Image.Offline
 	if err := p.configure(net); err != nil {
 		return nil, err
 	}
 	// Published on the host's IPv4 loopback for every family: the kernel does not forward from ::1.
 	net.APIServerAddress = "127.0.0.1"
-	net.DisableDefaultCNI = p.Image.Offline
 	runtime, err := RuntimeOf(p.Runtime)
 	if err != nil {
 		return nil, err
