@@ -19,7 +19,6 @@ import (
 	"github.com/parley-k8s/parley/framework/internal/matrix"
 	"github.com/parley-k8s/parley/framework/internal/measure"
 	"github.com/parley-k8s/parley/framework/internal/stage"
-	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
 )
 
@@ -216,27 +215,11 @@ func (r *Run) dirOf(c axis.Column) string { return filepath.Join(r.config.Report
 
 // catalogue is what runs on the column.
 func (r *Run) catalogue(c axis.Column) judge.Catalogue {
-	catalogue := judge.Catalogue{All: r.all, Chosen: r.chosen, LeftOut: r.chosen}
-	if name := c.Spec().Handler; name != "" && (r.config.existing() || name != handler.Default) {
-		catalogue.LeftOut = besideHandlers(r.chosen, r.chapters)
+	name := c.Spec().Handler
+	if name == "" || name == handler.Default && !r.config.existing() {
+		return judge.NewCatalogue(r.chapters, r.chosen)
 	}
-	return catalogue
-}
-
-// besideHandlers leaves out besides the requirements that say nothing of an OCI handler.
-func besideHandlers(chosen map[string]string, chapters []requirement.Chapter) map[string]string {
-	left := maps.Clone(chosen)
-	for _, c := range chapters {
-		if c.Judged == requirement.PerHandler {
-			continue
-		}
-		for _, q := range c.Requirements {
-			if left[q.ID] == "" {
-				left[q.ID] = "the chapter " + c.Name + " says nothing of an OCI handler: it is judged without -" + axis.HandlerFlag
-			}
-		}
-	}
-	return left
+	return judge.NewCatalogue(r.chapters, r.chosen).UnderHandler()
 }
 
 // rolesOf are the roles that what runs on the columns asks for.

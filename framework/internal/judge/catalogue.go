@@ -2,6 +2,7 @@ package judge
 
 import (
 	"crypto/sha256"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,10 +14,35 @@ import (
 
 // Catalogue is the list of requirements, and which of them run on one column.
 type Catalogue struct {
-	All []requirement.Requirement
+	All      []requirement.Requirement
+	chapters []requirement.Chapter
 	// Chosen says of each ID why the user left it out, LeftOut why it does not run on this column, for that or another reason; both are
 	// "" for one that does.
 	Chosen, LeftOut map[string]string
+}
+
+// NewCatalogue is the chapters' requirements, all of which run but those that chosen says why of, by ID.
+func NewCatalogue(chapters []requirement.Chapter, chosen map[string]string) Catalogue {
+	return Catalogue{All: requirement.AllOf(chapters), chapters: chapters, Chosen: chosen, LeftOut: chosen}
+}
+
+// UnderHandler is the catalogue of a column that is judged under an OCI handler of its own: chapters that say nothing of one are left
+// out besides.
+func (c Catalogue) UnderHandler() Catalogue {
+	left := map[string]string{}
+	maps.Copy(left, c.LeftOut)
+	c.LeftOut = left
+	for _, chapter := range c.chapters {
+		if chapter.Judged == requirement.PerHandler {
+			continue
+		}
+		for _, q := range chapter.Requirements {
+			if c.LeftOut[q.ID] == "" {
+				c.LeftOut[q.ID] = "the chapter " + chapter.Name + " says nothing of an OCI handler: it is judged without -handler"
+			}
+		}
+	}
+	return c
 }
 
 // Runs says whether the requirement is to be judged.
