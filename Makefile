@@ -26,7 +26,7 @@ RUN = PARLEY_PROGRESS=/proc/$$$$/fd/2 $(GO) tool gotestsum --format pkgname --fo
 	$(if $(KUBERNETES),-kubernetes '$(KUBERNETES)') $(if $(CONTAINERD),-containerd '$(CONTAINERD)') $(if $(NODE_IMAGE),-node-image '$(NODE_IMAGE)') \
 	$(if $(RUNTIME),-runtime '$(RUNTIME)')
 
-.PHONY: conformance prove test lint unit bench bench-matrix bench-upstream clean-all list doctor
+.PHONY: conformance prove test lint unit bench bench-matrix bench-upstream readme clean-all list doctor
 
 conformance: $(REPORT) ## judge a cluster that is made for it
 	$(RUN) $(ARGS)
@@ -57,6 +57,9 @@ bench-matrix: $(REPORT) ## all ordered pairs of sixty pods over TCP and UDP, dra
 
 bench-upstream: ## Kubernetes' own [sig-network] conformance specs and Parley on one cluster, healthy and under four faults
 	$(PARLEY) $@ --report $(REPORT)/upstream $(ARGS)
+
+readme: ## take the README's two examples from real runs; ONLY=run or ONLY=failure takes one of them
+	$(GO) run ./framework/cmd/readme $(if $(ONLY),-only $(ONLY))
 
 list doctor:
 	@$(PARLEY) $@
