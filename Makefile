@@ -16,6 +16,8 @@ NODE_IMAGE ?=
 RUNTIME  ?=
 # How long `make test` goes on beginning proofs.
 PROVE_WITHIN ?= 3m
+# Its linters run where it is installed; GOLANGCI=/path/to/golangci-lint names it.
+GOLANGCI ?= golangci-lint
 PARLEY   := $(GO) run ./framework/cmd/parley
 # Everything but the conformance run itself, which needs a cluster.
 UNIT     := $(GO) list ./... | grep -v /parley/tests$$
@@ -43,6 +45,7 @@ lint:
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run gofmt -w on these files'; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+	@if command -v $(GOLANGCI) >/dev/null; then $(GOLANGCI) run; else echo 'lint: golangci-lint is not installed, so .golangci.yml was left out'; fi
 
 unit: ## unit tests and the seeds of the fuzz tests
 	$(GO) tool gotestsum --format pkgname --format-hide-empty-pkg -- -count=1 -timeout 15m $$($(UNIT))

@@ -28,7 +28,7 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	only := flag.String("only", "", "write one part alone: run or failure; empty writes both")
 	file := flag.String("file", "README.md", "the document to write to, in the module's root, which is where this runs")
 	from := flag.String("from", "", "a file with the output of a run that was made before, in place of making one (for -only run)")
@@ -60,11 +60,11 @@ func write(ctx context.Context, file, only, from string) error {
 		if err != nil {
 			return err
 		}
-		new, err := replaceBetween(string(old), part, console(fold(hidePaths(text, folders))))
+		document, err := replaceBetween(string(old), part, console(fold(hidePaths(text, folders))))
 		if err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
-		if err := os.WriteFile(file, []byte(new), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(document), 0o644); err != nil {
 			return err
 		}
 	}
