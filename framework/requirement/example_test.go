@@ -20,7 +20,8 @@ func echoCrossNode() requirement.Requirement {
 			URL:  "https://kubernetes.io/docs/concepts/services-networking/#the-kubernetes-network-model",
 			Says: "Pods reach all other pods directly, on the same node or on another.",
 		},
-		Why:       "The shop's front end and its cart run on different nodes. A tunnel, a route or a host firewall that is wrong breaks it.",
+		Why: "The shop's front end and its cart run on different nodes. " +
+			"A tunnel, a route or a host firewall that is wrong breaks it.",
 		Needs:     []requirement.Feature{requirement.TwoNodes},
 		Roles:     []world.Role{world.SiblingA, world.Far},
 		PerFamily: true,

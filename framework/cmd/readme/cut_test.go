@@ -8,6 +8,9 @@ import (
 )
 
 const ofRun = `   0.3s  engine: podman 4.3.1
+   2.0s  node image: 1 of 9, kubernetes v1.36.3 ...
+   9.0s  node image: 1 of 9, kubernetes v1.36.3: cached
+  10.0s  runsc: cached
   57.2s  holds: 6 requirements
   60.0s    1 of 6   passed      pod/own-ip (2.748s)
   60.1s    2 of 6   passed      pod/ip-unique (1s)
@@ -92,6 +95,11 @@ func TestFold(t *testing.T) {
 func TestHidePaths(t *testing.T) {
 	require.Equal(t, "reports/out and ~/x and $TMPDIR/y", hidePaths("/home/me/parley/reports/out and /home/me/x and /tmp/y",
 		map[string]string{"/home/me": "~", "/home/me/parley/": "", "/tmp": "$TMPDIR"}))
+}
+
+func TestHideLookups(t *testing.T) {
+	require.Equal(t, "no registry gives kindest/node:v1.37.0: no such host",
+		hideLookups("no registry gives kindest/node:v1.37.0: lookup registry.example on 192.0.2.53:53: no such host"))
 }
 
 func TestReplaceBetween(t *testing.T) {

@@ -1,8 +1,9 @@
 // Command readme takes the README's examples from real runs, so that they can't grow old: what `make conformance` shows, and a
 // failure on a cluster with a firewall rule that is put on a node by hand. It writes them between the README's markers.
 //
-// What is cut is said beside each example: of the verdicts the first three and the last are shown, of the summary the chapters and
-// the closing line; long lines are folded, and this machine's own folders are not shown.
+// What is cut is said beside the examples: of the verdicts the first three and the last are shown, of the summary the chapters and
+// the closing line; the building of what is cached is left out; long lines are folded; and this machine's own folders and resolver are
+// not shown.
 package main
 
 import (
@@ -60,7 +61,7 @@ func write(ctx context.Context, file, only, from string) error {
 		if err != nil {
 			return err
 		}
-		document, err := replaceBetween(string(old), part, console(fold(hidePaths(text, folders))))
+		document, err := replaceBetween(string(old), part, console(fold(hideLookups(hidePaths(text, folders)))))
 		if err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
