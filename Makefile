@@ -24,7 +24,7 @@ UNIT     := $(GO) list ./... | grep -v /parley/tests$$
 
 # go test holds back what a test prints; the run shows its progress on this shell's own standard error.
 RUN = PARLEY_PROGRESS=/proc/$$$$/fd/2 $(GO) tool gotestsum --format pkgname --format-hide-empty-pkg --hide-summary=all \
-	--junitfile $(REPORT)/gotestsum.xml -- -count=$(COUNT) -timeout $(TIMEOUT) ./tests/... -args -report $(REPORT) $(if $(KEEP),-keep) $(if $(MATRIX),-matrix '$(MATRIX)') \
+	--junitfile $(REPORT)/gotestsum.xml -- -count=$(COUNT) -timeout $(TIMEOUT) ./tests -args -report $(REPORT) $(if $(KEEP),-keep) $(if $(MATRIX),-matrix '$(MATRIX)') \
 	$(if $(KUBERNETES),-kubernetes '$(KUBERNETES)') $(if $(CONTAINERD),-containerd '$(CONTAINERD)') $(if $(NODE_IMAGE),-node-image '$(NODE_IMAGE)') \
 	$(if $(RUNTIME),-runtime '$(RUNTIME)')
 
