@@ -114,7 +114,7 @@ func Compare(r *Report) *Comparison {
 		c.Columns = append(c.Columns, columnOf(&r.Clusters[i]))
 	}
 	byKind := map[DifferenceKind][]Difference{}
-	for _, rows := range sideBySide(r.Clusters) {
+	for _, rows := range resultsByRequirement(r.Clusters) {
 		d := difference(r.Clusters, rows)
 		if d.Kind != "" {
 			byKind[d.Kind] = append(byKind[d.Kind], d)
@@ -122,7 +122,7 @@ func Compare(r *Report) *Comparison {
 		if d.Kind != "" && d.Kind != DiffersInProof {
 			continue
 		}
-		at := d.asked()
+		at := d.firstAsked()
 		if outcome := d.Cells[at].Outcome; outcome == Failed || outcome == Errored {
 			c.Everywhere = append(c.Everywhere, d)
 		}
@@ -147,9 +147,9 @@ func columnOf(c *Cluster) Column {
 	return col
 }
 
-// sideBySide are the results of each requirement, one for each cluster, nil where it has none; in the order of the
+// resultsByRequirement are the results of each requirement, one for each cluster, nil where it has none; in the order of the
 // first cluster that has them.
-func sideBySide(clusters []Cluster) (rows [][]*Result) {
+func resultsByRequirement(clusters []Cluster) (rows [][]*Result) {
 	at := map[string]int{}
 	for i := range clusters {
 		for k := range clusters[i].Results {
@@ -194,8 +194,8 @@ func difference(clusters []Cluster, rows []*Result) Difference {
 	return d
 }
 
-// asked is the place of the first cell whose column has a part in the requirement; 0 where none has.
-func (d Difference) asked() int {
+// firstAsked is the place of the first cell whose column has a part in the requirement; 0 where none has.
+func (d Difference) firstAsked() int {
 	return max(0, slices.IndexFunc(d.Cells, func(c Cell) bool { return !c.NotAsked }))
 }
 

@@ -85,7 +85,7 @@ func TestKindsOfDifferences(t *testing.T) {
 			}
 			require.Len(t, got.Differences, 1)
 			require.Equal(t, c.kind, got.Differences[0].Kind)
-			lost, unjudged := got.Lost()
+			lost, unjudged := got.Regressions()
 			require.Equal(t, c.lost, len(lost) == 1)
 			require.Equal(t, c.a == "p" && c.b == "e", len(unjudged) == 1)
 		})
@@ -136,7 +136,7 @@ func TestReasonsOfDifferences(t *testing.T) {
 			require.Equal(t, c.want, d.sentences())
 			require.Equal(t, c.unknown, d.Unknown)
 			require.Equal(t, len(c.unknown) > 0, d.Unexplained)
-			lost, _ := got.Lost()
+			lost, _ := got.Regressions()
 			require.Equal(t, c.a == "p" && (c.b == "f" || c.b == "u") && c.level == "" && name != "documented", len(lost) == 1, "only what is accepted is not lost")
 		})
 	}
@@ -215,7 +215,7 @@ func TestComparisonWriters(t *testing.T) {
 		require.NoError(t, write(&b))
 		golden(t, name, b.Bytes())
 	}
-	lost, _ := c.Lost()
+	lost, _ := c.Regressions()
 	require.Len(t, lost, 1, "a known difference is not counted")
 }
 

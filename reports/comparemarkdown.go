@@ -22,7 +22,7 @@ func WriteComparisonMarkdown(w io.Writer, c *Comparison) error {
 		fmt.Fprintf(&b, "\n**%s**\n", markdown(n))
 	}
 	before := ""
-	for _, group := range alike(c.Differences) {
+	for _, group := range groupUnjudged(c.Differences) {
 		d := group[0]
 		if title := c.title(d, strings.ToLower); title != before {
 			before = title
@@ -34,7 +34,7 @@ func WriteComparisonMarkdown(w io.Writer, c *Comparison) error {
 			row = []string{markdown(andMore(d.ID, len(group))), ""}
 		}
 		for _, cell := range d.Cells {
-			row = append(row, markdown(cell.of(group)))
+			row = append(row, markdown(cell.groupText(group)))
 		}
 		markdownRow(&b, append(row, markdown(strings.Join(d.sentences(), "; "))))
 	}
@@ -42,13 +42,13 @@ func WriteComparisonMarkdown(w io.Writer, c *Comparison) error {
 		b.WriteString("\n## On every cluster\n\n")
 		markdownHead(&b, []string{"requirement", "level", "seen"})
 		for _, d := range c.Everywhere {
-			markdownRow(&b, append(d.markdown(), markdown(d.Cells[d.asked()].text(d.Kind))))
+			markdownRow(&b, append(d.markdown(), markdown(d.Cells[d.firstAsked()].text(d.Kind))))
 		}
 	}
 	b.WriteString("\n## Counts\n\n")
 	heads, rows := c.table()
 	markdownTable(&b, heads, rows)
-	for _, t := range measured(c.Columns) {
+	for _, t := range measuredTables(c.Columns) {
 		fmt.Fprintf(&b, "\n## %s\n\n", strings.ToUpper(t.title[:1])+t.title[1:])
 		markdownTable(&b, t.heads, t.rows)
 	}

@@ -3,7 +3,6 @@ package reports
 import (
 	"fmt"
 	"strings"
-	"text/tabwriter"
 )
 
 // measuredTable are figures of one kind with a column for each cluster; its rows come in the order of the first
@@ -14,17 +13,17 @@ type measuredTable struct {
 	rows  [][]string
 }
 
-// measured are the tables of what was measured on the clusters, without those that nobody measured.
-func measured(columns []Column) (tables []measuredTable) {
-	latency := newMeasured("latency p50 (lowest to highest round), never judged", columns)
-	converged := newMeasured("convergence: from a change to the last wrong answer, p50, p99 and maximum", columns)
+// measuredTables are the tables of what was measured on the clusters, without those that nobody measured.
+func measuredTables(columns []Column) (tables []measuredTable) {
+	latency := newMeasuredTable("latency p50 (lowest to highest round), never judged", columns)
+	converged := newMeasuredTable("convergence: from a change to the last wrong answer, p50, p99 and maximum", columns)
 	for i, col := range columns {
 		for _, p := range col.Paths {
-			latency.put(i, p.Name, p.LatencyP50.String())
+			latency.setCell(i, p.Name, p.LatencyP50.String())
 		}
 		for _, one := range col.Converged {
 			_, wrong := one.Quantiles()
-			converged.put(i, one.What, fmt.Sprintf("%s, %s, %s", threeDigits(wrong.P50), threeDigits(wrong.P99), threeDigits(wrong.Max)))
+			converged.setCell(i, one.What, fmt.Sprintf("%s, %s, %s", threeDigits(wrong.P50), threeDigits(wrong.P99), threeDigits(wrong.Max)))
 		}
 	}
 	for _, t := range []*measuredTable{converged, latency} {
@@ -35,7 +34,7 @@ func measured(columns []Column) (tables []measuredTable) {
 	return tables
 }
 
-func newMeasured(title string, columns []Column) *measuredTable {
+func newMeasuredTable(title string, columns []Column) *measuredTable {
 	t := &measuredTable{title: title, heads: []string{""}}
 	for _, col := range columns {
 		t.heads = append(t.heads, oneLine(col.Name))
@@ -43,7 +42,7 @@ func newMeasured(title string, columns []Column) *measuredTable {
 	return t
 }
 
-func (t *measuredTable) put(column int, name, cell string) {
+func (t *measuredTable) setCell(column int, name, cell string) {
 	name = oneLine(name)
 	for _, row := range t.rows {
 		if row[0] == name {
@@ -56,14 +55,10 @@ func (t *measuredTable) put(column int, name, cell string) {
 	t.rows = append(t.rows, row)
 }
 
-// measuredSideBySide shows what was measured.
-func (s *summaryWriter) measuredSideBySide(columns []Column) {
-	for _, table := range measured(columns) {
+// measuredTables shows what was measured.
+func (s *summaryWriter) measuredTables(columns []Column) {
+	for _, table := range measuredTables(columns) {
 		s.title(s.bold, strings.ToUpper(table.title[:1])+table.title[1:])
-		t := tabwriter.NewWriter(&s.b, 0, 0, 2, ' ', 0)
-		for _, row := range append([][]string{table.heads}, table.rows...) {
-			fmt.Fprintf(t, "  %s\n", strings.Join(row, "\t"))
-		}
-		_ = t.Flush() // into memory
+		s.aligned(append([][]string{table.heads}, table.rows...))
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 )
 
@@ -16,8 +15,8 @@ func WriteComparison(w io.Writer, c *Comparison, color bool) error {
 	s.notRun(c.NotRun)
 	s.differences(c)
 	s.everywhere(c.Everywhere)
-	s.sideBySide(c)
-	s.measuredSideBySide(c.Columns)
+	s.comparedChapters(c)
+	s.measuredTables(c.Columns)
 	s.notices(c.Notices)
 	for _, col := range c.Columns {
 		if col.Interrupted != "" {
@@ -45,7 +44,7 @@ func (s *summaryWriter) differences(c *Comparison) {
 		width = max(width, len(oneLine(col.Name)))
 	}
 	before := ""
-	for _, group := range alike(c.Differences) {
+	for _, group := range groupUnjudged(c.Differences) {
 		d := group[0]
 		if title := c.title(d, strings.ToUpper); title != before {
 			before = title
@@ -61,7 +60,7 @@ func (s *summaryWriter) differences(c *Comparison) {
 			s.item(andMore(d.ID, len(group)))
 		}
 		for _, cell := range d.Cells {
-			if text := cell.of(group); text != "" {
+			if text := cell.groupText(group); text != "" {
 				fmt.Fprintf(&s.b, "    %-*s  %s\n", width, oneLine(cell.Column), text)
 			}
 		}
@@ -79,8 +78,8 @@ func (d Difference) heading() string {
 	return (&Result{ID: d.ID, Level: d.Level, Title: d.Title}).heading()
 }
 
-// word is the cell's outcome in a word or two.
-func (c Cell) word() string {
+// outcomeText is the cell's outcome for a reader, such as "FAILED" or "failed (known)".
+func (c Cell) outcomeText() string {
 	switch {
 	case c.Outcome == "":
 		return "not in this report"
@@ -100,7 +99,7 @@ func (c Cell) word() string {
 
 // text is the cell in one line.
 func (c Cell) text(kind DifferenceKind) string {
-	s := c.word()
+	s := c.outcomeText()
 	if kind == DiffersInProof {
 		if c.Proof != "" {
 			s += ", " + string(c.Proof)
@@ -130,41 +129,28 @@ func (c Cell) text(kind DifferenceKind) string {
 
 // everywhere are the failures, and in a line for each reason what no cluster could judge.
 func (s *summaryWriter) everywhere(list []Difference) {
-	var unjudged []because
+	var unjudged []resultReason
 	for _, d := range list {
-		cell := d.Cells[d.asked()]
+		cell := d.Cells[d.firstAsked()]
 		if cell.Outcome == Errored {
-			unjudged = append(unjudged, because{cell.Observed, d.ID})
+			unjudged = append(unjudged, resultReason{cell.Observed, d.ID})
 			continue
 		}
 		brush := s.yellow
 		if !cell.Warning {
 			brush = s.red
 		}
-		s.title(brush, "ON EVERY CLUSTER "+cell.word()+" "+d.heading())
+		s.title(brush, "ON EVERY CLUSTER "+cell.outcomeText()+" "+d.heading())
 		s.item(cell.Column + ": " + cell.Observed)
 	}
-	if len(unjudged) > 0 {
-		s.title(s.red, "JUDGED ON NO CLUSTER")
-	}
-	for _, line := range becauseLines(unjudged) {
-		s.item(line)
-	}
+	s.list("JUDGED ON NO CLUSTER", s.red, groupedReasonLines(unjudged))
 }
 
-// sideBySide is a table with a row for each chapter.
-func (s *summaryWriter) sideBySide(c *Comparison) {
+// comparedChapters is a table with a row for each chapter.
+func (s *summaryWriter) comparedChapters(c *Comparison) {
 	heads, rows := c.table()
 	s.b.WriteByte('\n')
-	var plain bytes.Buffer
-	t := tabwriter.NewWriter(&plain, 0, 0, 2, ' ', 0)
-	for _, row := range append([][]string{heads}, rows...) {
-		fmt.Fprintf(t, "  %s\n", strings.Join(row, "\t"))
-	}
-	_ = t.Flush() // into memory
-	for line := range strings.Lines(plain.String()) {
-		s.b.WriteString(strings.TrimRight(line, " \n") + "\n")
-	}
+	s.aligned(append([][]string{heads}, rows...))
 }
 
 // table are the counts by chapter, of all, and of the proofs, with a column for each cluster.
@@ -195,22 +181,22 @@ func (c *Comparison) table() (heads []string, rows [][]string) {
 		rows = append(rows, line)
 	}
 	for _, ch := range chapters {
-		row(ch, func(i int) string { return counts[ch][i].short() })
+		row(ch, func(i int) string { return counts[ch][i].passedOf() })
 	}
-	row("all", func(i int) string { return c.Columns[i].Counts.short() })
+	row("all", func(i int) string { return c.Columns[i].Counts.passedOf() })
 	if proofs {
 		row("proved", func(i int) string {
 			return fmt.Sprintf("%d of %d", c.Columns[i].Proofs.Proved, c.Columns[i].Proofs.Asked)
 		})
 	}
-	for _, name := range c.telling() {
+	for _, name := range c.differingFacts() {
 		row(name, func(i int) string { return factOf(c.Columns[i].Facts, name) })
 	}
 	return heads, rows
 }
 
-// short is "40 of 43, 2 failed", or a dash where nothing was asked.
-func (c Counts) short() string {
+// passedOf is "40 of 43, 2 failed", or a dash where all was skipped.
+func (c Counts) passedOf() string {
 	c.Skipped = 0
 	if c.Asked() == 0 {
 		return "-"
@@ -222,8 +208,8 @@ func (c Counts) short() string {
 	return s
 }
 
-// telling are the names of the facts in which the columns differ and that all of them have.
-func (c *Comparison) telling() (names []string) {
+// differingFacts are the names of the facts in which the columns differ and that all of them have.
+func (c *Comparison) differingFacts() (names []string) {
 	if len(c.Columns) == 0 {
 		return nil
 	}

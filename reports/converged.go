@@ -2,10 +2,9 @@ package reports
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 	"slices"
-	"text/tabwriter"
+	"strconv"
 	"time"
 )
 
@@ -125,12 +124,11 @@ func (s *summaryWriter) converged(c *Cluster) {
 		return
 	}
 	s.title(s.bold, "CONVERGENCE measured: from the change to the first right and to the last wrong answer, over nodes and rounds")
-	t := tabwriter.NewWriter(&s.b, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "  \tfirst right p50\tp99\tmax\tlast wrong p50\tp99\tmax\tsamples\n")
+	rows := [][]string{{"", "first right p50", "p99", "max", "last wrong p50", "p99", "max", "samples"}}
 	for _, one := range all {
 		right, wrong := one.Quantiles()
-		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\n", oneLine(one.What), threeDigits(right.P50), threeDigits(right.P99),
-			threeDigits(right.Max), threeDigits(wrong.P50), threeDigits(wrong.P99), threeDigits(wrong.Max), right.N)
+		rows = append(rows, []string{oneLine(one.What), threeDigits(right.P50), threeDigits(right.P99), threeDigits(right.Max),
+			threeDigits(wrong.P50), threeDigits(wrong.P99), threeDigits(wrong.Max), strconv.Itoa(right.N)})
 	}
-	_ = t.Flush() // into memory
+	s.aligned(rows)
 }

@@ -169,7 +169,7 @@ func systemOut(r *Result) string {
 		}
 		line("over "+oneLine(v.Family), value)
 	}
-	if r.roundsOf() > 0 {
+	if r.roundCount() > 0 {
 		line("judged in", r.roundsSentence())
 	}
 	if r.Proof == nil {
@@ -177,11 +177,8 @@ func systemOut(r *Result) string {
 	} else {
 		line("proof", r.Proof.sentence())
 	}
-	for _, m := range r.Measured {
-		line("measured", m.sentence())
-	}
-	if r.PutOff != "" {
-		line("put off", "judged again alone, since the nodes were too busy at first, when this was seen: "+r.PutOff)
+	if r.RetriedAlone != "" {
+		line("put off", "judged again alone, since the nodes were too busy at first, when this was seen: "+r.RetriedAlone)
 	}
 	for _, n := range r.Notes {
 		line("note", n)
@@ -209,15 +206,6 @@ func (p *Proof) sentence() string {
 		s += "; took " + shortDuration(p.Took)
 	}
 	return oneLine(s)
-}
-
-// sentence is the measurement in one line.
-func (m Measurement) sentence() string {
-	s := m.Name + " " + shortDuration(m.Took)
-	if m.Bound > 0 {
-		s += " (bound " + shortDuration(m.Bound) + ")"
-	}
-	return s
 }
 
 func (s *junitSuite) count() {

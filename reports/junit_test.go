@@ -84,7 +84,7 @@ func FuzzJUnit(f *testing.F) {
 				{ID: s, Title: s, Chapter: s, Level: s, Clause: Clause{s, s}, Outcome: o, Started: when, Took: d,
 					Failure: &Failure{From: s, Observed: s, Again: s, Took: d}, Verdicts: []Verdict{{s, o, s}},
 					Proof: &Proof{State: ProofState(s), How: s, Point: s, Red: s, Reason: s, Took: d},
-					Notes: []string{s}, Measured: []Measurement{{s, d, d}}},
+					Notes: []string{s}},
 				{ID: "b", Level: Should, Outcome: o, Reason: s, Warning: true},
 			}}}
 			doc := written(t, WriteJUnit, r)

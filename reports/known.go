@@ -101,8 +101,8 @@ func (k Known) sentence() string {
 	return oneLine(s)
 }
 
-// knownOf is the entry that is in force for a result of the cluster, nil where there is none. expired is one that was.
-func knownOf(list []Known, c *Cluster, id string, now time.Time) (known, expired *Known) {
+// findKnown is the entry that is in force for a result of the cluster, nil where there is none. expired is one that was.
+func findKnown(list []Known, c *Cluster, id string, now time.Time) (known, expired *Known) {
 	for i := range list {
 		k := &list[i]
 		switch {
@@ -122,7 +122,7 @@ func (res *Result) MarkKnown(list []Known, c *Cluster, now time.Time) {
 	if res.Outcome != Failed && res.Outcome != Unsupported {
 		return
 	}
-	known, expired := knownOf(list, c, res.ID, now)
+	known, expired := findKnown(list, c, res.ID, now)
 	res.Known, res.Lapsed = clone(known), clone(expired)
 }
 

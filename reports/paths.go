@@ -1,13 +1,11 @@
 package reports
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 )
 
@@ -95,21 +93,16 @@ func (s *summaryWriter) paths(c *Cluster) {
 		rounds = max(rounds, p.Rounds)
 	}
 	s.title(s.bold, fmt.Sprintf("PATHS measured, not judged: medians of %d rounds (lowest to highest)", rounds))
-	var plain bytes.Buffer
-	t := tabwriter.NewWriter(&plain, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "  \tlatency p50\tp99\tthroughput\tconnections/s\tp50 from 100ns, # is x1.41\n")
+	rows := [][]string{{"", "latency p50", "p99", "throughput", "connections/s", "p50 from 100ns, # is x1.41"}}
 	for _, p := range c.Paths {
 		if p.Missing != "" {
-			fmt.Fprintf(t, "  %s\tnot measured: %s\n", oneLine(p.Name), oneLine(p.Missing))
+			rows = append(rows, []string{oneLine(p.Name), "not measured: " + oneLine(p.Missing)})
 			continue
 		}
-		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\t%s\n", oneLine(p.Name), p.LatencyP50, p.LatencyP99,
-			p.Throughput.text(bytesPerSecond), p.Connections.text(count), bar(p.LatencyP50.Median))
+		rows = append(rows, []string{oneLine(p.Name), p.LatencyP50.String(), p.LatencyP99.String(),
+			p.Throughput.text(bytesPerSecond), p.Connections.text(count), bar(p.LatencyP50.Median)})
 	}
-	_ = t.Flush() // into memory
-	for line := range strings.Lines(plain.String()) {
-		s.b.WriteString(strings.TrimRight(line, " \n") + "\n")
-	}
+	s.aligned(rows)
 	for _, p := range c.Paths {
 		if p.Trouble != "" {
 			s.item(p.Name + ": " + p.Trouble)

@@ -135,13 +135,11 @@ type Result struct {
 	Rounds map[Outcome]int `json:"rounds,omitempty"`
 	// Proof is nil where no proof was asked for.
 	Proof *Proof `json:"proof,omitempty"`
-	// PutOff is what was seen at first of a requirement that was judged again alone, as the nodes were too busy to tell: it
+	// RetriedAlone is what was seen at first of a requirement that was judged again alone, as the nodes were too busy to tell: it
 	// failed then. "" where it was judged once.
-	PutOff string `json:"putOff,omitempty"`
+	RetriedAlone string `json:"putOff,omitempty"`
 	// Notes are sentences on what was seen and is reported, not judged.
 	Notes []string `json:"notes,omitempty"`
-	// Measured are the times that the check took note of.
-	Measured []Measurement `json:"measured,omitempty"`
 	// Converged are the times that changes took to be in force on every node.
 	Converged []Converged `json:"converged,omitempty"`
 }
@@ -159,13 +157,6 @@ type Verdict struct {
 	Family  string  `json:"family"`
 	Outcome Outcome `json:"outcome"`
 	Reason  string  `json:"reason,omitempty"`
-}
-
-// Measurement is a time that was measured, and the bound it was held against (0: none).
-type Measurement struct {
-	Name  string        `json:"name"`
-	Took  time.Duration `json:"took"`
-	Bound time.Duration `json:"bound,omitzero"`
 }
 
 // Proof is how a requirement was shown to be able to fail.

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// roundsOf is in how many rounds a result was judged; 0 where there was one only.
-func (r *Result) roundsOf() (n int) {
+// roundCount is in how many rounds a result was judged; 0 where there was one only.
+func (r *Result) roundCount() (n int) {
 	for _, of := range r.Rounds {
 		n += of
 	}
@@ -24,7 +24,7 @@ func (r *Result) roundsSentence() string {
 	}) {
 		parts = append(parts, fmt.Sprintf("%d %s", r.Rounds[o], o))
 	}
-	return fmt.Sprintf("%d rounds: %s", r.roundsOf(), strings.Join(parts, ", "))
+	return fmt.Sprintf("%d rounds: %s", r.roundCount(), strings.Join(parts, ", "))
 }
 
 // rounds says what did not end the same way each time.
@@ -33,7 +33,7 @@ func (s *summaryWriter) rounds(c *Cluster) {
 	var changing []*Result
 	for i := range c.Results {
 		res := &c.Results[i]
-		n := res.roundsOf()
+		n := res.roundCount()
 		if n == 0 {
 			continue
 		}

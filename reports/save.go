@@ -10,50 +10,52 @@ import (
 	"path/filepath"
 )
 
-// The files that Save writes.
+// The files that Save and SaveMatrix write.
 const (
 	JUnitFile   = "junit.xml"
 	JSONFile    = "report.json"
 	SummaryFile = "summary.txt"
 )
 
-// The files that SaveMatrix writes besides.
+// The files that only SaveMatrix writes.
 const (
 	MatrixJSONFile     = "matrix.json"
 	MatrixYAMLFile     = "matrix.yaml"
 	MatrixMarkdownFile = "matrix.md"
 )
 
+// files are all the files of a report.
+var files = []struct {
+	name string
+	// report writes the file of one report; nil where only a comparison has the file.
+	report func(io.Writer, *Report) error
+	// comparison writes the file of a report of several clusters; nil where report does that too.
+	comparison func(io.Writer, *Comparison) error
+}{
+	{JUnitFile, WriteJUnit, nil},
+	{JSONFile, WriteJSON, nil},
+	{SummaryFile,
+		func(w io.Writer, r *Report) error { return WriteSummary(w, r, false) },
+		func(w io.Writer, c *Comparison) error { return WriteComparison(w, c, false) }},
+	{MatrixJSONFile, nil, WriteComparisonJSON},
+	{MatrixYAMLFile, nil, WriteComparisonYAML},
+	{MatrixMarkdownFile, nil, WriteComparisonMarkdown},
+}
+
 // Save writes the report into the folder dir, which it makes where it is missing: JUnitFile, JSONFile and
 // SummaryFile. Each appears whole or not at all, in the place of an older one.
-func Save(dir string, r *Report) error {
-	return save(dir, []file{
-		{JUnitFile, func(w io.Writer) error { return WriteJUnit(w, r) }},
-		{JSONFile, func(w io.Writer) error { return WriteJSON(w, r) }},
-		{SummaryFile, func(w io.Writer) error { return WriteSummary(w, r, false) }},
-	})
-}
+func Save(dir string, r *Report) error { return save(dir, r, nil) }
 
-// SaveMatrix writes the report of several clusters as Save does, but compared in SummaryFile, and the comparison
-// as MatrixJSONFile, MatrixYAMLFile and MatrixMarkdownFile.
-func SaveMatrix(dir string, r *Report) error {
-	c := Compare(r)
-	return save(dir, []file{
-		{JUnitFile, func(w io.Writer) error { return WriteJUnit(w, r) }},
-		{JSONFile, func(w io.Writer) error { return WriteJSON(w, r) }},
-		{SummaryFile, func(w io.Writer) error { return WriteComparison(w, c, false) }},
-		{MatrixJSONFile, func(w io.Writer) error { return WriteComparisonJSON(w, c) }},
-		{MatrixYAMLFile, func(w io.Writer) error { return WriteComparisonYAML(w, c) }},
-		{MatrixMarkdownFile, func(w io.Writer) error { return WriteComparisonMarkdown(w, c) }},
-	})
-}
+// SaveMatrix writes the report of several clusters as Save does, but with their comparison in SummaryFile, and the
+// comparison as MatrixJSONFile, MatrixYAMLFile and MatrixMarkdownFile.
+func SaveMatrix(dir string, r *Report) error { return save(dir, r, Compare(r)) }
 
-// Forget removes what Save and SaveMatrix wrote into the folder before, so that nothing of an older run is taken for
+// Forget removes the files that Save and SaveMatrix write from the folder, so that nothing of an older run is taken for
 // this one's.
 func Forget(dir string) error {
 	var problems []error
-	for _, name := range []string{JUnitFile, JSONFile, SummaryFile, MatrixJSONFile, MatrixYAMLFile, MatrixMarkdownFile} {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for _, f := range files {
+		if err := os.Remove(filepath.Join(dir, f.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			problems = append(problems, err)
 		}
 	}
@@ -63,30 +65,34 @@ func Forget(dir string) error {
 	return nil
 }
 
-// file is a file of a report and what writes it.
-type file struct {
-	name  string
-	write func(io.Writer) error
-}
-
-func save(dir string, files []file) error {
+// save writes the files of a report; c is nil for one cluster.
+func save(dir string, r *Report, c *Comparison) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Unwritable(dir, err)
 	}
 	for _, f := range files {
 		var b bytes.Buffer
-		if err := f.write(&b); err != nil {
+		var err error
+		switch {
+		case c != nil && f.comparison != nil:
+			err = f.comparison(&b, c)
+		case f.report != nil:
+			err = f.report(&b, r)
+		default:
+			continue
+		}
+		if err != nil {
 			return err
 		}
-		if err := replace(filepath.Join(dir, f.name), b.Bytes()); err != nil {
+		if err := writeFileAtomically(filepath.Join(dir, f.name), b.Bytes()); err != nil {
 			return Unwritable(dir, err)
 		}
 	}
 	return nil
 }
 
-// Unwritable is the sentence for a folder that takes no files: the system's word without its call and file name,
-// which may be of a temporary file.
+// Unwritable is the error for a folder that can't be written to. It wraps the system's own error (permission denied, no space
+// left) without the system call and the file's name, which may be that of a temporary file.
 func Unwritable(dir string, err error) error {
 	var path *fs.PathError
 	var link *os.LinkError
@@ -99,8 +105,8 @@ func Unwritable(dir string, err error) error {
 	return fmt.Errorf("the reports can't be written to %s (%w): name another folder with -report", dir, err)
 }
 
-// replace writes a file whole: beside its place first, then renamed into it.
-func replace(path string, content []byte) error {
+// writeFileAtomically writes a temporary file in the same folder and renames it, so that the file is there whole or not at all.
+func writeFileAtomically(path string, content []byte) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/fatih/color"
 )
@@ -33,22 +31,14 @@ func WriteSummary(w io.Writer, r *Report, color bool) error {
 }
 
 func (s *summaryWriter) notRun(list []NotRun) {
-	if len(list) > 0 {
-		s.title(s.yellow, "NOT RUN")
-	}
+	var lines []string
 	for _, n := range list {
-		s.item(n.Name + ": " + n.Reason)
+		lines = append(lines, n.Name+": "+n.Reason)
 	}
+	s.list("NOT RUN", s.yellow, lines)
 }
 
-func (s *summaryWriter) notices(list []string) {
-	if len(list) > 0 {
-		s.title(s.yellow, "TO DO")
-	}
-	for _, n := range list {
-		s.item(n)
-	}
-}
+func (s *summaryWriter) notices(list []string) { s.list("TO DO", s.yellow, list) }
 
 type paint func(string) string
 
@@ -75,6 +65,23 @@ func (s *summaryWriter) title(p paint, text string) { fmt.Fprintf(&s.b, "\n%s\n"
 
 func (s *summaryWriter) item(text string) { fmt.Fprintf(&s.b, "  %s\n", oneLine(text)) }
 
+// aligned writes rows of cells with aligned columns.
+func (s *summaryWriter) aligned(rows [][]string) {
+	for _, line := range alignedLines(rows) {
+		s.b.WriteString(line + "\n")
+	}
+}
+
+// list writes lines below a title; of none it writes nothing.
+func (s *summaryWriter) list(title string, p paint, lines []string) {
+	if len(lines) > 0 {
+		s.title(p, title)
+	}
+	for _, line := range lines {
+		s.item(line)
+	}
+}
+
 func (s *summaryWriter) block(text string) {
 	fmt.Fprintf(&s.b, "  %s\n", indent(text, 2))
 }
@@ -84,21 +91,23 @@ func (s *summaryWriter) cluster(c *Cluster) {
 	if c.Interrupted != "" {
 		s.item("INTERRUPTED: " + c.Interrupted)
 	}
-	facts := tabwriter.NewWriter(&s.b, 0, 0, 2, ' ', 0)
+	var facts [][]string
 	for _, f := range c.Facts {
-		fmt.Fprintf(facts, "  %s\t%s\n", oneLine(f.Name), oneLine(f.Value))
+		facts = append(facts, []string{oneLine(f.Name), oneLine(f.Value)})
 	}
-	_ = facts.Flush() // into memory
+	s.aligned(facts)
 
 	s.b.WriteByte('\n')
-	s.table(c)
+	s.chapterTable(c)
 	s.failures(c)
-	s.reasons(c, "COULD NOT BE JUDGED", s.red, becauseLines, (*Result).Sentence, func(x *Result) bool { return !slices.Contains(outcomes[:4], x.Outcome) })
+	unjudged := c.reasons((*Result).unjudged, (*Result).Sentence)
+	s.list("COULD NOT BE JUDGED", s.red, groupedReasonLines(unjudged))
 	s.warnings(c)
-	s.reasons(c, "UNSUPPORTED BY THIS CLUSTER", s.yellow, becauseEach, (*Result).Sentence, func(x *Result) bool { return x.Outcome == Unsupported })
+	unsupported := c.reasons(func(r *Result) bool { return r.Outcome == Unsupported }, (*Result).Sentence)
+	s.list("UNSUPPORTED BY THIS CLUSTER", s.yellow, reasonLines(unsupported))
 	// The reader judges whether the machine is to blame.
-	s.reasons(c, "PASSED WHEN JUDGED AGAIN ALONE; AT FIRST, WHILE THE NODES WERE TOO BUSY", s.yellow, becauseEach,
-		func(x *Result) string { return x.PutOff }, func(x *Result) bool { return x.Outcome == Passed && x.PutOff != "" })
+	retried := c.reasons(func(r *Result) bool { return r.Outcome == Passed && r.RetriedAlone != "" }, func(r *Result) string { return r.RetriedAlone })
+	s.list("PASSED WHEN JUDGED AGAIN ALONE; AT FIRST, WHILE THE NODES WERE TOO BUSY", s.yellow, reasonLines(retried))
 	s.skipped(c)
 	s.rounds(c)
 	s.proofs(c)
@@ -106,22 +115,20 @@ func (s *summaryWriter) cluster(c *Cluster) {
 	s.paths(c)
 }
 
-// table is a line per chapter. Its counts come last and uncoloured, since colours would count as width.
-func (s *summaryWriter) table(c *Cluster) {
+// chapterTable is a line per chapter, green where all passed. It is coloured last, since colours would count as width.
+func (s *summaryWriter) chapterTable(c *Cluster) {
 	if len(c.Results) == 0 {
 		s.item("no requirement was judged")
 		return
 	}
-	var plain bytes.Buffer
+	var rows [][]string
 	var whole []bool
-	t := tabwriter.NewWriter(&plain, 0, 0, 2, ' ', 0)
 	for _, ch := range c.summaries() {
-		fmt.Fprintf(t, "  %s\t%d passed of %d\t%s\n", oneLine(ch.Chapter), ch.Passed, ch.Asked(), ch.others())
+		rows = append(rows, []string{oneLine(ch.Chapter), fmt.Sprintf("%d passed of %d", ch.Passed, ch.Asked()), ch.others()})
 		whole = append(whole, ch.Passed == ch.Asked())
 	}
-	_ = t.Flush() // into memory
-	for i, line := range strings.Split(strings.TrimSuffix(plain.String(), "\n"), "\n") {
-		if line = strings.TrimRight(line, " "); i < len(whole) && whole[i] {
+	for i, line := range alignedLines(rows) {
+		if whole[i] {
 			line = s.green(line)
 		}
 		s.b.WriteString(line + "\n")
@@ -178,22 +185,6 @@ func (s *summaryWriter) warnings(c *Cluster) {
 	}
 }
 
-// reasons writes why results are what they are, in the lines that are made of them.
-func (s *summaryWriter) reasons(c *Cluster, title string, p paint, lines func([]because) []string, why func(*Result) string, of func(*Result) bool) {
-	var all []because
-	for i := range c.Results {
-		if res := &c.Results[i]; of(res) {
-			all = append(all, because{why(res), res.ID})
-		}
-	}
-	if len(all) > 0 {
-		s.title(p, title)
-	}
-	for _, line := range lines(all) {
-		s.item(line)
-	}
-}
-
 // skipped is a line per reason: a run of one chapter skips all the others for the same one.
 func (s *summaryWriter) skipped(c *Cluster) {
 	n := map[string]int{}
@@ -205,12 +196,11 @@ func (s *summaryWriter) skipped(c *Cluster) {
 			}
 		}
 	}
-	if len(order) > 0 {
-		s.title(s.yellow, "SKIPPED")
-	}
+	var lines []string
 	for _, why := range order {
-		s.item(fmt.Sprintf("%d: %s", n[why], why))
+		lines = append(lines, fmt.Sprintf("%d: %s", n[why], why))
 	}
+	s.list("SKIPPED", s.yellow, lines)
 }
 
 func (s *summaryWriter) proofs(c *Cluster) {
@@ -239,8 +229,8 @@ func (s *summaryWriter) proofs(c *Cluster) {
 	}
 }
 
-// lastWords is how many results the last lines name.
-const lastWords = 10
+// maxClosingLines is how many of the results that made the run red are named at its end.
+const maxClosingLines = 10
 
 // closing is one line for the whole run, and what made it red: the end is what a CI system shows of a long output.
 func (s *summaryWriter) closing(r *Report) {
@@ -248,25 +238,25 @@ func (s *summaryWriter) closing(r *Report) {
 	var red []string
 	for i := range r.Clusters {
 		for j := range r.Clusters[i].Results {
-			if why := r.Clusters[i].Results[j].reddens(); why != "" {
+			if why := r.Clusters[i].Results[j].failsBy(); why != "" {
 				red = append(red, why)
 			}
 		}
 	}
-	for _, why := range red[:min(len(red), lastWords)] {
+	for _, why := range red[:min(len(red), maxClosingLines)] {
 		fmt.Fprintf(&s.b, "  %s\n", s.red(oneLine(why)))
 	}
-	if more := len(red) - lastWords; more > 0 {
+	if more := len(red) - maxClosingLines; more > 0 {
 		s.item(fmt.Sprintf("and %d more, above", more))
 	}
 }
 
-// reddens says why the run does not pass by this result; "" where it may.
-func (r *Result) reddens() string {
+// failsBy says how this result keeps the run from passing; "" where it does not.
+func (r *Result) failsBy() string {
 	switch {
 	case r.Outcome == Failed && !r.Warning:
 		return "FAILED " + r.ID + ": " + r.Sentence()
-	case !slices.Contains(outcomes[:4], r.Outcome):
+	case r.unjudged():
 		return "NOT JUDGED " + r.ID + ": " + r.Sentence()
 	case r.refuted():
 		return "REFUTED " + r.ID + ": " + r.Proof.Reason

@@ -1,8 +1,10 @@
 package reports
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
+	"text/tabwriter"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -41,6 +43,20 @@ func unprintable(c rune) bool { return c != '\n' && c != '\t' && !unicode.IsPrin
 
 // oneLine is printable text with every run of white space as one blank.
 func oneLine(s string) string { return strings.Join(strings.Fields(printable(s)), " ") }
+
+// alignedLines are rows of cells as lines with aligned columns, moved in by two blanks and without blanks at their ends.
+func alignedLines(rows [][]string) (lines []string) {
+	var b bytes.Buffer
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintf(t, "  %s\n", strings.Join(row, "\t"))
+	}
+	_ = t.Flush() // into memory
+	for line := range strings.Lines(b.String()) {
+		lines = append(lines, strings.TrimRight(line, " \n"))
+	}
+	return lines
+}
 
 // shortDuration rounds a time to what a person wants to read of it.
 func shortDuration(d time.Duration) string {

@@ -1,6 +1,9 @@
 package reports
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Exit codes of a run.
 const (
@@ -59,6 +62,11 @@ func (r *Result) Fails(strict bool) bool {
 
 // lenient says that a failure is a warning unless the run is strict. An unknown level is not lenient.
 func (r *Result) lenient() bool { return r.Level == Should || r.Level == Optional }
+
+// unjudged says that the requirement could not be judged. An unknown outcome counts as that.
+func (r *Result) unjudged() bool {
+	return !slices.Contains([]Outcome{Passed, Failed, Skipped, Unsupported}, r.Outcome)
+}
 
 func (r *Result) refuted() bool { return r.Proof != nil && r.Proof.State == Refuted }
 

@@ -42,7 +42,7 @@ func Connect(ctx context.Context, env *requirement.Env, agent *requirement.End) 
 	conn, err := grpc.NewClient("passthrough:///cri",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			return probe.Tunnel(ctx, env.Cast.Dialer(agent, "/agent", "relay", path.Join(world.HostPath, Direct(endpoint))))
+			return probe.Tunnel(ctx, env.Players.Dialer(agent, "/agent", "relay", path.Join(world.HostPath, Direct(endpoint))))
 		}))
 	if err != nil {
 		return nil, fmt.Errorf("preparing a CRI client of %s: %w", agent.Node, err)
@@ -52,7 +52,7 @@ func Connect(ctx context.Context, env *requirement.Env, agent *requirement.End) 
 
 // OnNode is Connect for the node of that name. Without an agent there it is *requirement.Unsupported.
 func OnNode(ctx context.Context, env *requirement.Env, node string) (*Client, error) {
-	for _, agent := range env.Cast.Ends(world.Node) {
+	for _, agent := range env.Players.Ends(world.Node) {
 		if agent.Node == node {
 			return Connect(ctx, env, agent)
 		}

@@ -13,7 +13,7 @@ import (
 func OnEveryNode(rules Rules) requirement.Point {
 	return requirement.Point{Where: "every node", Inject: func(ctx context.Context, env *requirement.Env) (requirement.Injected, error) {
 		var all every
-		for _, node := range env.Cast.Ends(world.Node) {
+		for _, node := range env.Players.Ends(world.Node) {
 			one, err := inject(ctx, env, node.Node, 0, rules)
 			if err != nil {
 				return nil, errors.Join(err, all.Lift(context.WithoutCancel(ctx)))

@@ -75,7 +75,7 @@ func OnNodeOf(role world.Role, rules Rules) requirement.Point {
 // one node alone shows that every node is looked at.
 func OnOneNode(rules Rules) requirement.Point {
 	return requirement.Point{Where: "one node", Inject: func(ctx context.Context, env *requirement.Env) (requirement.Injected, error) {
-		nodes := env.Cast.Ends(world.Node)
+		nodes := env.Players.Ends(world.Node)
 		if len(nodes) == 0 {
 			return nil, errNoAgent
 		}
@@ -87,7 +87,7 @@ var errNoAgent = errors.New("no privileged agent runs on that node, and faults a
 
 func inject(ctx context.Context, env *requirement.Env, node string, inode uint64, rules Rules) (requirement.Injected, error) {
 	var agent *requirement.End
-	for _, end := range env.Cast.Ends(world.Node) {
+	for _, end := range env.Players.Ends(world.Node) {
 		if end.Node == node {
 			agent = end
 		}
@@ -113,7 +113,7 @@ func inject(ctx context.Context, env *requirement.Env, node string, inode uint64
 // tableOf names the table: the run's own prefix, and the requirement, so that proofs run side by side.
 func tableOf(env *requirement.Env) string {
 	sum := sha256.Sum256([]byte(env.Requirement.ID + string(env.Family)))
-	return env.Cast.Plan().Prefix + "-" + hex.EncodeToString(sum[:4])
+	return env.World.Prefix + "-" + hex.EncodeToString(sum[:4])
 }
 
 type filter struct {

@@ -42,7 +42,7 @@ func HoldInPodOf(find func(context.Context, *requirement.Env) (node, podUID stri
 		if err != nil {
 			return nil, err
 		}
-		for _, agent := range env.Cast.Ends(world.Node) {
+		for _, agent := range env.Players.Ends(world.Node) {
 			if agent.Node == node {
 				return holdProcess(ctx, agent, wire.Hold{Name: name, Cgroup: uid, For: int(during.Milliseconds())})
 			}
@@ -94,7 +94,7 @@ func lifted(ctx context.Context, f requirement.Injected, why error) error {
 }
 
 func lastAgent(env *requirement.Env) (*requirement.End, error) {
-	nodes := env.Cast.Ends(world.Node)
+	nodes := env.Players.Ends(world.Node)
 	if len(nodes) == 0 {
 		return nil, errNoAgent
 	}

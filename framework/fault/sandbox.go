@@ -32,7 +32,7 @@ func HoldSandboxesBack(role world.Role) requirement.Point {
 			return nil, err
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), holdSandboxes)
-		h := &holder{client: client, cancel: cancel, namespace: env.Cast.Plan().Main(), prefix: strings.ReplaceAll(env.Requirement.ID, "/", "-") + "-"}
+		h := &holder{client: client, cancel: cancel, namespace: env.Namespace(), prefix: env.Requirement.ObjectName() + "-"}
 		h.running.Go(func() { h.run(ctx) })
 		return h, nil
 	}}

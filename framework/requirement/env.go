@@ -4,115 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/parley-k8s/parley/fixtures/world"
-	"github.com/parley-k8s/parley/framework/probe"
-	"github.com/parley-k8s/parley/framework/until"
 )
 
 // PortsEach is how many ports belong to each requirement: nobody else listens on them or dials from
 // them, so a fault can match one requirement's traffic by port alone.
 const PortsEach = 16
-
-// End is an agent container, or a host outside the cluster, that plays a role.
-type End struct {
-	*probe.Agent
-	Role        world.Role
-	Namespace   string // empty outside the cluster
-	Pod         string
-	Container   string
-	Node        string
-	IPs         []netip.Addr // status.podIPs, the node's InternalIPs under hostNetwork
-	HostNetwork bool
-}
-
-// String names the end so that a person finds it.
-func (e *End) String() string {
-	if e.Pod == "" {
-		return string(e.Role)
-	}
-	return fmt.Sprintf("%s (%s/%s, container %s, node %s)", e.Role, e.Namespace, e.Pod, e.Container, e.Node)
-}
-
-// Where is the short form: the pod and its node.
-func (e *End) Where() string {
-	if e.Pod == "" {
-		return string(e.Role)
-	}
-	return e.Pod + " on " + e.Node
-}
-
-// Hostname is what the end's servers say of themselves: the pod's name, the node's under hostNetwork.
-func (e *End) Hostname() string {
-	if e.HostNetwork {
-		return e.Node
-	}
-	if e.Pod == "" {
-		return e.Name()
-	}
-	return e.Pod
-}
-
-// IP is the end's address of the family; ok is false where it has none.
-func (e *End) IP(family corev1.IPFamily) (netip.Addr, bool) {
-	for _, ip := range e.IPs {
-		if ip.Is4() == (family == corev1.IPv4Protocol) {
-			return ip, true
-		}
-	}
-	return netip.Addr{}, false
-}
-
-// ServiceSeen is a Service as the API shows it.
-type ServiceSeen struct {
-	*corev1.Service
-}
-
-// ClusterIP is the virtual IP of the family; ok is false where it has none.
-func (s ServiceSeen) ClusterIP(family corev1.IPFamily) (netip.Addr, bool) {
-	for _, text := range s.Spec.ClusterIPs {
-		if ip, err := netip.ParseAddr(text); err == nil && ip.Is4() == (family == corev1.IPv4Protocol) {
-			return ip, true
-		}
-	}
-	return netip.Addr{}, false
-}
-
-// Cast knows who plays which part.
-type Cast interface {
-	Ends(world.Role) []*End
-	Service(world.Service) (ServiceSeen, bool)
-	Plan() world.Plan
-	// Dialer opens a stream to a command in the end's container.
-	Dialer(end *End, command ...string) probe.Dialer
-	// Start makes a pod and waits until it is ready, or until enough says so where that is not nil, with an end for
-	// each of its containers, sidecars (init containers that always restart) too.
-	Start(ctx context.Context, pod *corev1.Pod, enough func(*corev1.Pod) bool) (*Started, error)
-	// Join opens an end in any container of a running pod, an ephemeral one for example, which the caller closes.
-	Join(pod *corev1.Pod, container string) (*End, error)
-	// Lack keeps that the cluster was probed for something and does not have it: requirements that need it are unsupported from
-	// then on. Lacking is what was probed, "" where no check has found so: one that is being judged need wait no longer.
-	Lack(f Feature, probed string)
-	Lacking(f Feature) (probed string)
-}
-
-// Started is a pod that a check made.
-type Started struct {
-	Pod  *corev1.Pod     // as it was when it became ready
-	Ends map[string]*End // by container
-	// Remove deletes the pod and waits until it is gone. The suite does so after the check by itself.
-	Remove func(context.Context) error
-}
 
 // Env is what a check sees: the parts, an address family, ports of its own, and patience.
 type Env struct {
@@ -125,9 +34,10 @@ type Env struct {
 	Patience time.Duration
 	// Attempt bounds a single network attempt.
 	Attempt time.Duration
-	Cast    Cast
-	Base    int      // first of PortsEach ports
-	Variant *Variant // in force, or nil
+	Players Players
+	World   world.Plan // as it is deployed: its names, the cluster's domain and DNS address
+	Base    int        // first of PortsEach ports
+	Variant *Variant   // in force, or nil
 	middle  middle
 
 	mu    sync.Mutex
@@ -135,6 +45,32 @@ type Env struct {
 	after []func(context.Context) error
 
 	converged []Convergence
+}
+
+// Namespace is where the pods and Services of the world are, under the restricted Pod Security level.
+func (e *Env) Namespace() string { return e.World.Main() }
+
+// OtherNamespace is a second one of the same level, for what crosses namespaces.
+func (e *Env) OtherNamespace() string { return e.World.Elsewhere() }
+
+// PrivilegedNamespace admits pods of the privileged Pod Security level.
+func (e *Env) PrivilegedNamespace() string { return e.World.Privileged() }
+
+// Labels are a fresh copy of the labels that mark an object as made by this run, by which it is found and removed also after
+// a run that was killed. Every object that a check makes carries them.
+func (e *Env) Labels() map[string]string {
+	labels := map[string]string{}
+	maps.Copy(labels, e.World.Labels)
+	return labels
+}
+
+// ObjectMeta is the metadata of an object that the check makes in the world's namespace: it has the run's labels, and the API
+// server completes its name. An empty prefix is the requirement's ID.
+func (e *Env) ObjectMeta(prefix string) metav1.ObjectMeta {
+	if prefix == "" {
+		prefix = e.Requirement.ObjectName() + "-"
+	}
+	return metav1.ObjectMeta{GenerateName: prefix, Namespace: e.Namespace(), Labels: e.Labels()}
 }
 
 // Defer has something done after the check, whatever came of it, with a context of its own.
@@ -162,8 +98,8 @@ func (e *Env) Fixture(name string) bool { return e.Variant != nil && e.Variant.F
 
 // NewPod is a pod of the check's own, to be altered and given to Start.
 func (e *Env) NewPod(node string, containers ...corev1.Container) *corev1.Pod {
-	name := strings.ReplaceAll(e.Requirement.ID, "/", "-")
-	pod := e.Cast.Plan().Own(name, node, containers...)
+	name := e.Requirement.ObjectName()
+	pod := e.World.Own(name, node, containers...)
 	pod.Name, pod.GenerateName = "", name+"-"
 	return pod
 }
@@ -175,7 +111,7 @@ func (e *Env) Start(ctx context.Context, pod *corev1.Pod) (*Started, error) {
 
 // StartUntil is Start for a pod that is not to be waited for until it is ready, but until enough says so.
 func (e *Env) StartUntil(ctx context.Context, pod *corev1.Pod, enough func(*corev1.Pod) bool) (*Started, error) {
-	started, err := e.Cast.Start(ctx, pod, enough)
+	started, err := e.Players.Start(ctx, pod, enough)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +137,7 @@ func (e *Env) Roles(r world.Role) []*End {
 			r = other
 		}
 	}
-	return e.Cast.Ends(r)
+	return e.Players.Ends(r)
 }
 
 // OnNode is the end of the role on the named node, nil where there is none.
@@ -221,7 +157,7 @@ func (e *Env) Service(s world.Service) ServiceSeen {
 			s = other
 		}
 	}
-	seen, ok := e.Cast.Service(s)
+	seen, ok := e.Players.Service(s)
 	if !ok {
 		panic(fmt.Sprintf("no Service plays %q in %s", s, e.Requirement.ID))
 	}
@@ -265,32 +201,6 @@ func (e *Env) IP(end *End) (netip.Addr, error) {
 	return ip, nil
 }
 
-// Until observes until it is right, within the patience in force; the failure that comes back says
-// how often and how long. What settled only after some attempts is noted.
-func (e *Env) Until(ctx context.Context, observe func(context.Context) error) error {
-	return e.UntilAtLeast(ctx, 0, observe)
-}
-
-// UntilAtLeast is Until with at least that much patience, where there is any: for what follows a change more slowly than the rest.
-func (e *Env) UntilAtLeast(ctx context.Context, patience time.Duration, observe func(context.Context) error) error {
-	within := e.Patience
-	if within > 0 {
-		within = max(within, patience)
-	}
-	seen, err := until.Settled(ctx, until.Policy{Within: within}, observe)
-	if err == nil {
-		if seen.Attempts > 1 {
-			e.Note("held on attempt %d, after %s", seen.Attempts, seen.Took.Round(time.Millisecond))
-		}
-		return nil
-	}
-	if f := AsFailure(err); f != nil {
-		f.Attempts, f.Took = seen.Attempts, seen.Took
-		return f
-	}
-	return err
-}
-
 // Note keeps something that is reported and not judged.
 func (e *Env) Note(format string, args ...any) {
 	e.mu.Lock()
@@ -303,14 +213,4 @@ func (e *Env) Notes() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return append([]string(nil), e.notes...)
-}
-
-// Ready says whether the pod's condition Ready is true.
-func Ready(pod *corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
 }

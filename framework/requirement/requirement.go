@@ -70,6 +70,9 @@ func (r Requirement) Chapter() string {
 	return chapter
 }
 
+// ObjectName is the ID in the form that names of objects take.
+func (r Requirement) ObjectName() string { return strings.ReplaceAll(r.ID, "/", "-") }
+
 // Control is the smallest change that must turn the requirement red. Exactly one of Variant and
 // Fault is set.
 type Control struct {

@@ -1,29 +1,30 @@
 package suite
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/internal/lab"
+	"github.com/parley-k8s/parley/framework/internal/matrix"
 	"github.com/parley-k8s/parley/framework/internal/probebench"
+	"github.com/parley-k8s/parley/framework/internal/stage"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
 // Bench measures how many probes a second the control channel and the agents carry between two pods of a real
 // cluster: connect, echo, compare, and what both ends saw. Never a verdict.
 func (r *Run) Bench(b *testing.B) {
-	if len(r.columns) > 1 {
-		b.Fatal(errBenchMatrix)
-	}
-	roles := map[world.Role]bool{world.SiblingA: true, world.Near: true, world.Far: true}
-	if err := r.setUp(roles); err != nil {
+	on, err := r.stageFor(map[world.Role]bool{world.SiblingA: true, world.Near: true, world.Far: true})
+	if err != nil {
 		b.Fatal(err)
 	}
-	client := r.lab.cast.Ends(world.SiblingA)[0]
+	client := on.Ends(world.SiblingA)[0]
 	for _, to := range []struct {
 		name string
 		role world.Role
 	}{{"same-node", world.Near}, {"cross-node", world.Far}} {
-		for _, server := range r.lab.cast.Ends(to.role) {
+		for _, server := range on.Ends(to.role) {
 			b.Run(to.name, func(b *testing.B) { probebench.ConnectEcho(r.ctx, b, pairOf(client, server)) })
 		}
 	}
@@ -36,24 +37,42 @@ func pairOf(client, server *requirement.End) probebench.Pair {
 
 // BenchMatrix sweeps all ordered pairs of the crowd over TCP and UDP and draws what it saw.
 func (r *Run) BenchMatrix(b *testing.B) {
-	if len(r.columns) > 1 {
-		b.Fatal(errBenchMatrix)
-	}
-	if err := r.setUp(map[world.Role]bool{world.Crowd: true}); err != nil {
+	on, err := r.stageFor(map[world.Role]bool{world.Crowd: true})
+	if err != nil {
 		b.Fatal(err)
 	}
-	crowd := r.lab.cast.Ends(world.Crowd)
+	crowd := on.Ends(world.Crowd)
 	b.ResetTimer()
-	var m *matrix
+	var seen *probebench.Pairs
 	for b.Loop() {
-		var err error
-		if m, err = sweep(r.ctx, crowd); err != nil {
+		if seen, err = probebench.AllPairs(r.ctx, crowd); err != nil {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(m.tried())*float64(b.N)/b.Elapsed().Seconds(), "probes/s")
-	r.progress.show(m.String())
-	if n := m.broken(); n > 0 {
-		b.Errorf("%d of %d exchanges failed", n, m.tried())
+	b.ReportMetric(float64(seen.Tried())*float64(b.N)/b.Elapsed().Seconds(), "probes/s")
+	r.log.Show(seen.String())
+	if n := seen.Broken(); n > 0 {
+		b.Errorf("%d of %d exchanges failed", n, seen.Tried())
 	}
+}
+
+var errBenchMatrix = errors.New("a benchmark is of one cluster: ask for one value of each axis")
+
+// stageFor deploys a world with those roles for a benchmark; finish removes it.
+func (r *Run) stageFor(roles map[world.Role]bool) (*stage.Stage, error) {
+	if len(r.columns) > 1 {
+		return nil, errBenchMatrix
+	}
+	plan, err := matrix.New(r.ctx, r.matrixOptions())
+	if err != nil {
+		return nil, r.orInterrupted(err)
+	}
+	if r.lab, err = lab.Open(r.ctx, r.labOptions(plan, roles)); err != nil {
+		return nil, err
+	}
+	r.stage = stage.New(r.lab, r.stageOptions(r.columns[0], 0, roles))
+	if err := r.stage.Prepare(r.ctx); err != nil {
+		return nil, r.orInterrupted(err)
+	}
+	return r.stage, r.orInterrupted(r.stage.Deploy(r.ctx))
 }

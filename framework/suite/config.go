@@ -11,9 +11,11 @@ import (
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
 
 	"github.com/parley-k8s/parley/framework/internal/axis"
+	"github.com/parley-k8s/parley/framework/internal/matrix"
 	"github.com/parley-k8s/parley/framework/internal/nodeimage"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // Config is what a user can choose, by flags after -args or by environment variables PARLEY_<FLAG>.
@@ -170,7 +172,7 @@ func (c *Config) columns() ([]axis.Column, error) {
 	switch {
 	case c.existing() && (len(groups) > 1 || c.Matrix != ""):
 		return nil, fmt.Errorf("-matrix and lists of values make clusters: leave them out with -kubeconfig or -context, and compare saved reports with `parley diff`")
-	case c.NodeImage != "" && slices.ContainsFunc(columns, func(c axis.Column) bool { return versionsOf(c) != nodeimage.Versions{} }):
+	case c.NodeImage != "" && slices.ContainsFunc(columns, func(c axis.Column) bool { return matrix.VersionsOf(c) != nodeimage.Versions{} }):
 		return nil, nodeimage.ErrNamedVersions
 	case len(groups) == 1:
 		values := c.axes()
@@ -185,10 +187,24 @@ func (c *Config) columns() ([]axis.Column, error) {
 	return columns, nil
 }
 
-// versionsOf are the versions that a column asks for.
-func versionsOf(c axis.Column) nodeimage.Versions {
-	flags := c.Flags()
-	return nodeimage.Versions{Kubernetes: flags["kubernetes"], Containerd: flags["containerd"]}
+// withRuntimeClasses are the axes with the RuntimeClasses of a user's cluster in place of the handlers that Parley knows.
+func withRuntimeClasses(axes []axis.Axis, names []string) ([]axis.Axis, error) {
+	axes = slices.Clone(axes)
+	for i := range axes {
+		if axes[i].Flag != handlerFlag || len(names) == 0 {
+			continue
+		}
+		axes[i].Values = nil
+		for _, name := range names {
+			if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
+				return nil, fmt.Errorf("-%s %s is no name of a RuntimeClass: %s", handlerFlag, name, strings.Join(problems, "; "))
+			}
+			if !slices.ContainsFunc(axes[i].Values, func(v axis.Value) bool { return v.Word == name }) {
+				axes[i].Values = append(axes[i].Values, axis.Value{Word: name})
+			}
+		}
+	}
+	return axes, nil
 }
 
 // knownDifferences reads the file of known differences; none is empty.
@@ -206,13 +222,6 @@ func (c *Config) knownDifferences() ([]reports.Known, error) {
 		return nil, fmt.Errorf("-known %s: %w", c.Known, err)
 	}
 	return list, nil
-}
-
-// markKnown marks a result that is a known difference, so that go test does not count it.
-func (r *Run) markKnown(result *reports.Result) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	result.MarkKnown(r.knownAll(), r.cluster(), time.Now())
 }
 
 // existing says whether the user names a cluster.

@@ -77,19 +77,3 @@ func TestChosen(t *testing.T) {
 		})
 	}
 }
-
-func TestDrawnOrderComesOfTheSeedAlone(t *testing.T) {
-	all := []requirement.Requirement{{ID: "a/a"}, {ID: "a/b"}, {ID: "a/c"}, {ID: "a/d"}, {ID: "a/e"}}
-	ids := func(seed string) (s []string) {
-		r := New(all)
-		r.config.ProveSeed = seed
-		for _, q := range r.drawn() {
-			s = append(s, q.ID)
-		}
-		return s
-	}
-	require.Equal(t, []string{"a/a", "a/b", "a/c", "a/d", "a/e"}, ids(""))
-	require.Equal(t, ids("x"), ids("x"))
-	require.ElementsMatch(t, ids(""), ids("x"))
-	require.NotEqual(t, ids("x"), ids("y"))
-}

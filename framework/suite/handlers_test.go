@@ -4,15 +4,12 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	corev1 "k8s.io/api/core/v1"
-	nodev1 "k8s.io/api/node/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/parley-k8s/parley/framework/internal/judge"
 	"github.com/parley-k8s/parley/framework/requirement"
-	"github.com/parley-k8s/parley/reports"
 )
 
-func TestTakeUp(t *testing.T) {
+func TestCatalogueOfAColumn(t *testing.T) {
 	all := []requirement.Requirement{{ID: "pod/a"}, {ID: "external/b"}, {ID: "node/c"}, {ID: "dns/d"}}
 	for name, c := range map[string]struct {
 		config Config
@@ -32,19 +29,16 @@ func TestTakeUp(t *testing.T) {
 			var err error
 			r.columns, err = r.config.columns()
 			require.NoError(t, err)
-			r.takeUp(c.at)
+			catalogue := r.catalogue(r.columns[c.at])
 			var left []string
-			for id, why := range r.left {
+			for id, why := range catalogue.LeftOut {
 				if why != "" {
 					left = append(left, id)
 				}
 			}
 			require.ElementsMatch(t, c.left, left)
-			r.report = reports.New("1a-2b", r.started)
-			r.report.Clusters = []reports.Cluster{{Name: "c"}}
-			r.completeResults("")
-			for i, result := range r.cluster().Results {
-				notAsked := r.left[all[i].ID] != "" && all[i].ID != "dns/d"
+			for i, result := range judge.NewRecord("c", nil).Complete(catalogue, "").Results {
+				notAsked := catalogue.LeftOut[all[i].ID] != "" && all[i].ID != "dns/d"
 				require.Equal(t, notAsked, result.NotAsked, result.ID)
 			}
 		})
@@ -80,42 +74,8 @@ func TestConfigOfHandlers(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, c.names, namesOf(r.columns))
 			require.Equal(t, c.flag, r.config.Handler)
-			require.Equal(t, c.matrix, r.isMatrix())
-			require.Equal(t, !c.matrix && len(c.names) > 1, r.shares())
+			require.Equal(t, c.matrix, r.several())
+			require.Equal(t, !c.matrix && len(c.names) > 1, r.shared())
 		})
 	}
-}
-
-func TestPlaces(t *testing.T) {
-	taint := func(effect corev1.TaintEffect) []corev1.Taint {
-		return []corev1.Taint{{Key: "sandbox", Value: "gvisor", Effect: effect}}
-	}
-	node := func(name string, labels map[string]string, taints []corev1.Taint) corev1.Node {
-		return corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}, Spec: corev1.NodeSpec{Taints: taints}}
-	}
-	sandbox := map[string]string{"sandbox": "gvisor"}
-	nodes := []corev1.Node{
-		node("plain", nil, nil),
-		node("sandbox", sandbox, taint(corev1.TaintEffectNoSchedule)),
-		node("other", sandbox, []corev1.Taint{{Key: "gpu", Effect: corev1.TaintEffectNoExecute}}),
-		node("soft", sandbox, []corev1.Taint{{Key: "gpu", Effect: corev1.TaintEffectPreferNoSchedule}}),
-	}
-	got := places(&nodev1.Scheduling{NodeSelector: sandbox,
-		Tolerations: []corev1.Toleration{{Key: "sandbox", Operator: corev1.TolerationOpEqual, Value: "gvisor", Effect: corev1.TaintEffectNoSchedule}}}, nodes)
-	require.Equal(t, map[string]place{"plain": {false, true}, "sandbox": {true, true}, "other": {true, false}, "soft": {true, true}}, got)
-	require.True(t, places(&nodev1.Scheduling{}, nodes)["plain"].Selected)
-}
-
-// The parts of columns that shared a cluster are found by their names, those that the run did not come to say so.
-func TestColumnsThatShareACluster(t *testing.T) {
-	c := &columnRun{group: columnsOf(t, "dual+handlers"), dir: "out/x", report: &reports.Report{Interrupted: "cut short", Clusters: []reports.Cluster{
-		{Name: "dual+runc", Results: []reports.Result{{ID: "a/b", Failure: &reports.Failure{Evidence: "dual+runc/evidence/b"}}}},
-		{Name: "dual+runsc", Interrupted: "no pod started"},
-	}}}
-	got := c.clusters()
-	require.Len(t, got, 3)
-	require.Equal(t, []string{"dual+runc", "dual+crun", "dual+runsc"}, []string{got[0].Name, got[1].Name, got[2].Name})
-	require.Equal(t, []string{"dual", "runsc"}, got[2].Values)
-	require.Equal(t, "x/dual+runc/evidence/b", got[0].Results[0].Failure.Evidence)
-	require.Equal(t, []string{"", "cut short", "no pod started"}, []string{got[0].Interrupted, got[1].Interrupted, got[2].Interrupted})
 }

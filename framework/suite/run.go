@@ -3,27 +3,23 @@ package suite
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/parley-k8s/parley/framework/internal/axis"
+	"github.com/parley-k8s/parley/framework/internal/lab"
+	"github.com/parley-k8s/parley/framework/internal/matrix"
+	"github.com/parley-k8s/parley/framework/internal/progress"
 	"github.com/parley-k8s/parley/framework/internal/runid"
+	"github.com/parley-k8s/parley/framework/internal/stage"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
 )
-
-// cleanupReserve is kept back of go test's own -timeout, so that the cluster is removed and the report
-// written before go test panics.
-const cleanupReserve = 75 * time.Second
 
 // Run is one conformance run.
 type Run struct {
@@ -32,31 +28,26 @@ type Run struct {
 	id      runid.ID
 	started time.Time
 
-	ctx      context.Context
-	stop     context.CancelCauseFunc
-	progress *progress
+	ctx  context.Context
+	stop context.CancelCauseFunc
+	log  *progress.Log
 
-	mu     sync.Mutex
-	report *reports.Report
-	known  []reports.Known
-	// shipped are the known differences of the OCI handlers that were judged so far.
-	shipped []reports.Known
-	chosen  map[string]string // requirement ID -> why it is left out, "" for those that run
-	left    map[string]string // the same for the column that is judged
-	lab     *lab              // nil until set up
-	later   putOff            // of the column that is judged
-	// proveOnly are the requirements of those that run that are to be proved.
-	proveOnly requirement.Selection
-	fatal     error // why nothing could be judged
-	// judging is set once verdicts are asked for.
-	judging bool
-	round   int // that is judged, from 1: see rounds
+	chosen    map[string]string     // requirement ID -> why the user left it out, "" for those that run
+	proveOnly requirement.Selection // of those that run
+	known     []reports.Known       // the user's
+	columns   []axis.Column         // that are asked for
 
-	columns []axis.Column // the clusters that are asked for, and what shares one
-	at      int           // the place of the column that is judged, of those that share this run's cluster
-	shared  bool          // several columns share the cluster, each of which makes all rounds
-	runs    []*columnRun  // of a matrix, in the order of its clusters
-	endTurn func()        // ends a column's turn to be judged; nil before it has it
+	// What there is of the cluster that this process judges: nil before it is made, and where each cluster has a process of its own.
+	lab    *lab.Lab
+	stage  *stage.Stage
+	unlock func()
+
+	mu      sync.Mutex
+	report  *reports.Report
+	codes   []int // how the processes of several clusters exited
+	judging bool  // verdicts were asked for
+	judged  bool  // there is something to show
+	fatal   error // why nothing could be judged
 }
 
 // New is a run of the requirements.
@@ -76,7 +67,7 @@ func (r *Run) Main(m *testing.M) int {
 	ctx, stop := context.WithCancelCause(context.Background())
 	r.ctx, r.stop = ctx, stop
 	defer stop(nil)
-	r.followMatrix()
+	matrix.FollowParent(stop)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -84,12 +75,12 @@ func (r *Run) Main(m *testing.M) int {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	go func() {
 		if s, ok := <-signals; ok {
-			r.progress.say("interrupted (%s): removing what was made; this takes some seconds", s)
+			r.log.Say("interrupted (%s): removing what was made; this takes some seconds", s)
 			stop(interruption(s))
 		}
 	}()
 	if limit := timeout(); limit > 0 {
-		timer := time.AfterFunc(time.Until(r.started.Add(limit-cleanupReserve)), func() { stop(errTimeout) })
+		timer := time.AfterFunc(time.Until(r.started.Add(limit-matrix.CleanupReserve)), func() { stop(errTimeout) })
 		defer timer.Stop()
 	}
 	code := m.Run()
@@ -98,10 +89,18 @@ func (r *Run) Main(m *testing.M) int {
 
 // interruption is why a run ends that got a signal.
 func interruption(s os.Signal) error {
-	if isColumn() && s == syscall.SIGTERM { // Ctrl-C does not reach a column
-		return errStopped
+	if matrix.IsChild() && s == syscall.SIGTERM { // Ctrl-C does not reach a child
+		return matrix.ErrStopped
 	}
 	return fmt.Errorf("interrupted by %s", s)
+}
+
+// orInterrupted prefers the reason why the run was ended to what broke because of it.
+func (r *Run) orInterrupted(err error) error {
+	if cause := context.Cause(r.ctx); err != nil && cause != nil {
+		return cause
+	}
+	return err
 }
 
 func (r *Run) prepare() error {
@@ -121,8 +120,6 @@ func (r *Run) prepare() error {
 	if r.columns, err = r.config.columns(); err != nil {
 		return err
 	}
-	r.takeUp(0)
-	r.shared = r.shares()
 	if r.known, err = r.config.knownDifferences(); err != nil {
 		return err
 	}
@@ -138,162 +135,32 @@ func (r *Run) prepare() error {
 	if host, err := os.Hostname(); err == nil {
 		r.report.Host = host
 	}
-	r.progress = newProgress()
-	return r.divertLogs()
+	r.log = progress.New(matrix.IsChild())
+	return divertLogs(r.config.Report)
 }
 
-// divertLogs keeps what the client libraries log out of the verdicts: it goes to a file beside them.
-func (r *Run) divertLogs() error {
-	if err := os.MkdirAll(r.config.Report, 0o755); err != nil {
-		return reports.Unwritable(r.config.Report, err)
-	}
-	file, err := os.Create(filepath.Join(r.config.Report, clientLog))
-	if err != nil {
-		return reports.Unwritable(r.config.Report, err)
-	}
-	klog.LogToStderr(false)
-	klog.SetOutput(file)
-	options := flag.NewFlagSet("klog", flag.ContinueOnError)
-	klog.InitFlags(options)
-	return options.Set("stderrthreshold", "FATAL") // errors would go to both
-}
+var errFirstRound = errors.New("the first round could not begin")
 
-// clientLog is the file in the report's folder that client-go and e2e-framework log to.
-const clientLog = "client.log"
-
-// timeout is go test's -timeout; 0 is none.
-func timeout() time.Duration {
-	f := flag.Lookup("test.timeout")
-	if f == nil {
-		return 0
-	}
-	d, err := time.ParseDuration(f.Value.String())
-	if err != nil {
-		return 0
-	}
-	return d
-}
-
-// neverCached keeps go test from answering for this run out of its cache: it caches a package that passed and
-// whose inputs have not changed, and this one's input is a cluster. It never does so when a file of the module that
-// the test opened is newer than two seconds, so one from tomorrow is opened.
-func neverCached() error {
-	dir, err := defaultReportDir()
-	if err != nil {
-		return err
-	}
-	name, tomorrow := filepath.Join(dir, ".newer-than-any-cache"), time.Now().Add(24*time.Hour)
-	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(name, nil, 0o644), os.Chtimes(name, tomorrow, tomorrow)); err != nil {
-		return fmt.Errorf("the folder of the reports can't be written, and without it go test might cache the run: %w", err)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return f.Close()
-}
-
-// Test is the body of the entry's one test.
+// Test is the body of the entry's one test. Its first call judges everything, all rounds of go test's -count included; a further one
+// says only what kept the first from it.
 func (r *Run) Test(t *testing.T) {
 	if err := neverCached(); err != nil {
 		t.Fatal(err)
 	}
+	if r.judging {
+		if r.fatal != nil {
+			t.Fatal(errFirstRound)
+		}
+		if cause := context.Cause(r.ctx); cause != nil {
+			t.Fatal(cause)
+		}
+		return
+	}
 	r.judging = true
-	switch {
-	case r.round > 0 && r.fatal != nil:
-		t.Fatal(errFirstRound)
-	case r.round > 0 && context.Cause(r.ctx) != nil:
-		t.Fatal(context.Cause(r.ctx)) // what the rounds before found stays in the report
-	}
-	r.begin()
-	switch {
-	case r.round > 1 && (r.isMatrix() || r.shared):
-		return // each column has made all rounds
-	case r.isMatrix():
-		r.judgeColumns(t)
-		return
-	case r.round > 1:
-		r.judgeAll(t)
-		return
-	}
-	if err := r.ready(); err != nil {
+	if err := r.judge(t); err != nil {
 		r.mu.Lock()
 		r.fatal = err
 		r.mu.Unlock()
 		t.Fatal(err)
 	}
-	if r.shared {
-		r.judgeShared(t)
-		return
-	}
-	r.judgeAll(t)
-	r.measure()
-}
-
-// ready sets up the cluster and waits for its turn to be judged, which lasts until the cluster is removed. The worlds of
-// several columns come later, each when its column is judged.
-func (r *Run) ready() error {
-	if err := reports.Forget(r.config.Report); err != nil {
-		return err
-	}
-	prepare := r.setUp
-	if r.shared {
-		prepare = r.raise
-	}
-	err := prepare(r.rolesNeeded())
-	if err == nil {
-		r.endTurn, err = r.takeTurn()
-	}
-	return err
-}
-
-// finish removes what was made, completes the report, writes it, and says how it went.
-func (r *Run) finish(code int) int {
-	interrupted := context.Cause(r.ctx)
-	if r.lab != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), cleanupReserve-10*time.Second)
-		defer cancel()
-		r.lab.tearDown(ctx)
-	}
-	if r.endTurn != nil {
-		r.endTurn()
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.judging && r.fatal == nil {
-		return code // no verdict was asked for: -list, -bench, or -run for something else
-	}
-	switch {
-	case interrupted != nil:
-		r.report.Interrupted = interrupted.Error()
-	case r.fatal != nil:
-		r.report.Interrupted = r.fatal.Error()
-	}
-	if r.isMatrix() {
-		return r.finishMatrix(code)
-	}
-	if r.shared {
-		return r.finishShared(code)
-	}
-	if len(r.report.Clusters) == 0 {
-		r.report.Clusters = []reports.Cluster{{Name: "none"}}
-	}
-	judged := r.completeResults(r.report.Interrupted)
-	r.report.Ended = time.Now()
-	r.report.MarkKnown(r.knownAll(), r.report.Ended)
-	r.report.MarkWarnings(r.config.Strict)
-	if err := reports.Save(r.config.Report, r.report); err != nil {
-		r.progress.say("%s", err)
-		code = max(code, reports.ExitUnjudged)
-	}
-	if len(judged) > 0 {
-		r.progress.summary(r.report, r.config.Report)
-	} else {
-		r.progress.say("nothing was judged: %s", r.report.Interrupted)
-	}
-	verdict := r.report.ExitCode(r.config.Strict)
-	if verdict == reports.ExitPassed && code != 0 {
-		return code
-	}
-	return verdict
 }

@@ -114,5 +114,5 @@ func debugger(ctx context.Context, env *requirement.Env, pod *corev1.Pod) (*requ
 	if err != nil {
 		return nil, err
 	}
-	return env.Cast.Join(now, c.Name)
+	return env.Players.Join(now, c.Name)
 }

@@ -70,7 +70,7 @@ var namings = []naming{
 		why:   "Software from before containers takes its hostname for its full name: mail servers, Kerberos, Hadoop.",
 		roles: []world.Role{world.FQDNNamed},
 		want: func(_ context.Context, env *requirement.Env, _ *requirement.End) (string, error) {
-			return env.Cast.Plan().FQDN(world.PodHostname, world.PodSubdomain), nil
+			return env.World.FQDN(world.PodHostname, world.PodSubdomain), nil
 		},
 		says: "setHostnameAsFQDN off", others: []world.Role{world.Subdomained},
 	},
@@ -188,7 +188,7 @@ func nodeHostname(ctx context.Context, env *requirement.Env, end *requirement.En
 
 // fqdnInHosts judges that the pod's full name stands for all of its IPs.
 func fqdnInHosts(ctx context.Context, env *requirement.Env, end *requirement.End) error {
-	fqdn := env.Cast.Plan().FQDN(world.PodHostname, world.PodSubdomain)
+	fqdn := env.World.FQDN(world.PodHostname, world.PodSubdomain)
 	addrs, err := fromHosts(ctx, end, fqdn, "ip")
 	if err != nil {
 		return err
@@ -203,7 +203,7 @@ func fqdnInHosts(ctx context.Context, env *requirement.Env, end *requirement.End
 
 // hasOverride looks whether the cluster knows the field: an API server that does not has dropped it.
 func hasOverride(ctx context.Context, env *requirement.Env, _ *requirement.End) error {
-	end := env.Cast.Ends(world.OverrideNamed)[0]
+	end := env.Players.Ends(world.OverrideNamed)[0]
 	pod, err := env.Kube.CoreV1().Pods(end.Namespace).Get(ctx, end.Pod, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("reading the pod of %s: %w", end, err)

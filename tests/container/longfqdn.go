@@ -51,15 +51,11 @@ func fqdnTooLong() requirement.Requirement {
 
 func staysPending(ctx context.Context, env *requirement.Env, pod *corev1.Pod) error {
 	pods := env.Kube.CoreV1().Pods(pod.Namespace)
-	made, err := pods.Create(ctx, pod, metav1.CreateOptions{})
+	made, err := requirement.Own(ctx, env, pods, pod, requirement.AtOnce)
 	if err != nil {
-		return fmt.Errorf("making the pod: %w", err)
+		return err
 	}
-	env.Defer(func(ctx context.Context) error {
-		now := int64(0)
-		return pods.Delete(ctx, made.Name, metav1.DeleteOptions{GracePeriodSeconds: &now})
-	})
-	fqdn := env.Cast.Plan().FQDN(pod.Spec.Hostname, pod.Spec.Subdomain)
+	fqdn := env.World.FQDN(pod.Spec.Hostname, pod.Spec.Subdomain)
 	fail := func(observed string) error {
 		return &requirement.Failure{Reason: requirement.WrongName, Target: made.Namespace + "/" + made.Name, Protocol: "hostname",
 			Expected: fmt.Sprintf("no start and an event about the name %s of %d characters", fqdn, len(fqdn)), Observed: observed,

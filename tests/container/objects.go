@@ -3,11 +3,9 @@ package container
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -16,37 +14,17 @@ import (
 
 // objectMeta names an object of a check's own like nobody else's.
 func objectMeta(env *requirement.Env) metav1.ObjectMeta {
-	return metav1.ObjectMeta{Name: strings.TrimPrefix(newName(), "/"), Namespace: env.Cast.Plan().Main(), Labels: env.Cast.Plan().Labels}
-}
-
-// removed is well for an object that is gone already.
-func removed(err error) error {
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
+	return metav1.ObjectMeta{Name: strings.TrimPrefix(newName(), "/"), Namespace: env.Namespace(), Labels: env.Labels()}
 }
 
 func makeConfigMap(ctx context.Context, env *requirement.Env, made *corev1.ConfigMap) (*corev1.ConfigMap, error) {
 	made.ObjectMeta = objectMeta(env)
-	maps := env.Kube.CoreV1().ConfigMaps(made.Namespace)
-	got, err := maps.Create(ctx, made, metav1.CreateOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("making a ConfigMap: %w", err)
-	}
-	env.Defer(func(ctx context.Context) error { return removed(maps.Delete(ctx, got.Name, metav1.DeleteOptions{})) })
-	return got, nil
+	return requirement.Own(ctx, env, env.Kube.CoreV1().ConfigMaps(made.Namespace), made)
 }
 
 func makeSecret(ctx context.Context, env *requirement.Env, data map[string][]byte) (*corev1.Secret, error) {
 	made := &corev1.Secret{ObjectMeta: objectMeta(env), Data: data}
-	secrets := env.Kube.CoreV1().Secrets(made.Namespace)
-	got, err := secrets.Create(ctx, made, metav1.CreateOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("making a Secret: %w", err)
-	}
-	env.Defer(func(ctx context.Context) error { return removed(secrets.Delete(ctx, got.Name, metav1.DeleteOptions{})) })
-	return got, nil
+	return requirement.Own(ctx, env, env.Kube.CoreV1().Secrets(made.Namespace), made)
 }
 
 // The keys of the objects, and where the volumes have them: one under its own name with the default mode, one in a

@@ -111,7 +111,7 @@ func checkDiesWithPod(ctx context.Context, env *requirement.Env, hostPath bool) 
 	pod, directory := env.NewPod(near(env), world.Container("a")), newName()
 	if hostPath {
 		toBeMade, there, root, no := corev1.HostPathDirectoryOrCreate, corev1.HostPathDirectory, int64(0), false
-		pod.Namespace = env.Cast.Plan().Privileged()
+		pod.Namespace = env.PrivilegedNamespace()
 		pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{RunAsUser: &root, AllowPrivilegeEscalation: &no}
 		mountAll(pod, "shared", corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: run + directory, Type: &toBeMade}}, world.SharedPath)
 		mountAll(pod, "run", corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: run, Type: &there}}, world.HostPath)
@@ -173,7 +173,7 @@ func volumePropagation() requirement.Requirement {
 
 func checkPropagation(ctx context.Context, env *requirement.Env, none bool) error {
 	pod := env.NewPod(near(env), world.Container("a"), world.Container("b"))
-	pod.Namespace = env.Cast.Plan().Privileged()
+	pod.Namespace = env.PrivilegedNamespace()
 	shareEmptyDir(pod)
 	both, receive, root, yes := corev1.MountPropagationBidirectional, corev1.MountPropagationHostToContainer, int64(0), true
 	if none {

@@ -235,7 +235,7 @@ func otherFamily(family corev1.IPFamily) corev1.IPFamily {
 
 // fullName is a Service's, with the dot at its end.
 func fullName(env *requirement.Env, service, namespace string) string {
-	return fmt.Sprintf("%s.%s.svc.%s.", service, namespace, env.Cast.Plan().Domain)
+	return fmt.Sprintf("%s.%s.svc.%s.", service, namespace, env.World.Domain)
 }
 
 // nameOf is the full name of what plays the Service.

@@ -119,7 +119,7 @@ func headlessSRV() requirement.Requirement {
 // noteTargetPort tells which port an SRV record has where a headless Service's port is not its target port: the specification
 // says the Service's, and where nothing translates only the target port answers.
 func noteTargetPort(ctx context.Context, env *requirement.Env) error {
-	got, err := ask(ctx, env, env.Role(world.Near), wire.DNS{Name: "_tcp._tcp." + fullName(env, string(world.Headless), env.Cast.Plan().Main()), Type: "SRV"})
+	got, err := ask(ctx, env, env.Role(world.Near), wire.DNS{Name: "_tcp._tcp." + fullName(env, string(world.Headless), env.Namespace()), Type: "SRV"})
 	if err == nil && len(got.Answers) > 0 {
 		env.Note("SRV of a headless Service with port %d and target port %d: %s", world.ServicePort, world.TargetPort, got.Answers[0])
 	}
@@ -203,7 +203,7 @@ func podRecord() requirement.Requirement {
 				if !ok {
 					return &requirement.Unsupported{Probed: "pods have no IPv4 address, and the documents name no form for others"}
 				}
-				name := fmt.Sprintf("%s.%s.pod.%s.", dashed(ip), end.Namespace, env.Cast.Plan().Domain)
+				name := fmt.Sprintf("%s.%s.pod.%s.", dashed(ip), end.Namespace, env.World.Domain)
 				if err := both(ctx, env, env.Role(world.Near), name, corev1.IPv4Protocol, ip.String()); err != nil {
 					return err
 				}

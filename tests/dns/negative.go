@@ -14,7 +14,7 @@ import (
 
 // absent is a name that nobody has.
 func absent(env *requirement.Env) string {
-	return fullName(env, "no-such-service", env.Cast.Plan().Main())
+	return fullName(env, "no-such-service", env.Namespace())
 }
 
 func nxdomain() requirement.Requirement {

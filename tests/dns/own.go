@@ -2,13 +2,11 @@ package dns
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -17,26 +15,12 @@ import (
 
 // newService makes a Service of the check's own in the main namespace, to be removed after it.
 func newService(ctx context.Context, env *requirement.Env, spec corev1.ServiceSpec) (*corev1.Service, error) {
-	return makeService(ctx, env, &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: strings.ReplaceAll(env.Requirement.ID, "/", "-") + "-"}, Spec: spec})
+	return makeService(ctx, env, &corev1.Service{ObjectMeta: env.ObjectMeta(""), Spec: spec})
 }
 
 func makeService(ctx context.Context, env *requirement.Env, service *corev1.Service) (*corev1.Service, error) {
-	plan := env.Cast.Plan()
-	service.Labels = plan.Labels
-	services := env.Kube.CoreV1().Services(plan.Main())
-	made, err := services.Create(ctx, service, metav1.CreateOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("making a Service: %w", err)
-	}
-	env.Defer(func(ctx context.Context) error {
-		err := services.Delete(ctx, made.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(made.UID))})
-		if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-			return nil
-		}
-		return err
-	})
-	return made, nil
+	service.Labels = env.Labels()
+	return requirement.Own(ctx, env, env.Kube.CoreV1().Services(env.Namespace()), service)
 }
 
 // headlessSpec is a headless Service's whose endpoints are made by hand.
@@ -46,21 +30,16 @@ func headlessSpec() corev1.ServiceSpec {
 
 // newSlice makes an EndpointSlice by hand; it goes with its Service.
 func newSlice(ctx context.Context, env *requirement.Env, service *corev1.Service, endpoints ...discoveryv1.Endpoint) (*discoveryv1.EndpointSlice, error) {
-	labels := map[string]string{discoveryv1.LabelServiceName: service.Name, discoveryv1.LabelManagedBy: "parley.dev"}
-	for k, v := range env.Cast.Plan().Labels {
-		labels[k] = v
-	}
+	labels := env.Labels()
+	labels[discoveryv1.LabelServiceName], labels[discoveryv1.LabelManagedBy] = service.Name, "parley.dev"
 	name, protocol, port := "tcp", corev1.ProtocolTCP, int32(world.ServicePort)
-	made, err := env.Kube.DiscoveryV1().EndpointSlices(service.Namespace).Create(ctx, &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: service.Name + "-", Labels: labels, OwnerReferences: []metav1.OwnerReference{
+	made, _, err := requirement.Create(ctx, env.Kube.DiscoveryV1().EndpointSlices(service.Namespace), &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: service.Name + "-", Namespace: service.Namespace, Labels: labels, OwnerReferences: []metav1.OwnerReference{
 			{APIVersion: "v1", Kind: "Service", Name: service.Name, UID: service.UID}}},
 		AddressType: discoveryv1.AddressType(env.Family), Endpoints: endpoints,
 		Ports: []discoveryv1.EndpointPort{{Name: &name, Protocol: &protocol, Port: &port}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("making an EndpointSlice: %w", err)
-	}
-	return made, nil
+	})
+	return made, err
 }
 
 // endpoint is one that nobody dials.

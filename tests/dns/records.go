@@ -221,7 +221,7 @@ func schemaVersion() requirement.Requirement {
 		Why:   "It is how a client, or this suite, learns by DNS alone that a Kubernetes name service answers, and by which rules.",
 		Roles: []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			client, q := env.Role(world.Near), wire.DNS{Name: "dns-version." + env.Cast.Plan().Domain + ".", Type: "TXT"}
+			client, q := env.Role(world.Near), wire.DNS{Name: "dns-version." + env.World.Domain + ".", Type: "TXT"}
 			return env.Until(ctx, func(ctx context.Context) error {
 				got, err := ask(ctx, env, client, q)
 				if err != nil {

@@ -95,7 +95,7 @@ func replace(ctx context.Context, env *requirement.Env, all []server, atOnce boo
 		}
 		start := time.Now()
 		err := env.Kube.CoreV1().Pods(s.pod.Namespace).Delete(ctx, s.pod.Name, options)
-		if err != nil && !apierrors.IsNotFound(err) {
+		if requirement.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("deleting the DNS pod %s: %w", s, err)
 		}
 		if atOnce {

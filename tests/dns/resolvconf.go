@@ -51,7 +51,7 @@ func clusterFirst(ctx context.Context, env *requirement.Env, end *requirement.En
 		return err
 	}
 	want := resolvconf.Config{Search: clusterSearches(env, end)}
-	if server := env.Cast.Plan().ClusterDNS; !slices.Contains(got.Nameservers, server) {
+	if server := env.World.ClusterDNS; !slices.Contains(got.Nameservers, server) {
 		return wrongConfig(end, "the nameserver "+server, fmt.Sprint(got.Nameservers))
 	}
 	first := got.Search[:min(len(want.Search), len(got.Search))]
@@ -68,7 +68,7 @@ func clusterFirst(ctx context.Context, env *requirement.Env, end *requirement.En
 }
 
 func clusterSearches(env *requirement.Env, end *requirement.End) []string {
-	domain := env.Cast.Plan().Domain
+	domain := env.World.Domain
 	return []string{end.Namespace + ".svc." + domain, "svc." + domain, domain}
 }
 
@@ -243,8 +243,8 @@ func resolvConfMerged() requirement.Requirement {
 			}
 			searches := clusterSearches(env, end)
 			switch last := len(got.Search) - 1; {
-			case !slices.Contains(got.Nameservers, config.Nameservers[0]) || got.Nameservers[0] != env.Cast.Plan().ClusterDNS:
-				return wrongConfig(end, fmt.Sprintf("the nameserver %s and after it %s", env.Cast.Plan().ClusterDNS, config.Nameservers[0]), fmt.Sprint(got.Nameservers))
+			case !slices.Contains(got.Nameservers, config.Nameservers[0]) || got.Nameservers[0] != env.World.ClusterDNS:
+				return wrongConfig(end, fmt.Sprintf("the nameserver %s and after it %s", env.World.ClusterDNS, config.Nameservers[0]), fmt.Sprint(got.Nameservers))
 			case len(got.Search) < 4 || !slices.Equal(got.Search[:3], searches) || got.Search[last] != config.Searches[0]:
 				return wrongConfig(end, fmt.Sprintf("the searches %v and at last %s", searches, config.Searches[0]), fmt.Sprint(got.Search))
 			case !slices.Equal(got.Options, []string{"ndots:2"}):
@@ -303,7 +303,7 @@ func resolvConfLongSearch() requirement.Requirement {
 			if err != nil {
 				return err
 			}
-			if want := env.Cast.Plan().LongSearches(); !slices.Equal(got.Search, want) {
+			if want := env.World.LongSearches(); !slices.Equal(got.Search, want) {
 				return wrongConfig(end, fmt.Sprintf("all %d searches, the last %s", len(want), want[len(want)-1]), fmt.Sprintf("%d: %v", len(got.Search), got.Search))
 			}
 			ip, err := clusterIP(env, world.Web)

@@ -77,7 +77,7 @@ func dnsService(ctx context.Context, env *requirement.Env) (*corev1.Service, err
 	}
 	var usual *corev1.Service
 	for i, s := range all.Items {
-		if s.Spec.ClusterIP == env.Cast.Plan().ClusterDNS {
+		if s.Spec.ClusterIP == env.World.ClusterDNS {
 			return &all.Items[i], nil
 		}
 		if s.Name == "kube-dns" {
@@ -86,7 +86,7 @@ func dnsService(ctx context.Context, env *requirement.Env) (*corev1.Service, err
 	}
 	if usual == nil {
 		return nil, &requirement.Unsupported{Probed: fmt.Sprintf("no Service in %s has the pods' nameserver %s for its cluster IP, nor is one named kube-dns",
-			metav1.NamespaceSystem, env.Cast.Plan().ClusterDNS)}
+			metav1.NamespaceSystem, env.World.ClusterDNS)}
 	}
 	return usual, nil
 }

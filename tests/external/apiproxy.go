@@ -82,7 +82,7 @@ func checkServiceProxy(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	defer close()
-	service, err := makeService(ctx, env, env.Cast.Plan().NewService("api-proxy", "nodeport", corev1.ServicePort{Name: "http", Protocol: corev1.ProtocolTCP,
+	service, err := makeService(ctx, env, env.World.NewService("api-proxy", "nodeport", corev1.ServicePort{Name: "http", Protocol: corev1.ProtocolTCP,
 		Port: world.ServicePort, TargetPort: intstr.FromInt(env.Port(0))}))
 	if err != nil {
 		return fmt.Errorf("making a Service: %w", err)

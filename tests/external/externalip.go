@@ -50,7 +50,7 @@ func checkExternalIP(ctx context.Context, env *requirement.Env) error {
 		ports = append(ports, corev1.ServicePort{Name: strings.ToLower(string(protocol)), Protocol: protocol, Port: int32(env.Port(0)),
 			TargetPort: intstr.FromInt32(world.TargetPort)})
 	}
-	service := env.Cast.Plan().NewService("external-ip", "nodeport", ports...)
+	service := env.World.NewService("external-ip", "nodeport", ports...)
 	for _, node := range nodes {
 		if !env.Fixture(noExternalIPs) {
 			service.Spec.ExternalIPs = append(service.Spec.ExternalIPs, node.ip.String())

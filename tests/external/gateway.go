@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -103,7 +102,7 @@ func gatewayClass(ctx context.Context, env *requirement.Env, client gateway.Inte
 		return "", &requirement.Unsupported{Probed: "the API server does not serve " + gatewayv1.GroupVersion.String() + ": " + err.Error()}
 	}
 	if referencePlays(env, world.ReferenceIngress) {
-		return env.Cast.Plan().ClassName(), nil
+		return env.World.ClassName(), nil
 	}
 	classes, err := client.GatewayV1().GatewayClasses().List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -125,23 +124,16 @@ func gatewayClass(ctx context.Context, env *requirement.Env, client gateway.Inte
 // openGateway makes a Gateway with an HTTP listener for the host and waits until it is programmed with an address of the
 // family in force.
 func openGateway(ctx context.Context, env *requirement.Env, client gateway.Interface, class, host string) (*gatewayv1.Gateway, netip.Addr, error) {
-	plan := env.Cast.Plan()
-	gateways := client.GatewayV1().Gateways(plan.Main())
+	gateways := client.GatewayV1().Gateways(env.Namespace())
 	hostname := gatewayv1.Hostname(host)
-	made, err := gateways.Create(ctx, &gatewayv1.Gateway{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "gateway-", Labels: plan.Labels},
+	made, err := requirement.Own(ctx, env, gateways, &gatewayv1.Gateway{
+		ObjectMeta: env.ObjectMeta("gateway-"),
 		Spec: gatewayv1.GatewaySpec{GatewayClassName: gatewayv1.ObjectName(class), Listeners: []gatewayv1.Listener{
 			{Name: "http", Protocol: gatewayv1.HTTPProtocolType, Port: webPort, Hostname: &hostname}}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return nil, netip.Addr{}, fmt.Errorf("making a Gateway of class %s: %w", class, err)
-	}
-	env.Defer(func(ctx context.Context) error {
-		if err := gateways.Delete(ctx, made.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("removing the Gateway %s: %w", made.Name, err)
-		}
-		return nil
 	})
+	if err != nil {
+		return nil, netip.Addr{}, fmt.Errorf("of class %s: %w", class, err)
+	}
 	var at netip.Addr
 	var told []string
 	_, err = until.Settled(ctx, until.Policy{Within: gatewayTold}, func(ctx context.Context) error {
@@ -191,7 +183,7 @@ func httpRoute(env *requirement.Env, parent string, s *sites) *gatewayv1.HTTPRou
 			Name: gatewayv1.ObjectName(b.service), Port: &port}}}}
 	}
 	return &gatewayv1.HTTPRoute{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "route-", Namespace: env.Cast.Plan().Main(), Labels: env.Cast.Plan().Labels},
+		ObjectMeta: env.ObjectMeta("route-"),
 		Spec: gatewayv1.HTTPRouteSpec{
 			CommonRouteSpec: gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{{Name: gatewayv1.ObjectName(parent)}}},
 			Hostnames:       []gatewayv1.Hostname{gatewayv1.Hostname(s.host)},
@@ -209,16 +201,10 @@ func httpRoute(env *requirement.Env, parent string, s *sites) *gatewayv1.HTTPRou
 // attach makes the route and, where it has a parent, waits until that accepts it.
 func attach(ctx context.Context, env *requirement.Env, client gateway.Interface, route *gatewayv1.HTTPRoute) error {
 	routes := client.GatewayV1().HTTPRoutes(route.Namespace)
-	made, err := routes.Create(ctx, route, metav1.CreateOptions{})
+	made, err := requirement.Own(ctx, env, routes, route)
 	if err != nil {
-		return fmt.Errorf("making an HTTPRoute: %w", err)
+		return err
 	}
-	env.Defer(func(ctx context.Context) error {
-		if err := routes.Delete(ctx, made.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("removing the HTTPRoute %s: %w", made.Name, err)
-		}
-		return nil
-	})
 	if env.Fixture(detached) {
 		return nil
 	}

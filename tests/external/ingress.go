@@ -2,12 +2,9 @@ package external
 
 import (
 	"context"
-	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/requirement"
@@ -213,18 +210,11 @@ func makeCertificate(ctx context.Context, env *requirement.Env, ca *authority.Au
 	if err != nil {
 		return "", err
 	}
-	plan := env.Cast.Plan()
-	secrets := env.Kube.CoreV1().Secrets(plan.Main())
-	made, err := secrets.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{GenerateName: "certificate-", Labels: plan.Labels}, Type: corev1.SecretTypeTLS,
-		Data: map[string][]byte{corev1.TLSCertKey: certificate, corev1.TLSPrivateKeyKey: key}}, metav1.CreateOptions{})
+	made, err := requirement.Own(ctx, env, env.Kube.CoreV1().Secrets(env.Namespace()), &corev1.Secret{
+		ObjectMeta: env.ObjectMeta("certificate-"), Type: corev1.SecretTypeTLS,
+		Data: map[string][]byte{corev1.TLSCertKey: certificate, corev1.TLSPrivateKeyKey: key}})
 	if err != nil {
-		return "", fmt.Errorf("making a Secret with a certificate: %w", err)
+		return "", err
 	}
-	env.Defer(func(ctx context.Context) error {
-		if err := secrets.Delete(ctx, made.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("removing the Secret %s: %w", made.Name, err)
-		}
-		return nil
-	})
 	return made.Name, nil
 }

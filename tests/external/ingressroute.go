@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -25,7 +24,7 @@ const ingressTold = 75 * time.Second
 // only one that there is.
 func ingressClass(ctx context.Context, env *requirement.Env) (string, error) {
 	if referencePlays(env, world.ReferenceIngress) {
-		return env.Cast.Plan().ClassName(), nil
+		return env.World.ClassName(), nil
 	}
 	classes, err := env.Kube.NetworkingV1().IngressClasses().List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -56,19 +55,11 @@ func publish(ctx context.Context, env *requirement.Env, spec networkingv1.Ingres
 		return netip.Addr{}, err
 	}
 	spec.IngressClassName = &class
-	plan := env.Cast.Plan()
-	objects := env.Kube.NetworkingV1().Ingresses(plan.Main())
-	made, err := objects.Create(ctx, &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{GenerateName: "ingress-", Labels: plan.Labels}, Spec: spec},
-		metav1.CreateOptions{})
+	objects := env.Kube.NetworkingV1().Ingresses(env.Namespace())
+	made, err := requirement.Own(ctx, env, objects, &networkingv1.Ingress{ObjectMeta: env.ObjectMeta("ingress-"), Spec: spec})
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("making an Ingress of class %s: %w", class, err)
+		return netip.Addr{}, fmt.Errorf("of class %s: %w", class, err)
 	}
-	env.Defer(func(ctx context.Context) error {
-		if err := objects.Delete(ctx, made.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("removing the Ingress %s: %w", made.Name, err)
-		}
-		return nil
-	})
 	var told []string
 	var at netip.Addr
 	_, err = until.Settled(ctx, until.Policy{Within: ingressTold}, func(ctx context.Context) error {

@@ -88,10 +88,10 @@ func balance(ctx context.Context, env *requirement.Env, alter func(*corev1.Servi
 		env.Defer(func(ctx context.Context) error { exchange.Release(ctx, b.server, opened.Handle); return nil })
 		ports = append(ports, corev1.ServicePort{Name: network, Protocol: p, Port: world.ServicePort, TargetPort: intstr.FromInt(env.Port(0))})
 	}
-	service := env.Cast.Plan().NewService(strings.ReplaceAll(env.Requirement.ID, "/", "-"), "nodeport", ports...)
+	service := env.World.NewService(env.Requirement.ObjectName(), "nodeport", ports...)
 	service.Spec.Type = corev1.ServiceTypeLoadBalancer
 	if referencePlays(env, world.ReferenceLoadBalancer) {
-		class := env.Cast.Plan().LoadBalancerClass()
+		class := env.World.LoadBalancerClass()
 		service.Spec.LoadBalancerClass = &class
 	}
 	if alter != nil {
@@ -118,7 +118,7 @@ func (b *balanced) awaitAddress(ctx context.Context, env *requirement.Env, made 
 		if len(now.Status.LoadBalancer.Ingress) > 0 {
 			return nil
 		}
-		if nobody = env.Cast.Lacking(requirement.LoadBalanced); nobody != "" {
+		if nobody = env.Players.WhyAbsent(requirement.LoadBalanced); nobody != "" {
 			return nil
 		}
 		return fmt.Errorf("the status of the Service has %w after %s", errNoAddress, time.Since(start).Round(time.Second))
@@ -133,7 +133,7 @@ func (b *balanced) awaitAddress(ctx context.Context, env *requirement.Env, made 
 		}
 		probed := "made a Service of type LoadBalancer: " + err.Error()
 		if b.plain && time.Since(start) >= addressGiven { // not cut short
-			env.Cast.Lack(requirement.LoadBalanced, probed)
+			env.Players.MarkAbsent(requirement.LoadBalanced, probed)
 		}
 		return &requirement.Unsupported{Probed: probed}
 	}

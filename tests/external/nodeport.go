@@ -141,7 +141,7 @@ func checkNodePortSCTP(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	service := env.Cast.Plan().NewService("nodeport-sctp", "nodeport", corev1.ServicePort{Name: "sctp", Protocol: corev1.ProtocolSCTP,
+	service := env.World.NewService("nodeport-sctp", "nodeport", corev1.ServicePort{Name: "sctp", Protocol: corev1.ProtocolSCTP,
 		Port: world.ServicePort, TargetPort: intstr.FromInt(env.Port(0))})
 	service.Spec.Type = corev1.ServiceTypeNodePort
 	made, err := makeService(ctx, env, service)

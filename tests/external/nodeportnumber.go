@@ -181,7 +181,7 @@ func notGranted(port int, err error) error {
 
 // withNodePort is a Service without endpoints that asks for the node port, 0 for any.
 func withNodePort(env *requirement.Env, number int) *corev1.Service {
-	service := env.Cast.Plan().NewService("nodeport-number", "nothing-has-this", corev1.ServicePort{Name: "tcp", Protocol: corev1.ProtocolTCP,
+	service := env.World.NewService("nodeport-number", "nothing-has-this", corev1.ServicePort{Name: "tcp", Protocol: corev1.ProtocolTCP,
 		Port: world.ServicePort, TargetPort: intstr.FromInt32(world.TargetPort), NodePort: int32(number)})
 	service.Spec.Type = corev1.ServiceTypeNodePort
 	return service

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
@@ -104,21 +103,15 @@ func asSeenBy(ctx context.Context, env *requirement.Env, client *requirement.End
 	return exchange.Addr(seen.Witness.Remote)
 }
 
-// makeService makes a Service of the check's own, which is removed after it. A refusal comes back as the API server's
-// error.
+// makeService makes a Service of the check's own, which is removed after it. The error of an API server that refuses it can be
+// asked about with apierrors.
 func makeService(ctx context.Context, env *requirement.Env, service *corev1.Service) (*corev1.Service, error) {
-	services := env.Kube.CoreV1().Services(service.Namespace)
-	made, err := services.Create(ctx, service, metav1.CreateOptions{})
-	if err != nil {
-		return nil, err
-	}
-	env.Defer(func(ctx context.Context) error { return removeService(ctx, env, made) })
-	return made, nil
+	return requirement.Own(ctx, env, env.Kube.CoreV1().Services(service.Namespace), service)
 }
 
 func removeService(ctx context.Context, env *requirement.Env, service *corev1.Service) error {
 	err := env.Kube.CoreV1().Services(service.Namespace).Delete(ctx, service.Name, metav1.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
+	if requirement.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("removing the Service %s: %w", service.Name, err)
 	}
 	return nil

@@ -57,7 +57,7 @@ func openSites(ctx context.Context, env *requirement.Env) (*sites, error) {
 			return nil, fmt.Errorf("opening an HTTP server in %s: %w", end, err)
 		}
 		env.Defer(func(ctx context.Context) error { exchange.Release(ctx, end, opened.Handle); return nil })
-		service, err := makeService(ctx, env, env.Cast.Plan().NewService("site", b.label, corev1.ServicePort{Name: "http", Protocol: corev1.ProtocolTCP,
+		service, err := makeService(ctx, env, env.World.NewService("site", b.label, corev1.ServicePort{Name: "http", Protocol: corev1.ProtocolTCP,
 			Port: webPort, TargetPort: intstr.FromInt(env.Port(0))}))
 		if err != nil {
 			return nil, fmt.Errorf("making a Service: %w", err)

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -105,21 +104,14 @@ func forgeTwin(ctx context.Context, env *requirement.Env) (func(context.Context)
 // forgeNode makes a ready Node with that status which takes no pods: it is cordoned and tainted, and lacks the label
 // of an operating system, by which DaemonSets of the control plane choose theirs.
 func forgeNode(ctx context.Context, env *requirement.Env, status corev1.NodeStatus) (name string, undo func(context.Context) error, err error) {
-	plan := env.Cast.Plan()
 	nodes := env.Kube.CoreV1().Nodes()
-	made, err := nodes.Create(ctx, &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: forgedName(plan), Labels: plan.Labels},
+	made, undo, err := requirement.Create(ctx, nodes, &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: forgedName(env), Labels: env.Labels()},
 		Spec: corev1.NodeSpec{Unschedulable: true, Taints: []corev1.Taint{
 			{Key: "parley.dev/forged", Effect: corev1.TaintEffectNoSchedule}, {Key: "parley.dev/forged", Effect: corev1.TaintEffectNoExecute}}},
-	}, metav1.CreateOptions{})
+	})
 	if err != nil {
 		return "", nil, fmt.Errorf("forging a Node: %w", err)
-	}
-	undo = func(ctx context.Context) error {
-		if err := nodes.Delete(ctx, made.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("removing the forged Node: %w", err)
-		}
-		return nil
 	}
 	status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "Forged",
 		LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now()}}
@@ -135,14 +127,14 @@ func forgeNode(ctx context.Context, env *requirement.Env, status corev1.NodeStat
 }
 
 // forgedName is a name that no Node has.
-func forgedName(plan world.Plan) string {
+func forgedName(env *requirement.Env) string {
 	var id [4]byte
 	_, _ = rand.Read(id[:]) // never fails, by its contract
-	return plan.Prefix + "-forged-" + hex.EncodeToString(id[:])
+	return env.World.Prefix + "-forged-" + hex.EncodeToString(id[:])
 }
 
-func forged(plan world.Plan, node string) bool {
-	return strings.HasPrefix(node, plan.Prefix+"-forged-")
+func forged(env *requirement.Env, node string) bool {
+	return strings.HasPrefix(node, env.World.Prefix+"-forged-")
 }
 
 func nodeToNode() requirement.Requirement {

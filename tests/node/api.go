@@ -9,7 +9,6 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -109,15 +108,11 @@ func mountAnotherCA(ctx context.Context, env *requirement.Env, pod *corev1.Pod) 
 	if err != nil {
 		return err
 	}
-	maps := env.Kube.CoreV1().ConfigMaps(pod.Namespace)
-	made, err := maps.Create(ctx, &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "another-ca-", Labels: env.Cast.Plan().Labels},
-		Data:       map[string]string{"ca.crt": string(ca.Certificate)},
-	}, metav1.CreateOptions{})
+	made, err := requirement.Own(ctx, env, env.Kube.CoreV1().ConfigMaps(pod.Namespace), &corev1.ConfigMap{
+		ObjectMeta: env.ObjectMeta("another-ca-"), Data: map[string]string{"ca.crt": string(ca.Certificate)}})
 	if err != nil {
-		return fmt.Errorf("making a ConfigMap with another CA: %w", err)
+		return err
 	}
-	env.Defer(func(ctx context.Context) error { return maps.Delete(ctx, made.Name, metav1.DeleteOptions{}) })
 	pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "account", VolumeSource: corev1.VolumeSource{
 		Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
 			{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token"}},

@@ -63,7 +63,7 @@ func execs(ctx context.Context, env *requirement.Env, end *requirement.End) erro
 			Expected: fmt.Sprintf("an exec on node %s to bring back the agent's version", end.Node), Observed: observed,
 			Again: fmt.Sprintf("kubectl exec -n %s %s -c %s -- /agent version", end.Namespace, end.Pod, end.Container)}
 	}
-	out, err := probe.Output(ctx, env.Cast.Dialer(end, "/agent", "version"), 4096)
+	out, err := probe.Output(ctx, env.Players.Dialer(end, "/agent", "version"), 4096)
 	if err != nil {
 		return judge(ctx, err, fail)
 	}

@@ -113,10 +113,10 @@ func orphanSandbox(ctx context.Context, env *requirement.Env) (func(context.Cont
 
 // runOrphan makes a sandbox in the node's own network, so that no address is taken.
 func runOrphan(ctx context.Context, env *requirement.Env, client *cri.Client, parent string) (string, error) {
-	plan, name := env.Cast.Plan(), "orphan-"+rand.String(12)
+	name := "orphan-" + rand.String(12)
 	got, err := client.RunPodSandbox(ctx, &runtime.RunPodSandboxRequest{Config: &runtime.PodSandboxConfig{
-		Metadata: &runtime.PodSandboxMetadata{Name: name, Namespace: plan.Main(), Uid: name},
-		Labels:   plan.Labels,
+		Metadata: &runtime.PodSandboxMetadata{Name: name, Namespace: env.Namespace(), Uid: name},
+		Labels:   env.Labels(),
 		Linux: &runtime.LinuxPodSandboxConfig{CgroupParent: parent, SecurityContext: &runtime.LinuxSandboxSecurityContext{
 			NamespaceOptions: &runtime.NamespaceOption{Network: runtime.NamespaceMode_NODE}}},
 	}})

@@ -56,7 +56,7 @@ func socketsDocumented(ctx context.Context, env *requirement.Env) error {
 	}
 	looked := 0
 	for _, node := range nodes.Items {
-		if env.OnNode(world.Everywhere, node.Name) == nil && (env.Variant == nil || !forged(env.Cast.Plan(), node.Name)) {
+		if env.OnNode(world.Everywhere, node.Name) == nil && (env.Variant == nil || !forged(env, node.Name)) {
 			continue
 		}
 		endpoint, err := cri.Endpoint(ctx, env, node.Name)

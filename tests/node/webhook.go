@@ -8,7 +8,6 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/rand"
 
@@ -100,19 +99,15 @@ func webhookAsked(ctx context.Context, env *requirement.Env) error {
 
 // askedOnce asks for an object that is not kept: a dry run passes admission too.
 func askedOnce(ctx context.Context, env *requirement.Env, server *requirement.End, webhook, mark string) error {
-	plan := env.Cast.Plan()
-	labels := map[string]string{webhookLabel: mark}
-	for k, v := range plan.Labels {
-		labels[k] = v
-	}
+	meta := env.ObjectMeta("webhook-")
+	meta.Labels[webhookLabel] = mark
 	start := time.Now()
-	_, err := env.Kube.CoreV1().ConfigMaps(plan.Main()).Create(ctx, &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "webhook-", Labels: labels}}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	_, err := env.Kube.CoreV1().ConfigMaps(meta.Namespace).Create(ctx, &corev1.ConfigMap{ObjectMeta: meta}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	took := time.Since(start)
 	fail := func(reason requirement.Reason, observed string) error {
 		return &requirement.Failure{Reason: reason, To: server, Target: "https://" + webhook + ":443/", Protocol: "https from the API server",
 			Expected: "the API server to refuse an object in the webhook's words", Observed: observed,
-			Again: fmt.Sprintf("kubectl get validatingwebhookconfiguration; kubectl create configmap x -n %s --dry-run=server", plan.Main())}
+			Again: fmt.Sprintf("kubectl get validatingwebhookconfiguration; kubectl create configmap x -n %s --dry-run=server", env.Namespace())}
 	}
 	switch {
 	case err == nil && took >= webhookTimeout*time.Second:
@@ -137,30 +132,21 @@ const webhookLabel = "parley.dev/webhook"
 func registerWebhook(ctx context.Context, env *requirement.Env, service requirement.ServiceSeen, ca []byte, mark string) error {
 	ignore, none, at, timeout := admissionv1.Ignore, admissionv1.SideEffectClassNone, int32(world.WebhookServicePort), int32(webhookTimeout)
 	configurations := env.Kube.AdmissionregistrationV1().ValidatingWebhookConfigurations()
-	made, err := configurations.Create(ctx, &admissionv1.ValidatingWebhookConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: env.Cast.Plan().Prefix + "-" + mark, Labels: env.Cast.Plan().Labels},
+	_, err := requirement.Own(ctx, env, configurations, &admissionv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: env.World.Prefix + "-" + mark, Labels: env.Labels()},
 		Webhooks: []admissionv1.ValidatingWebhook{{
 			Name: mark + ".parley.dev",
 			ClientConfig: admissionv1.WebhookClientConfig{CABundle: ca,
 				Service: &admissionv1.ServiceReference{Namespace: service.Namespace, Name: service.Name, Port: &at}},
 			Rules: []admissionv1.RuleWithOperations{{Operations: []admissionv1.OperationType{admissionv1.Create},
 				Rule: admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}}}},
-			NamespaceSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: env.Cast.Plan().Main()}},
+			NamespaceSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: env.Namespace()}},
 			ObjectSelector:          &metav1.LabelSelector{MatchLabels: map[string]string{webhookLabel: mark}},
 			FailurePolicy:           &ignore,
 			SideEffects:             &none,
 			TimeoutSeconds:          &timeout,
 			AdmissionReviewVersions: []string{"v1"},
 		}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("registering a webhook: %w", err)
-	}
-	env.Defer(func(ctx context.Context) error {
-		if err := configurations.Delete(ctx, made.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("removing the webhook: %w", err)
-		}
-		return nil
 	})
-	return nil
+	return err
 }

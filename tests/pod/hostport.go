@@ -121,7 +121,7 @@ func hostPortOn(env *requirement.Env, node string, port corev1.ContainerPort) *c
 	}
 	container.Ports = []corev1.ContainerPort{port}
 	pod := env.NewPod(node, container)
-	pod.Namespace = env.Cast.Plan().Privileged() // the baseline level forbids host ports
+	pod.Namespace = env.PrivilegedNamespace() // the baseline level forbids host ports
 	return pod
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -136,18 +135,10 @@ func checkHostPortConflict(ctx context.Context, env *requirement.Env) error {
 	}
 	second := hostPortOn(env, node, port)
 	pods := env.Kube.CoreV1().Pods(second.Namespace)
-	made, err := pods.Create(ctx, second, metav1.CreateOptions{})
+	made, err := requirement.Own(ctx, env, pods, second, requirement.AtOnce)
 	if err != nil {
-		return fmt.Errorf("making a second pod: %w", err)
+		return fmt.Errorf("the second pod: %w", err)
 	}
-	env.Defer(func(ctx context.Context) error {
-		now := int64(0)
-		err := pods.Delete(ctx, made.Name, metav1.DeleteOptions{GracePeriodSeconds: &now})
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		return err
-	})
 	var word *corev1.PodCondition
 	_, err = until.Settled(ctx, until.Policy{Within: decided}, func(ctx context.Context) error {
 		pod, err := pods.Get(ctx, made.Name, metav1.GetOptions{})

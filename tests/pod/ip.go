@@ -8,7 +8,6 @@ import (
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -91,28 +90,24 @@ func within(ranges []netip.Prefix, text string) bool {
 // forgePod binds a pod to a Node object that no kubelet serves and writes another pod's IP into its
 // status. Nothing of it ever runs, and it carries no label that a Service selects.
 func forgePod(ctx context.Context, env *requirement.Env) (func(context.Context) error, error) {
-	plan := env.Cast.Plan()
-	name := plan.Prefix + "-forged"
-	nodes, pods := env.Kube.CoreV1().Nodes(), env.Kube.CoreV1().Pods(plan.Main())
-	now := int64(0)
-	undo := func(ctx context.Context) error {
-		return errors.Join(
-			ignoreAbsent(pods.Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: &now})),
-			ignoreAbsent(nodes.Delete(ctx, name, metav1.DeleteOptions{})))
-	}
+	name := env.World.Prefix + "-forged"
+	pods := env.Kube.CoreV1().Pods(env.Namespace())
 	victim := env.Role(world.SiblingA)
 	if len(victim.IPs) == 0 {
 		return nil, fmt.Errorf("%s has no IP to forge", victim)
 	}
-	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: plan.Labels}, Spec: corev1.NodeSpec{Unschedulable: true}}
-	if _, err := nodes.Create(ctx, node, metav1.CreateOptions{}); err != nil {
-		return nil, fmt.Errorf("making a Node object without a kubelet: %w", err)
+	_, removeNode, err := requirement.Create(ctx, env.Kube.CoreV1().Nodes(), &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: env.Labels()}, Spec: corev1.NodeSpec{Unschedulable: true}})
+	if err != nil {
+		return nil, fmt.Errorf("a Node without a kubelet: %w", err)
 	}
-	pod := plan.Own(name, "", world.Container("agent"))
+	pod := env.World.Own(name, "", world.Container("agent"))
 	pod.Spec.NodeName = name
-	if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err != nil {
-		return nil, errors.Join(fmt.Errorf("making a pod on it: %w", err), undo(context.WithoutCancel(ctx)))
+	_, removePod, err := requirement.Create(ctx, pods, pod, requirement.AtOnce)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("a pod on a Node without a kubelet: %w", err), removeNode(context.WithoutCancel(ctx)))
 	}
+	undo := func(ctx context.Context) error { return errors.Join(removePod(ctx), removeNode(ctx)) }
 	status := corev1.PodStatus{Phase: corev1.PodRunning, PodIP: victim.IPs[0].String(), PodIPs: []corev1.PodIP{{IP: victim.IPs[0].String()}}}
 	patch, err := json.Marshal(map[string]any{"status": status})
 	if err == nil {
@@ -122,11 +117,4 @@ func forgePod(ctx context.Context, env *requirement.Env) (func(context.Context) 
 		return nil, errors.Join(fmt.Errorf("forging the pod's status: %w", err), undo(context.WithoutCancel(ctx)))
 	}
 	return undo, nil
-}
-
-func ignoreAbsent(err error) error {
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
 }

@@ -58,7 +58,7 @@ func selecting(ctx context.Context, env *requirement.Env, label string, alter fu
 	if alter != nil {
 		alter(&spec)
 	}
-	return ownService(ctx, env, env.Cast.Plan().Main(), spec)
+	return ownService(ctx, env, env.Namespace(), spec)
 }
 
 // onePortBefore has a Service select that pod alone, and keeps its first port.

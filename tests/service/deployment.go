@@ -8,7 +8,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -29,7 +28,6 @@ const (
 // deployment makes a Deployment of the check's own whose pods have the label and serve TCP; it goes with all its pods after the
 // check. No pod is taken away before another is ready.
 func deployment(ctx context.Context, env *requirement.Env, label string, replicas int32, alter func(*corev1.Pod)) (*appsv1.Deployment, error) {
-	plan := env.Cast.Plan()
 	pod := env.NewPod("", world.Container("web", fmt.Sprintf("tcp=:%d", world.TargetPort)))
 	pod.Labels[label] = "yes"
 	delete(pod.Labels, world.PodLabel)
@@ -39,7 +37,7 @@ func deployment(ctx context.Context, env *requirement.Env, label string, replica
 	}
 	one, none := intstr.FromInt32(1), intstr.FromInt32(0)
 	d := &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: pod.GenerateName, Namespace: pod.Namespace, Labels: plan.Labels},
+		ObjectMeta: env.ObjectMeta(""),
 		Spec: appsv1.DeploymentSpec{
 			Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{label: "yes"}},
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: pod.Labels, Annotations: pod.Annotations}, Spec: pod.Spec},
@@ -47,19 +45,7 @@ func deployment(ctx context.Context, env *requirement.Env, label string, replica
 				RollingUpdate: &appsv1.RollingUpdateDeployment{MaxSurge: &one, MaxUnavailable: &none}},
 		},
 	}
-	deployments := env.Kube.AppsV1().Deployments(pod.Namespace)
-	made, err := deployments.Create(ctx, d, metav1.CreateOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("making the Deployment %s: %w", d.GenerateName, err)
-	}
-	env.Defer(func(ctx context.Context) error {
-		background := metav1.DeletePropagationBackground
-		if err := deployments.Delete(ctx, made.Name, metav1.DeleteOptions{PropagationPolicy: &background}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("removing the Deployment %s: %w", made.Name, err)
-		}
-		return nil
-	})
-	return made, nil
+	return requirement.Own(ctx, env, env.Kube.AppsV1().Deployments(pod.Namespace), d, requirement.WithDependents)
 }
 
 // changeDeployment changes it by a JSON merge patch.

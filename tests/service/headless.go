@@ -54,7 +54,7 @@ func checkHeadless(ctx context.Context, env *requirement.Env) error {
 	if env.Family == corev1.IPv6Protocol {
 		record = "AAAA"
 	}
-	name := fmt.Sprintf("%s.%s.svc.%s.", service.Name, service.Namespace, env.Cast.Plan().Domain)
+	name := fmt.Sprintf("%s.%s.svc.%s.", service.Name, service.Namespace, env.World.Domain)
 	err := env.Until(ctx, func(ctx context.Context) error {
 		got, err := client.DNS(ctx, wire.DNS{Name: name, Type: record})
 		if err != nil {

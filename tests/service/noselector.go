@@ -75,7 +75,7 @@ func byHand(r requirement.Requirement, role world.Role, port func(context.Contex
 		if err != nil {
 			return err
 		}
-		service, err := ownService(ctx, env, env.Cast.Plan().Main(), corev1.ServiceSpec{Ports: onePort(target), IPFamilies: []corev1.IPFamily{env.Family}})
+		service, err := ownService(ctx, env, env.Namespace(), corev1.ServiceSpec{Ports: onePort(target), IPFamilies: []corev1.IPFamily{env.Family}})
 		if err != nil {
 			return err
 		}

@@ -2,14 +2,11 @@ package service
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -22,53 +19,28 @@ import (
 // ownService makes a Service of the check's own, which is removed after the check. The error of an API server that refuses it
 // can be asked about with apierrors.
 func ownService(ctx context.Context, env *requirement.Env, namespace string, spec corev1.ServiceSpec) (requirement.ServiceSeen, error) {
-	plan := env.Cast.Plan()
-	services := env.Kube.CoreV1().Services(namespace)
-	made, err := services.Create(ctx, &corev1.Service{Spec: spec, ObjectMeta: metav1.ObjectMeta{
-		GenerateName: strings.ReplaceAll(env.Requirement.ID, "/", "-") + "-", Namespace: namespace, Labels: plan.Labels,
-	}}, metav1.CreateOptions{})
-	if err != nil {
-		return requirement.ServiceSeen{}, fmt.Errorf("making a Service: %w", err)
-	}
-	env.Defer(func(ctx context.Context) error {
-		if err := services.Delete(ctx, made.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("removing the Service %s: %w", made.Name, err)
-		}
-		return nil
-	})
-	return requirement.ServiceSeen{Service: made}, nil
+	meta := env.ObjectMeta("")
+	meta.Namespace = namespace
+	made, err := requirement.Own(ctx, env, env.Kube.CoreV1().Services(namespace), &corev1.Service{ObjectMeta: meta, Spec: spec})
+	return requirement.ServiceSeen{Service: made}, err
 }
 
 // handMade writes an EndpointSlice of the Service with those addresses, all ready, at one port, which is removed after the
 // check. port has the name of the Service's port.
 func handMade(ctx context.Context, env *requirement.Env, service requirement.ServiceSeen, port discoveryv1.EndpointPort, ips ...netip.Addr) (*discoveryv1.EndpointSlice, error) {
-	plan := env.Cast.Plan()
+	labels := env.Labels()
+	labels[discoveryv1.LabelServiceName], labels[discoveryv1.LabelManagedBy] = service.Name, "parley.dev"
 	slice := &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: service.Name + "-", Namespace: service.Namespace, Labels: map[string]string{
-			discoveryv1.LabelServiceName: service.Name, discoveryv1.LabelManagedBy: "parley.dev"}},
+		ObjectMeta:  metav1.ObjectMeta{GenerateName: service.Name + "-", Namespace: service.Namespace, Labels: labels},
 		AddressType: discoveryv1.AddressType(env.Family),
 		Ports:       []discoveryv1.EndpointPort{port},
-	}
-	for k, v := range plan.Labels {
-		slice.Labels[k] = v
 	}
 	ready := true
 	for _, ip := range ips {
 		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{ip.String()},
 			Conditions: discoveryv1.EndpointConditions{Ready: &ready}})
 	}
-	slices := env.Kube.DiscoveryV1().EndpointSlices(service.Namespace)
-	made, err := slices.Create(ctx, slice, metav1.CreateOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("writing an EndpointSlice of %s: %w", service.Name, err)
-	}
-	env.Defer(func(ctx context.Context) error {
-		if err := slices.Delete(ctx, made.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("removing the EndpointSlice %s: %w", made.Name, err)
-		}
-		return nil
-	})
-	return made, nil
+	return requirement.Own(ctx, env, env.Kube.DiscoveryV1().EndpointSlices(service.Namespace), slice)
 }
 
 // slicePort is the port of an EndpointSlice for the Service's port of that name.

@@ -45,7 +45,7 @@ func arrivedAt(env *requirement.Env, talk exchange.Talk, seen wire.Exchange, por
 	}
 	return &requirement.Failure{Reason: requirement.WrongPort, From: talk.From, Target: talk.Dial, Protocol: talk.Network,
 		Expected: fmt.Sprintf("an answer from port %d of an endpoint", port), Observed: fmt.Sprintf("one from %s at %s", seen.Witness.Who, seen.Witness.Local),
-		Again: "kubectl get endpointslices -n " + env.Cast.Plan().Main() + " -o yaml"}
+		Again: "kubectl get endpointslices -n " + env.Namespace() + " -o yaml"}
 }
 
 var definingServices = "https://kubernetes.io/docs/concepts/services-networking/service/#defining-a-service"

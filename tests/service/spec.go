@@ -6,7 +6,6 @@ import (
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
@@ -105,7 +104,7 @@ func checkDeleted(ctx context.Context, env *requirement.Env) error {
 
 func deleteService(ctx context.Context, env *requirement.Env, service requirement.ServiceSeen) error {
 	err := env.Kube.CoreV1().Services(service.Namespace).Delete(ctx, service.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(service.UID))})
-	if err != nil && !apierrors.IsNotFound(err) {
+	if requirement.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("deleting the Service %s: %w", service.Name, err)
 	}
 	return nil

@@ -142,7 +142,7 @@ func writeComparison(w io.Writer, c *reports.Comparison, form string) error {
 
 // verdict is the exit code of a comparison of two.
 func verdict(c *reports.Comparison) error {
-	lost, unjudged := c.Lost()
+	lost, unjudged := c.Regressions()
 	switch {
 	case len(lost) > 0:
 		return found(reports.ExitFailed)

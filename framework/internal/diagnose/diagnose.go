@@ -127,7 +127,7 @@ func (w *walk) rungs(server *requirement.End, ip netip.Addr) []rung {
 		{"loopback", server, requirement.At(env.Loopback(), port), server},
 		{"own pod IP", server, dial, server},
 	}
-	if near := env.Cast.Ends(world.Everywhere); len(near) > 0 {
+	if near := env.Players.Ends(world.Everywhere); len(near) > 0 {
 		for _, end := range near {
 			if end.Node == server.Node && end.Pod != server.Pod {
 				rungs = append(rungs, rung{"pod on the same node", end, dial, server})
@@ -193,7 +193,7 @@ func ofServer(r rung) string {
 // elsewhere says from which nodes a Service's address does answer: one silent node is its proxy's.
 func (w *walk) elsewhere(ctx context.Context, r rung) string {
 	var answers, silent []string
-	for _, end := range w.env.Cast.Ends(world.Everywhere) {
+	for _, end := range w.env.Players.Ends(world.Everywhere) {
 		if end.Node == r.from.Node {
 			continue
 		}

@@ -73,7 +73,7 @@ func (w *walk) path(ctx context.Context, client, server *requirement.End) *way {
 // end adds the end's own network namespace and its node; -1 is one that can't be looked into.
 func (p *way) end(ctx context.Context, env *requirement.Env, end *requirement.End) (own, node int) {
 	own, node = -1, -1
-	for _, agent := range env.Cast.Ends(world.Node) {
+	for _, agent := range env.Players.Ends(world.Node) {
 		if agent.Node != end.Node || end.Pod == "" {
 			continue
 		}
@@ -135,7 +135,7 @@ func (s step) comesIn() bool { return s.hook == "prerouting" || s.hook == "outpu
 // count puts rules into every place of the way, makes the attempt, and gives by step the packets that each of its rules
 // met, in their order. ok is false where nothing can be said.
 func (w *walk) count(ctx context.Context, p *way, port int, rulesOf func(step) []wire.Rule, attempt func(context.Context) error) (seen [][]uint64, ok bool) {
-	table := w.env.Cast.Plan().Prefix + "-follow-" + fmt.Sprint(port)
+	table := w.env.World.Prefix + "-follow-" + fmt.Sprint(port)
 	for i, at := range p.places {
 		var rules []wire.Rule
 		for _, s := range p.steps {

@@ -20,7 +20,7 @@ type resolver struct {
 
 // names walks the ladder of a name: every DNS pod, their Service's address, and the name itself.
 func (w *walk) names(ctx context.Context) string {
-	client, plan := w.failure.From, w.env.Cast.Plan()
+	client, plan := w.failure.From, w.env.World
 	if plan.ClusterDNS == "" {
 		return ""
 	}

@@ -64,7 +64,7 @@ func (w *walk) entry(ctx context.Context, client *requirement.End) string {
 	if !ok || !w.rules {
 		return ""
 	}
-	for _, agent := range w.env.Cast.Ends(world.Node) {
+	for _, agent := range w.env.Players.Ends(world.Node) {
 		if agent.Node != client.Node {
 			continue
 		}

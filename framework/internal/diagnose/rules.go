@@ -18,7 +18,7 @@ func (w *walk) quote(ctx context.Context, at place, d wire.Drop) string {
 	if at.netns != 0 || d.Rule == 0 {
 		return ""
 	}
-	text, err := probe.Output(ctx, w.env.Cast.Dialer(at.agent, "/agent", "host", "nft", "-a", "list", "chain", d.Family, d.Table, d.Chain), mostPrinted)
+	text, err := probe.Output(ctx, w.env.Players.Dialer(at.agent, "/agent", "host", "nft", "-a", "list", "chain", d.Family, d.Table, d.Chain), mostPrinted)
 	if err != nil {
 		return ""
 	}
@@ -41,7 +41,7 @@ func (w *walk) legacy(ctx context.Context, at place, attempt func(context.Contex
 		tool = "ip6tables-legacy-save"
 	}
 	dump := func() (string, error) {
-		return probe.Output(ctx, w.env.Cast.Dialer(at.agent, "/agent", "host", tool, "-c"), mostPrinted)
+		return probe.Output(ctx, w.env.Players.Dialer(at.agent, "/agent", "host", tool, "-c"), mostPrinted)
 	}
 	before, err := dump()
 	if err != nil {

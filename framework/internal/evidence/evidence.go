@@ -60,7 +60,7 @@ func (s Subject) nodes() []string {
 		names = append(names, end.Node)
 	}
 	if len(names) == 0 {
-		for _, agent := range s.Env.Cast.Ends(world.Node) {
+		for _, agent := range s.Env.Players.Ends(world.Node) {
 			names = append(names, agent.Node)
 		}
 	}

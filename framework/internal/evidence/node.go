@@ -36,7 +36,7 @@ var ruleTools = [][]string{{"nft", "-a", "list", "ruleset"}, {"iptables-legacy-s
 // node writes what one node's network namespace has of the failure's addresses.
 func (c *collector) node(ctx context.Context, node string) error {
 	file := "node-" + node + ".txt"
-	for _, agent := range c.Env.Cast.Ends(world.Node) {
+	for _, agent := range c.Env.Players.Ends(world.Node) {
 		if agent.Node != node {
 			continue
 		}
@@ -66,7 +66,7 @@ func (c *collector) node(ctx context.Context, node string) error {
 		section("neighbours", seen.Neighbours)
 		section("connections tracked that mention "+strings.Join(c.addresses(), ", "), seen.Tracked)
 		for _, tool := range ruleTools {
-			text, err := probe.Output(ctx, c.Env.Cast.Dialer(agent, append([]string{"/agent", "host"}, tool...)...), mostRules)
+			text, err := probe.Output(ctx, c.Env.Players.Dialer(agent, append([]string{"/agent", "host"}, tool...)...), mostRules)
 			if err != nil {
 				section(strings.Join(tool, " "), []string{"not to be had: " + err.Error()})
 				continue

@@ -27,11 +27,12 @@ var Roles = []world.Role{world.SiblingA, world.SiblingB, world.Near, world.Far, 
 
 // Field is where it is measured.
 type Field struct {
-	Cast   requirement.Cast
-	Kube   kubernetes.Interface
-	Family corev1.IPFamily
-	Port   int // the first of two that nobody else uses
-	Say    func(format string, args ...any)
+	Players requirement.Players
+	World   world.Plan
+	Kube    kubernetes.Interface
+	Family  corev1.IPFamily
+	Port    int // the first of two that nobody else uses
+	Say     func(format string, args ...any)
 }
 
 // Paths opens servers and a Service, measures every path, and removes them again. A path that can't be measured says
@@ -121,24 +122,17 @@ func (l *layout) throughService(ctx context.Context, name string, a, near, far *
 
 // service makes a Service of which the one pod is the endpoint, on the port that its server has already.
 func (l *layout) service(ctx context.Context, name string, endpoint *requirement.End) (*corev1.Service, error) {
-	plan := l.Cast.Plan()
-	services := l.Kube.CoreV1().Services(plan.Main())
-	made, err := services.Create(ctx, &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: plan.Labels},
+	namespace := l.World.Main()
+	made, remove, err := requirement.Create(ctx, l.Kube.CoreV1().Services(namespace), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: l.World.Labels},
 		Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, IPFamilies: []corev1.IPFamily{l.Family},
 			Selector: map[string]string{world.PodLabel: endpoint.Pod},
 			Ports:    []corev1.ServicePort{{Port: int32(l.Port)}}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("making a Service: %w", err)
-	}
-	l.undo = append(l.undo, func(ctx context.Context) error {
-		if err := services.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
-			return fmt.Errorf("removing the Service %s: %w", name, err)
-		}
-		return nil
 	})
-	return made, nil
+	if err == nil {
+		l.undo = append(l.undo, remove)
+	}
+	return made, err
 }
 
 // ruled waits until the rules of a new Service let through.
@@ -189,7 +183,7 @@ func (l *layout) serve(ctx context.Context, w *way) *way {
 
 // end is who plays the role, nil where nobody does.
 func (l *layout) end(role world.Role) *requirement.End {
-	if all := l.Cast.Ends(role); len(all) > 0 {
+	if all := l.Players.Ends(role); len(all) > 0 {
 		return all[0]
 	}
 	return nil
@@ -197,7 +191,7 @@ func (l *layout) end(role world.Role) *requirement.End {
 
 // nodes are the agents in the nodes' own networks where the two pods are, nil where there is none.
 func (l *layout) nodes(a, far *requirement.End) (client, server *requirement.End) {
-	for _, node := range l.Cast.Ends(world.Node) {
+	for _, node := range l.Players.Ends(world.Node) {
 		if a != nil && node.Node == a.Node {
 			client = node
 		}

@@ -18,8 +18,9 @@ const (
 	proxyName  = "iptables.tar"
 )
 
-// leftOut of the base: what the engine or the node's boot makes, and what nobody reads on a node.
-var leftOut = []string{
+// excluded are the patterns of files of the base that are not packed: what the engine or the node's boot makes, and what
+// nobody reads on a node.
+var excluded = []string{
 	"./dev/*", "./proc/*", "./sys/*", "./run/*", "./tmp/*", "./var/tmp/*", "./var/log/*", "./var/cache/apt/*",
 	"./var/cache/debconf/*", "./var/lib/apt/lists/*", "./etc/hostname", "./etc/resolv.conf",
 	"./etc/machine-id", "./var/lib/dbus/machine-id", // each node makes its own, and dbus' would be taken for it
@@ -30,26 +31,21 @@ var leftOut = []string{
 
 // base makes the Debian root file system, or takes it from the cache, and returns the folder with its two archives.
 func (b *builder) base(ctx context.Context, s *step) (string, error) {
-	key := entryName("base", append([]string{suite, runtime.GOARCH, fmt.Sprint(leftOut, proxyFiles, proxyFolders, proxyLinks)}, packages...)...)
-	if dir, ok := b.cache.get(key); ok {
-		s.cached()
-		return dir, nil
-	}
-	root, err := b.debian(ctx, s, "rootfs", packages)
-	if err != nil {
-		return "", err
-	}
-	out, err := b.folder("base")
-	if err != nil {
-		return "", err
-	}
-	if err := packDebian(ctx, root, filepath.Join(out, rootfsName)); err != nil {
-		return "", err
-	}
-	if err := packProxy(root, filepath.Join(out, proxyName)); err != nil {
-		return "", err
-	}
-	return b.cache.put(key, out)
+	key := entryName("base", append([]string{suite, runtime.GOARCH, fmt.Sprint(excluded, proxyFiles, proxyFolders, proxyLinks)}, packages...)...)
+	return b.entry(key, s, func() (string, error) {
+		root, err := b.debian(ctx, s, "rootfs", packages)
+		if err != nil {
+			return "", err
+		}
+		out, err := b.folder("base")
+		if err != nil {
+			return "", err
+		}
+		if err := packDebian(ctx, root, filepath.Join(out, rootfsName)); err != nil {
+			return "", err
+		}
+		return out, packProxy(root, filepath.Join(out, proxyName))
+	})
 }
 
 // debian makes a Debian root file system with the packages in a folder of the build, and returns the folder.
@@ -66,19 +62,19 @@ func (b *builder) debian(ctx context.Context, s *step, folder string, packages [
 	}
 	cmd := exec.CommandContext(ctx, "debootstrap", "--variant=minbase", "--include="+strings.Join(packages, ","), suite, root, mirror)
 	cmd.Env = environ("DEBIAN_FRONTEND=noninteractive", "TMPDIR="+b.dir)
-	progress := &said{line: s.detail}
-	cmd.Stdout = progress
+	output := &tailWriter{line: s.detail}
+	cmd.Stdout = output
 	// Debian's packages mount and may start things while they are set up: all of it ends with the program.
 	if _, err := command(ctx, cmd, true, nil); err != nil {
-		return "", fmt.Errorf("making the Debian base: %w: %s", err, progress.tail())
+		return "", fmt.Errorf("making the Debian base: %w: %s", err, output.tail())
 	}
 	return root, nil
 }
 
-// packDebian writes a root file system to an archive, without what is left out.
+// packDebian writes a root file system to an archive, without the excluded files.
 func packDebian(ctx context.Context, root, file string) error {
 	args := []string{"--create", "--file=" + file, "--numeric-owner", "--xattrs", "--xattrs-include=*", "--sort=name", "--directory=" + root}
-	for _, p := range leftOut {
+	for _, p := range excluded {
 		args = append(args, "--exclude="+p)
 	}
 	if _, err := command(ctx, exec.CommandContext(ctx, "tar", append(args, ".")...), false, nil); err != nil {
@@ -136,8 +132,8 @@ func pickMirror(targets string) string {
 	return ""
 }
 
-// mayBuild says in one sentence why this host can't build the image; nil where it can.
-func mayBuild() error {
+// canBuild says in one sentence why this host can't build the image; nil where it can.
+func canBuild() error {
 	switch {
 	case runtime.GOOS != "linux":
 		return errors.New("the node image is built offline on Linux only: give this machine a registry, or pull kindest/node once")

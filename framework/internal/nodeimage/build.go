@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -19,20 +17,6 @@ import (
 
 // buildTimeout bounds a whole build, and the wait for another one: a cold one takes 10 to 15 minutes on two cores.
 const buildTimeout = time.Hour
-
-// Step is what a build tells of its progress: once when a component is begun, from time to time while it goes on,
-// and once when it is done.
-type Step struct {
-	N, Of     int // the component's number, from 1, of how many; 0 where it is the only one, or another run's is waited for
-	Component string
-	Detail    string // what is going on in it, such as the package that is compiled; may be ""
-	Done      bool
-	Took      time.Duration // so far, or in all when done; what is made beside others counts from when it is waited for
-	Cached    bool          // nothing had to be made
-}
-
-// tell is how often a component that takes long is heard of.
-const tell = 5 * time.Second
 
 // builder is one build.
 type builder struct {
@@ -62,14 +46,14 @@ func Build(ctx context.Context, e *engine.Engine, v Versions, progress func(Step
 	}
 	ref = Repository + ":" + hash
 	if present(ctx, e, ref) {
-		used(hash)
+		markUsed(hash)
 		return ref, true, nil
 	}
-	if err := mayBuild(); err != nil {
+	if err := canBuild(); err != nil {
 		return "", false, err
 	}
 	built := false
-	err = alone(ctx, progress, func(ctx context.Context, b *builder) error {
+	err = withBuildLock(ctx, progress, func(ctx context.Context, b *builder) error {
 		if present(ctx, e, ref) {
 			return nil
 		}
@@ -78,15 +62,15 @@ func Build(ctx context.Context, e *engine.Engine, v Versions, progress func(Step
 		if err := b.build(ctx, e, ref); err != nil {
 			return fmt.Errorf("building the node image: %w", err)
 		}
-		used(hash)
+		markUsed(hash)
 		b.cache.pruneImages(ctx, e)
 		return nil
 	})
 	return ref, !built && err == nil, err
 }
 
-// alone makes this process the only one that builds and gives it a folder, while do runs.
-func alone(ctx context.Context, progress func(Step), do func(context.Context, *builder) error) (err error) {
+// withBuildLock runs do with a folder of its own while no other process builds, and removes the folder afterwards.
+func withBuildLock(ctx context.Context, progress func(Step), do func(context.Context, *builder) error) (err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, buildTimeout, fmt.Errorf("not built within %s", buildTimeout))
 	defer cancel()
 	c, err := openCache()
@@ -216,59 +200,4 @@ func (b *builder) folder(name string) (string, error) {
 		return "", fmt.Errorf("making a folder for the build: %w", err)
 	}
 	return dir, nil
-}
-
-// step is one component being made.
-type step struct {
-	component string
-	run       func(*step) error
-
-	mu    sync.Mutex
-	state Step
-}
-
-func (s *step) place(n, of int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.state.N, s.state.Of, s.state.Component = n, of, s.component
-}
-
-func (s *step) detail(text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.state.Detail = strings.TrimSpace(text)
-}
-
-func (s *step) cached() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.state.Cached = true
-}
-
-// do runs the step and tells how it goes; progress is never called twice at once.
-func (s *step) do(progress func(Step)) error {
-	begun := time.Now()
-	now := func(done bool) Step {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		state := s.state
-		state.Done, state.Took = done, time.Since(begun)
-		return state
-	}
-	progress(now(false))
-	ended := make(chan error, 1)
-	go func() { ended <- s.run(s) }()
-	ticker := time.NewTicker(tell)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			progress(now(false))
-		case err := <-ended:
-			if err == nil {
-				progress(now(true))
-			}
-			return err
-		}
-	}
 }

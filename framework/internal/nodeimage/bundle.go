@@ -3,7 +3,6 @@ package nodeimage
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -125,7 +124,7 @@ func officialBundle(ctx context.Context, of cluster.Bundle) (Bundle, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, probeTimeout, fmt.Errorf("no answer within %s", probeTimeout))
 	defer cancel()
-	if err := request(ctx, http.MethodHead, url, io.Discard); err != nil {
+	if err := httpCopy(ctx, http.MethodHead, url, io.Discard); err != nil {
 		return Bundle{}, fmt.Errorf("%s does not answer (%w)", url, err)
 	}
 	return release(of), nil
@@ -150,8 +149,8 @@ func fetchedBundle(of cluster.Bundle) (Bundle, bool) {
 
 func (b Bundle) entry() string { return entryName("bundle", b.File, b.Sum) }
 
-// request asks an address and copies what it gives.
-func request(ctx context.Context, method, url string, to io.Writer) error {
+// httpCopy sends a request without a body to an address and copies the body of the answer.
+func httpCopy(ctx context.Context, method, url string, to io.Writer) error {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return err
@@ -171,8 +170,8 @@ func request(ctx context.Context, method, url string, to io.Writer) error {
 	return err
 }
 
-// have returns where the bundle lies, fetched where it is not there yet, and with its sum checked.
-func (b *builder) have(ctx context.Context, of Bundle, s *step) (string, error) {
+// bundleFile returns the bundle's file, which is fetched where it is not there yet, with its sum checked.
+func (b *builder) bundleFile(ctx context.Context, of Bundle, s *step) (string, error) {
 	if of.Path != "" {
 		if of.URL == "" {
 			return of.Path, checkSum(of, of.Path)
@@ -190,7 +189,7 @@ func (b *builder) have(ctx context.Context, of Bundle, s *step) (string, error) 
 	if err != nil {
 		return "", fmt.Errorf("keeping a runtime's bundle: %w", err)
 	}
-	err = request(ctx, http.MethodGet, of.URL, f)
+	err = httpCopy(ctx, http.MethodGet, of.URL, f)
 	if err := cmp.Or(err, f.Close()); err != nil {
 		return "", fmt.Errorf("fetching %s: %w", of.URL, err)
 	}
@@ -203,16 +202,11 @@ func (b *builder) have(ctx context.Context, of Bundle, s *step) (string, error) 
 
 // checkSum reads a file whole and compares its sum with what vouches for it.
 func checkSum(of Bundle, file string) error {
-	f, err := os.Open(file)
+	sum, _, err := fileSum(file)
 	if err != nil {
 		return fmt.Errorf("reading a runtime's bundle: %w", err)
 	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return fmt.Errorf("reading a runtime's bundle: %w", err)
-	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != of.Sum {
+	if got := hex.EncodeToString(sum); got != of.Sum {
 		return fmt.Errorf("%s is not what it should be: its SHA-256 sum is %s, and by %s it is %s; a build of your own wants a name of its own and a sum beside it",
 			file, got, of.By, of.Sum)
 	}

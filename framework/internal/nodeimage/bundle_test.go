@@ -143,8 +143,8 @@ func TestFindBundle(t *testing.T) {
 	require.Equal(t, []string{"HEAD"}, methods)
 
 	// It is fetched once, checked and kept.
-	require.NoError(t, alone(t.Context(), func(Step) {}, func(ctx context.Context, builder *builder) error {
-		at, err := builder.have(ctx, b, &step{})
+	require.NoError(t, withBuildLock(t.Context(), func(Step) {}, func(ctx context.Context, builder *builder) error {
+		at, err := builder.bundleFile(ctx, b, &step{})
 		require.NoError(t, err)
 		require.FileExists(t, at)
 		return nil

@@ -2,13 +2,12 @@ package nodeimage
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -76,7 +75,7 @@ func (c *cache) get(name string) (dir string, ok bool) {
 	want, err := readSums(dir)
 	if err == nil {
 		var have map[string]string
-		if have, err = sums(dir); err == nil && equal(want, have) {
+		if have, err = sums(dir); err == nil && len(have) > 0 && maps.Equal(want, have) {
 			now := time.Now()
 			_ = os.Chtimes(dir, now, now) // only tells prune that it was used
 			return dir, true
@@ -109,6 +108,20 @@ func (c *cache) put(name, from string) (string, error) {
 	return dir, nil
 }
 
+// entry returns the folder of a cache entry. One that is not there is made: create returns a folder of the build with its
+// files, which is moved into the cache.
+func (b *builder) entry(key string, s *step, create func() (string, error)) (string, error) {
+	if dir, ok := b.cache.get(key); ok {
+		s.cached()
+		return dir, nil
+	}
+	dir, err := create()
+	if err != nil {
+		return "", err
+	}
+	return b.cache.put(key, dir)
+}
+
 // prune removes the entries that were not asked for lately.
 func (c *cache) prune(now time.Time) {
 	list, _ := os.ReadDir(c.entries())
@@ -139,32 +152,12 @@ func sums(dir string) (map[string]string, error) {
 		if err != nil || rel == sumsName {
 			return err
 		}
-		f, err := os.Open(p)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		h := sha256.New()
-		if _, err := io.Copy(h, f); err != nil {
-			return err
-		}
-		s[rel] = hex.EncodeToString(h.Sum(nil))
-		return nil
+		sum, _, err := fileSum(p)
+		s[rel] = hex.EncodeToString(sum)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("summing %s: %w", dir, err)
 	}
 	return s, nil
-}
-
-func equal(a, b map[string]string) bool {
-	if len(a) != len(b) || len(a) == 0 {
-		return false
-	}
-	for k, v := range a {
-		if b[k] != v {
-			return false
-		}
-	}
-	return true
 }

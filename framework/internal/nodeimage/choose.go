@@ -48,7 +48,7 @@ func Choose(ctx context.Context, e *engine.Engine, named string, v Versions, pro
 		return Choice{}, err
 	}
 	if err != nil {
-		return Choice{}, v.unbuilt(why, err)
+		return Choice{}, v.buildError(why, err)
 	}
 	c, err = v.offline(ref, why)
 	if cached {
@@ -75,8 +75,8 @@ func Plan(ctx context.Context, e *engine.Engine, named string, v Versions) (Choi
 		c.From = FromCache
 		return c, nil
 	}
-	if err := mayBuild(); err != nil {
-		return Choice{}, v.unbuilt(why, err)
+	if err := canBuild(); err != nil {
+		return Choice{}, v.buildError(why, err)
 	}
 	return c, nil
 }
@@ -95,8 +95,8 @@ func (v Versions) offline(ref, why string) (Choice, error) {
 	return c, err
 }
 
-// unbuilt says that there is no image with these versions, and what else can be done.
-func (v Versions) unbuilt(why string, err error) error {
+// buildError says that there is no image with these versions, and what else can be done.
+func (v Versions) buildError(why string, err error) error {
 	if v == (Versions{}) {
 		return fmt.Errorf("no registry gives kind's node image (%s), and it can't be built offline: %w", why, err)
 	}
@@ -113,7 +113,7 @@ func choose(ctx context.Context, e *engine.Engine, named string, v Versions) (c 
 		return Choice{}, "", ErrNamedVersions
 	case named == "" && v != (Versions{}):
 		v, err = v.Resolve()
-		return Choice{}, v.why(asked), err
+		return Choice{}, v.reason(asked), err
 	}
 	if named != "" {
 		c := Choice{Ref: named, From: FromRegistry, Kubernetes: versionOf(named), Why: "named by the user", Offline: strings.HasPrefix(named, Repository+":")}

@@ -50,5 +50,5 @@ func TestStepTellsBeginAndEnd(t *testing.T) {
 func TestEntryNameTellsInputsApart(t *testing.T) {
 	require.NotEqual(t, entryName("x", "ab", "c"), entryName("x", "a", "bc"))
 	require.Equal(t, entryName("x", "a"), entryName("x", "a"))
-	require.Less(t, tell, time.Minute, "a person hears of a long step")
+	require.Less(t, progressInterval, time.Minute, "a person hears of a long step")
 }

@@ -15,19 +15,19 @@ import (
 // endGrace is how long a program that was told to end may take before it is killed.
 const endGrace = 5 * time.Second
 
-// said keeps the end of what a program writes: its last line while it runs, and enough for an error after.
-type said struct {
+// tailWriter keeps the end of what a program writes, for an error, and reports each last line while the program runs.
+type tailWriter struct {
 	buf  bytes.Buffer
 	line func(string)
 }
 
-// saidMax bounds what is kept of a program's output.
-const saidMax = 4000
+// tailMax bounds what is kept of a program's output.
+const tailMax = 4000
 
-func (s *said) Write(p []byte) (int, error) {
+func (s *tailWriter) Write(p []byte) (int, error) {
 	s.buf.Write(p)
-	if n := s.buf.Len(); n > 2*saidMax {
-		s.buf.Next(n - saidMax)
+	if n := s.buf.Len(); n > 2*tailMax {
+		s.buf.Next(n - tailMax)
 	}
 	if lines := strings.Split(strings.TrimSpace(string(p)), "\n"); s.line != nil && lines[len(lines)-1] != "" {
 		s.line(lines[len(lines)-1])
@@ -35,18 +35,18 @@ func (s *said) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (s *said) tail() string {
+func (s *tailWriter) tail() string {
 	text := strings.TrimSpace(s.buf.String())
-	if len(text) > saidMax {
-		text = "..." + text[len(text)-saidMax:]
+	if len(text) > tailMax {
+		text = "..." + text[len(text)-tailMax:]
 	}
 	return text
 }
 
-// harness makes a program end with this process, however this one ends, and with ctx: its whole process group is
+// endWithParent makes a program end with this process, however this one ends, and with ctx: its whole process group is
 // told to end. isolate gives it mount and process namespaces of its own, so that the kernel removes its mounts
 // and whatever it started (needs root).
-func harness(cmd *exec.Cmd, isolate bool) {
+func endWithParent(cmd *exec.Cmd, isolate bool) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	signal := syscall.SIGTERM
 	if isolate {
@@ -62,12 +62,12 @@ func harness(cmd *exec.Cmd, isolate bool) {
 // command runs a program to its end and returns its standard output. line, where given, is told the last line of
 // what it writes on standard error.
 func command(ctx context.Context, cmd *exec.Cmd, isolate bool, line func(string)) (string, error) {
-	harness(cmd, isolate)
+	endWithParent(cmd, isolate)
 	// Pdeathsig is sent when the thread that started the program ends: so that one must stay.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var out bytes.Buffer
-	errOut := &said{line: line}
+	errOut := &tailWriter{line: line}
 	if cmd.Stdout == nil {
 		cmd.Stdout = &out
 	}

@@ -20,8 +20,8 @@ func (b *builder) goEnv() []string {
 		"GOTMPDIR="+b.dir)
 }
 
-// binaries builds one component's main packages, or gets its packages, or takes them from the cache, and returns the
-// programs' folder.
+// binaries returns the folder with one component's programs: from the cache, or built from its module, or taken from
+// Debian's packages.
 func (b *builder) binaries(ctx context.Context, c component, s *step) (string, error) {
 	if c.packaged != nil {
 		return b.debPrograms(ctx, c.packaged.Debs, s)
@@ -30,64 +30,81 @@ func (b *builder) binaries(ctx context.Context, c component, s *step) (string, e
 	if err != nil {
 		return "", err
 	}
-	flags := []string{"-trimpath", "-buildvcs=false", "-tags=" + c.tags, "-ldflags=" + c.ldflags(m.version)}
-	key := entryName(c.name, append([]string{b.goVersion, runtime.GOARCH, string(m.mod), string(m.sum)}, flags...)...)
-	if dir, ok := b.cache.get(key); ok {
-		s.cached()
-		return dir, nil
+	build := goBuild{
+		flags: []string{"-trimpath", "-buildvcs=false", "-tags=" + c.tags, "-ldflags=" + c.ldflags(m.version)},
+		mains: m.tools, renames: c.renames,
 	}
-	src, err := b.folder("src-" + c.name)
-	if err != nil {
-		return "", err
-	}
-	if err := m.write(src); err != nil {
-		return "", err
-	}
-	return b.compile(ctx, key, src, flags, m.tools, c.as, s)
+	key := entryName(c.name, append([]string{b.goVersion, runtime.GOARCH, string(m.mod), string(m.sum)}, build.flags...)...)
+	return b.entry(key, s, func() (string, error) {
+		src, err := b.folder("src-" + c.name)
+		if err != nil {
+			return "", err
+		}
+		if err := m.write(src); err != nil {
+			return "", err
+		}
+		return b.compile(ctx, c.name, src, build, s)
+	})
+}
+
+// singleFile builds a program of one Go file that needs the standard library only, or takes it from the cache, and returns
+// the folder with it. key is the name of the cache's entry, which says what the program is made from.
+func (b *builder) singleFile(ctx context.Context, name, key string, source []byte, s *step) (string, error) {
+	return b.entry(key, s, func() (string, error) {
+		src, err := b.folder("src-" + name)
+		if err != nil {
+			return "", err
+		}
+		for file, content := range map[string]string{"go.mod": "module parley.invalid/nodeimage/" + name + "\n\ngo 1.26.0\n", "main.go": string(source)} {
+			if err := os.WriteFile(filepath.Join(src, file), []byte(content), 0o644); err != nil {
+				return "", fmt.Errorf("writing %s's source: %w", name, err)
+			}
+		}
+		return b.compile(ctx, name, src, goBuild{flags: []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w"}, mains: []string{"."}}, s)
+	})
 }
 
 // pause builds the program that holds a pod's namespaces.
 func (b *builder) pause(ctx context.Context, s *step) (string, error) {
-	text, err := inputs.ReadFile("pause/main.go")
+	source, err := inputs.ReadFile("pause/main.go")
 	if err != nil {
 		return "", fmt.Errorf("reading pause's source: %w", err)
 	}
-	key := entryName("pause", b.goVersion, runtime.GOARCH, string(text))
-	if dir, ok := b.cache.get(key); ok {
-		s.cached()
-		return dir, nil
-	}
-	src, err := b.folder("src-pause")
-	if err != nil {
-		return "", err
-	}
-	for name, content := range map[string]string{"go.mod": "module parley.invalid/nodeimage/pause\n\ngo 1.26.0\n", "main.go": string(text)} {
-		if err := os.WriteFile(filepath.Join(src, name), []byte(content), 0o644); err != nil {
-			return "", fmt.Errorf("writing pause's source: %w", err)
-		}
-	}
-	return b.compile(ctx, key, src, []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w"}, []string{"."}, nil, s)
+	return b.singleFile(ctx, "pause", entryName("pause", b.goVersion, runtime.GOARCH, string(source)), source, s)
 }
 
-// compile runs go build in a module's folder and keeps the binaries in the cache.
-func (b *builder) compile(ctx context.Context, key, src string, flags, mains []string, as map[string]string, s *step) (string, error) {
-	out, err := b.folder("bin-" + key)
+// goBuild says what go build makes of a module.
+type goBuild struct {
+	flags   []string
+	mains   []string          // the main packages
+	renames map[string]string // of binaries: new names by those that go build gives them
+}
+
+// compile runs go build in the folder src of a module, and returns the folder of the build with the binaries.
+func (b *builder) compile(ctx context.Context, name, src string, build goBuild, s *step) (string, error) {
+	out, err := b.folder("bin-" + name)
 	if err != nil {
 		return "", err
 	}
 	// -v names each package as it is compiled, which shows that a long build goes on.
-	args := append([]string{"build", "-v", "-o", out + string(filepath.Separator)}, flags...)
-	cmd := exec.CommandContext(ctx, "go", append(args, mains...)...)
-	cmd.Dir, cmd.Env = src, b.goEnv()
-	if _, err := command(ctx, cmd, false, s.detail); err != nil {
+	args := append([]string{"build", "-v", "-o", out + string(filepath.Separator)}, build.flags...)
+	if err := b.goCommand(ctx, src, append(args, build.mains...), s); err != nil {
 		return "", err
 	}
-	for from, to := range as {
+	for from, to := range build.renames {
 		if err := os.Rename(filepath.Join(out, from), filepath.Join(out, to)); err != nil {
 			return "", fmt.Errorf("naming a binary: %w", err)
 		}
 	}
-	return b.cache.put(key, out)
+	return out, nil
+}
+
+// goCommand runs the go command in a folder.
+func (b *builder) goCommand(ctx context.Context, dir string, args []string, s *step) error {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir, cmd.Env = dir, b.goEnv()
+	_, err := command(ctx, cmd, false, s.detail)
+	return err
 }
 
 // kindFiles is the folder of kind's base files in the Go module cache, checked against the sum in modules/kind.sum.

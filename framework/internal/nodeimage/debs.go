@@ -17,71 +17,42 @@ import (
 // debianKeyring has the keys of Debian's releases, as the package debian-archive-keyring lays them.
 const debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-// debPrograms are programs of packages of another Debian release than the base's, without what they depend on, flat in a folder.
+// debPrograms returns a folder with programs of packages of another Debian release than the base's, without what they
+// depend on and without folders below.
 func (b *builder) debPrograms(ctx context.Context, d cluster.Debs, s *step) (string, error) {
 	key := entryName("debs", append(append([]string{d.Suite, runtime.GOARCH}, d.Packages...), d.Programs...)...)
-	if dir, ok := b.cache.get(key); ok {
-		s.cached()
-		return dir, nil
-	}
-	root, err := b.unpackDebs(ctx, "debs-unpacked", d.Suite, false, d.Packages, s)
-	if err != nil {
-		return "", err
-	}
-	out, err := b.folder("debs")
-	if err != nil {
-		return "", err
-	}
-	for _, p := range d.Programs {
-		if err := os.Rename(filepath.Join(root, p), filepath.Join(out, path.Base(p))); err != nil {
-			return "", fmt.Errorf("the packages %s of %s have no %s: %w", strings.Join(d.Packages, ", "), d.Suite, p, err)
+	return b.entry(key, s, func() (string, error) {
+		root, err := b.unpackDebs(ctx, "debs-unpacked", debSet{suite: d.Suite, packages: d.Packages}, s)
+		if err != nil {
+			return "", err
 		}
-	}
-	return b.cache.put(key, out)
+		out, err := b.folder("debs")
+		if err != nil {
+			return "", err
+		}
+		for _, p := range d.Programs {
+			if err := os.Rename(filepath.Join(root, p), filepath.Join(out, path.Base(p))); err != nil {
+				return "", fmt.Errorf("the packages %s of %s have no %s: %w", strings.Join(d.Packages, ", "), d.Suite, p, err)
+			}
+		}
+		return out, nil
+	})
 }
 
-// unpackDebs lays the files of packages of a Debian release, alone or with all that they depend on, in a folder of the build and
-// returns it. Nothing is set up: no script of a package runs. They are downloaded by this host's apt, with lists of its
-// own, and checked by it.
-func (b *builder) unpackDebs(ctx context.Context, folder, suite string, dependencies bool, packages []string, s *step) (root string, err error) {
-	mirror, err := debianMirror(ctx)
-	if err != nil {
-		return "", err
-	}
+// debSet are packages of one Debian release.
+type debSet struct {
+	suite        string // the release, such as "trixie"
+	packages     []string
+	dependencies bool // with all that the packages depend on
+}
+
+// unpackDebs lays the files of packages in a folder of the build and returns it. Nothing is set up: no script of a package
+// runs.
+func (b *builder) unpackDebs(ctx context.Context, folder string, set debSet, s *step) (root string, err error) {
 	if root, err = b.folder(folder); err != nil {
 		return "", err
 	}
-	apt, err := b.folder(folder + "-apt")
-	if err != nil {
-		return "", err
-	}
-	for _, dir := range []string{"lists/partial", "cache/archives/partial"} {
-		if err := os.MkdirAll(filepath.Join(apt, dir), 0o755); err != nil {
-			return "", fmt.Errorf("making folders for apt: %w", err)
-		}
-	}
-	keyring := ""
-	if _, err := os.Stat(debianKeyring); err == nil {
-		keyring = debianKeyring
-	}
-	for name, text := range map[string]string{"apt.conf": aptConfig(apt), "sources.list": aptSource(mirror, suite, keyring)} {
-		if err := os.WriteFile(filepath.Join(apt, name), []byte(text), 0o644); err != nil {
-			return "", fmt.Errorf("writing apt's configuration: %w", err)
-		}
-	}
-	get, at := []string{"download"}, apt
-	if dependencies {
-		get, at = []string{"install", "--download-only", "--no-install-recommends", "--yes"}, filepath.Join(apt, "cache/archives")
-	}
-	for _, args := range [][]string{{"update"}, append(get, packages...)} {
-		s.detail("apt-get " + strings.Join(args, " "))
-		cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-q"}, args...)...)
-		cmd.Dir, cmd.Env = apt, environ("APT_CONFIG="+filepath.Join(apt, "apt.conf"))
-		if _, err := command(ctx, cmd, false, nil); err != nil {
-			return "", fmt.Errorf("getting Debian's packages %s of %s: %w", strings.Join(packages, ", "), suite, err)
-		}
-	}
-	debs, err := filepath.Glob(filepath.Join(at, "*.deb"))
+	debs, err := b.downloadDebs(ctx, folder+"-apt", set, s)
 	if err != nil {
 		return "", err
 	}
@@ -98,6 +69,46 @@ func (b *builder) unpackDebs(ctx context.Context, folder, suite string, dependen
 		}
 	}
 	return root, nil
+}
+
+// downloadDebs downloads packages by this host's apt, with lists of its own in a folder of the build, and checked by it. It
+// returns the packages' files.
+func (b *builder) downloadDebs(ctx context.Context, folder string, set debSet, s *step) ([]string, error) {
+	mirror, err := debianMirror(ctx)
+	if err != nil {
+		return nil, err
+	}
+	apt, err := b.folder(folder)
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{"lists/partial", "cache/archives/partial"} {
+		if err := os.MkdirAll(filepath.Join(apt, dir), 0o755); err != nil {
+			return nil, fmt.Errorf("making folders for apt: %w", err)
+		}
+	}
+	keyring := ""
+	if _, err := os.Stat(debianKeyring); err == nil {
+		keyring = debianKeyring
+	}
+	for name, text := range map[string]string{"apt.conf": aptConfig(apt), "sources.list": aptSource(mirror, set.suite, keyring)} {
+		if err := os.WriteFile(filepath.Join(apt, name), []byte(text), 0o644); err != nil {
+			return nil, fmt.Errorf("writing apt's configuration: %w", err)
+		}
+	}
+	download, archives := []string{"download"}, apt
+	if set.dependencies {
+		download, archives = []string{"install", "--download-only", "--no-install-recommends", "--yes"}, filepath.Join(apt, "cache/archives")
+	}
+	for _, args := range [][]string{{"update"}, append(download, set.packages...)} {
+		s.detail("apt-get " + strings.Join(args, " "))
+		cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-q"}, args...)...)
+		cmd.Dir, cmd.Env = apt, environ("APT_CONFIG="+filepath.Join(apt, "apt.conf"))
+		if _, err := command(ctx, cmd, false, nil); err != nil {
+			return nil, fmt.Errorf("getting Debian's packages %s of %s: %w", strings.Join(set.packages, ", "), set.suite, err)
+		}
+	}
+	return filepath.Glob(filepath.Join(archives, "*.deb"))
 }
 
 // aptConfig keeps apt to a folder: nothing of the host's lists, sources and packages is read or changed.

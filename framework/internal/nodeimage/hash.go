@@ -7,7 +7,9 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path"
 	"runtime"
@@ -55,7 +57,7 @@ func (v Versions) hash(facts ...string) (string, error) {
 // ingredients are the inputs that go into an image with these versions, so that what only other images have does not
 // count in its hash.
 func (v Versions) ingredients() fs.FS {
-	used := some{inputs, map[string]bool{storeConfig(v.Containerd): true}}
+	used := selectedFS{inputs, map[string]bool{storeConfig(v.Containerd): true}}
 	for _, name := range append(modulesOf(v.components()), "kind") {
 		used.names["modules/"+name+".mod"], used.names["modules/"+name+".sum"] = true, true
 	}
@@ -72,15 +74,15 @@ func modulesOf(all []component) (names []string) {
 	return names
 }
 
-// some are the files of which only those that are named are there, as far as they are of a kind that comes in several
-// versions: modules, and the store's configurations.
-type some struct {
+// selectedFS are the files of FS without those of other versions: of what comes in several versions (modules, and the store's
+// configurations) only the files that are in names.
+type selectedFS struct {
 	embed.FS
 	names map[string]bool
 }
 
 // ReadDir is the folder's list without what is not named.
-func (s some) ReadDir(folder string) ([]fs.DirEntry, error) {
+func (s selectedFS) ReadDir(folder string) ([]fs.DirEntry, error) {
 	list, err := s.FS.ReadDir(folder)
 	return slices.DeleteFunc(list, func(e fs.DirEntry) bool {
 		name := path.Join(folder, e.Name())
@@ -117,3 +119,15 @@ func hashOf(facts []string, trees ...fs.FS) (string, error) {
 
 // hashLength is how many hexadecimal digits of a hash make a name.
 const hashLength = 16
+
+// fileSum is the SHA-256 sum of a file, and its size in bytes.
+func fileSum(file string) (sum []byte, size int64, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	size, err = io.Copy(h, f)
+	return h.Sum(nil), size, err
+}

@@ -52,9 +52,9 @@ type component struct {
 	// packaged is what brings the component's programs where no module does.
 	packaged *packaged
 	// stamp says which variables the linker sets, with {version}, {major} and {minor} in the values.
-	stamp []string
-	tags  string            // build tags
-	as    map[string]string // names of binaries to change
+	stamp   []string
+	tags    string            // build tags
+	renames map[string]string // of binaries: new names by those that go build gives them
 }
 
 var components = []component{
@@ -69,7 +69,7 @@ var components = []component{
 		tags:  "no_aufs,no_btrfs,no_devmapper,no_zfs", // snapshotters that need other file systems, as kind does
 	},
 	{name: "cni", path: "github.com/containernetworking/plugins"},
-	{name: "etcd", path: "go.etcd.io/etcd/server/v3", as: map[string]string{"server": "etcd"}},
+	{name: "etcd", path: "go.etcd.io/etcd/server/v3", renames: map[string]string{"server": "etcd"}},
 	{name: "coredns", path: "github.com/coredns/coredns"},
 }
 
@@ -89,7 +89,7 @@ var debianContainerd = component{name: "containerd", packaged: &packaged{
 	version: "1.7",
 }}
 
-// title is the component with its version, for people.
+// title is the component's name and version, for people.
 func (c component) title() (string, error) {
 	version, err := c.version()
 	return c.name + " " + version, err
@@ -107,7 +107,7 @@ func (c component) version() (string, error) {
 // read reads the component's module files.
 func (c component) read() (module, error) { return readModule(cmp.Or(c.module, c.name), c.path) }
 
-// componentNamed is one of the components.
+// componentNamed returns the component of that name.
 func componentNamed(all []component, name string) (component, error) {
 	i := slices.IndexFunc(all, func(c component) bool { return c.name == name })
 	if i < 0 {

@@ -17,9 +17,9 @@ import (
 // this many.
 const keepImages = 6
 
-// used notes that an image was asked for now. It only tells pruneImages which to keep: that it can't be noted
-// stops nothing.
-func used(hash string) {
+// markUsed notes when an image was last asked for, by which pruneImages chooses what to keep. A failure to note it
+// is ignored.
+func markUsed(hash string) {
 	c, err := openCache()
 	if err != nil {
 		return

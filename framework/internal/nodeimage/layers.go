@@ -2,7 +2,6 @@ package nodeimage
 
 import (
 	"archive/tar"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -59,17 +58,11 @@ func (l *layer) done() (v1.Layer, error) {
 
 // layerOf is the layer whose archive lies in a file.
 func layerOf(file string) (v1.Layer, error) {
-	f, err := os.Open(file)
+	sum, size, err := fileSum(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading a layer: %w", err)
 	}
-	defer f.Close()
-	h := sha256.New()
-	n, err := io.Copy(h, f)
-	if err != nil {
-		return nil, fmt.Errorf("reading a layer: %w", err)
-	}
-	return fileLayer{path: file, size: n, hash: v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))}}, nil
+	return fileLayer{path: file, size: size, hash: v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum)}}, nil
 }
 
 // header is a root-owned entry; no entry's time counts.
@@ -170,8 +163,8 @@ func (l *layer) tree(under, from string, mode func(rel string, d fs.DirEntry) in
 	})
 }
 
-// filter copies an archive without the entries that drop names.
-func filter(from io.Reader, to *tar.Writer, drop func(name string) bool) error {
+// copyArchive copies an archive without the entries for whose names drop is true.
+func copyArchive(from io.Reader, to *tar.Writer, drop func(name string) bool) error {
 	r := tar.NewReader(from)
 	for {
 		h, err := r.Next()

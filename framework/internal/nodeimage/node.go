@@ -30,7 +30,7 @@ var dropped = []string{
 	"usr/lib/systemd/system/basic.target.wants/*",
 }
 
-func drop(name string) bool {
+func isDropped(name string) bool {
 	for _, pattern := range dropped {
 		if ok, _ := path.Match(pattern, merged(name)); ok {
 			return true
@@ -63,7 +63,7 @@ func (b *builder) nodeImage(ctx context.Context, p parts, store string) (v1.Imag
 			return err
 		}
 		defer f.Close()
-		return filter(f, l.Writer, drop)
+		return copyArchive(f, l.Writer, isDropped)
 	})
 	if err != nil {
 		return nil, err

@@ -45,7 +45,7 @@ func TestDrop(t *testing.T) {
 		"etc/systemd/system": false,
 		"usr/bin/bash":       false,
 	} {
-		require.Equal(t, want, drop(name), name)
+		require.Equal(t, want, isDropped(name), name)
 	}
 }
 
@@ -118,7 +118,7 @@ func TestLayer(t *testing.T) {
 	w := tar.NewWriter(&filtered)
 	r, err := layer.Uncompressed()
 	require.NoError(t, err)
-	require.NoError(t, filter(r, w, func(name string) bool { return name == "a/b/copy" }))
+	require.NoError(t, copyArchive(r, w, func(name string) bool { return name == "a/b/copy" }))
 	require.NoError(t, w.Close())
 	require.NoError(t, r.Close())
 	for tr := tar.NewReader(&filtered); ; {

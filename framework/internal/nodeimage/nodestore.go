@@ -103,12 +103,12 @@ func (n *nodeFiles) read(archive io.Reader) error {
 		folder, base := path.Split(at)
 		switch {
 		case base == opaque:
-			n.forget(folder)
+			n.removeBelow(folder)
 			continue
 		case strings.HasPrefix(base, whiteout):
 			gone := folder + strings.TrimPrefix(base, whiteout)
 			delete(n.names, gone)
-			n.forget(gone + "/")
+			n.removeBelow(gone + "/")
 			continue
 		case at != "":
 			n.names[at] = true
@@ -130,8 +130,8 @@ func (n *nodeFiles) read(archive io.Reader) error {
 	}
 }
 
-// forget takes away all below a folder, whose name ends with a slash.
-func (n *nodeFiles) forget(folder string) {
+// removeBelow takes away all below a folder, whose name ends with a slash.
+func (n *nodeFiles) removeBelow(folder string) {
 	maps.DeleteFunc(n.names, func(name string, _ bool) bool { return strings.HasPrefix(name, folder) })
 }
 
@@ -154,23 +154,23 @@ func (n *nodeFiles) hasLibrary(file string) bool {
 	return false
 }
 
-// first is the first of the paths that the node has; "" for none.
-func (n *nodeFiles) first(paths ...string) string {
+// firstPresent is the first of the paths that the node has; "" for none.
+func (n *nodeFiles) firstPresent(paths ...string) string {
 	if i := slices.IndexFunc(paths, func(p string) bool { return n.names[p] }); i >= 0 {
 		return paths[i]
 	}
 	return ""
 }
 
-// openStore bounds the wait for the lock of a database that nobody else has.
-const openStore = 5 * time.Second
+// openStoreTimeout bounds the wait for the lock of a database that nobody else has.
+const openStoreTimeout = 5 * time.Second
 
 // images are the images that the node's containerd has for Kubernetes, by name.
 func (n *nodeFiles) images() (map[name.Tag]v1.Image, error) {
 	if n.root == "" {
 		return nil, errors.New("the node image has no store of containerd's, whose images the other runtime should get")
 	}
-	db, err := bbolt.Open(filepath.Join(n.dir, "meta.db"), 0o600, &bbolt.Options{Timeout: openStore})
+	db, err := bbolt.Open(filepath.Join(n.dir, "meta.db"), 0o600, &bbolt.Options{Timeout: openStoreTimeout})
 	if err != nil {
 		return nil, fmt.Errorf("opening containerd's metadata of the node image: %w", err)
 	}

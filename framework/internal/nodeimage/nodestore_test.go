@@ -114,8 +114,8 @@ func TestReadNode(t *testing.T) {
 	}
 	require.True(t, n.hasLibrary("libx.so.1"))
 	require.False(t, n.hasLibrary("new"))
-	require.Equal(t, "opt/d/e", n.first("x", "opt/d/e"))
-	require.Empty(t, n.first("x"))
+	require.Equal(t, "opt/d/e", n.firstPresent("x", "opt/d/e"))
+	require.Empty(t, n.firstPresent("x"))
 	require.Equal(t, "kind/containerd", n.root)
 
 	images, err := n.images()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -41,65 +40,52 @@ func (p Programs) Build(ctx context.Context, progress func(Step)) (dir string, e
 	if err != nil {
 		return "", err
 	}
-	one := &step{component: p.Name + " " + m.version}
-	one.place(0, 0)
-	err = alone(ctx, progress, func(ctx context.Context, b *builder) error {
-		one.run = func(s *step) (err error) {
-			dir, err = b.programs(ctx, p, m, s)
-			return err
-		}
-		return one.do(progress)
+	title := p.Name + " " + m.version
+	dir, err = buildSingle(ctx, title, progress, func(ctx context.Context, b *builder, s *step) (string, error) {
+		return b.goPrograms(ctx, p, m, s)
 	})
 	if err != nil {
-		return "", fmt.Errorf("building %s: %w", one.component, err)
+		return "", fmt.Errorf("building %s: %w", title, err)
 	}
 	return dir, nil
 }
 
-// programs builds them, or takes them from the cache.
-func (b *builder) programs(ctx context.Context, p Programs, m module, s *step) (string, error) {
+// goPrograms builds the programs, or takes them from the cache, and returns the folder that has them.
+func (b *builder) goPrograms(ctx context.Context, p Programs, m module, s *step) (string, error) {
 	stamped := component{stamp: p.Stamp}
 	if p.Stamp == nil {
 		stamped = components[0] // Kubernetes' stamp also tells e2e.test its version
 	}
 	flags := []string{"-trimpath", "-buildvcs=false", "-ldflags=" + stamped.ldflags(m.version)}
 	key := entryName(p.Name, append(p.madeFrom(b.goVersion, m), flags...)...)
-	if dir, ok := b.cache.get(key); ok {
-		s.cached()
-		return dir, nil
-	}
-	src, err := b.folder("src-" + p.Name)
-	if err != nil {
-		return "", err
-	}
-	if err := m.write(src); err != nil {
-		return "", err
-	}
-	if err := p.writeSources(src); err != nil {
-		return "", err
-	}
-	out, err := b.folder("bin-" + p.Name)
-	if err != nil {
-		return "", err
-	}
-	mains := slices.DeleteFunc(slices.Clone(m.tools), func(tool string) bool { return p.Tests[tool] != "" })
-	calls := [][]string{append(append([]string{"build", "-v", "-o", out + string(filepath.Separator)}, flags...), mains...)}
-	for _, tool := range m.tools {
-		if name := p.Tests[tool]; name != "" {
-			calls = append(calls, append(append([]string{"test", "-c", "-v", "-o", filepath.Join(out, name)}, flags...), tool))
-		}
-	}
-	for _, args := range calls {
-		cmd := exec.CommandContext(ctx, "go", args...)
-		cmd.Dir, cmd.Env = src, b.goEnv()
-		if _, err := command(ctx, cmd, false, s.detail); err != nil {
+	return b.entry(key, s, func() (string, error) {
+		src, err := b.folder("src-" + p.Name)
+		if err != nil {
 			return "", err
 		}
-	}
-	if err := b.moduleFiles(ctx, src, p, out); err != nil {
-		return "", err
-	}
-	return b.cache.put(key, out)
+		if err := m.write(src); err != nil {
+			return "", err
+		}
+		if err := p.writeSources(src); err != nil {
+			return "", err
+		}
+		mains := slices.DeleteFunc(slices.Clone(m.tools), func(tool string) bool { return p.Tests[tool] != "" })
+		out, err := b.compile(ctx, p.Name, src, goBuild{flags: flags, mains: mains}, s)
+		if err != nil {
+			return "", err
+		}
+		for _, tool := range m.tools {
+			name := p.Tests[tool]
+			if name == "" {
+				continue
+			}
+			args := append([]string{"test", "-c", "-v", "-o", filepath.Join(out, name)}, flags...)
+			if err := b.goCommand(ctx, src, append(args, tool), s); err != nil {
+				return "", err
+			}
+		}
+		return out, b.moduleFiles(ctx, src, p, out)
+	})
 }
 
 // madeFrom is all that the programs are made from, besides the flags.
@@ -148,42 +134,44 @@ func (b *builder) moduleFiles(ctx context.Context, src string, p Programs, out s
 }
 
 // DebianArchive makes a Debian root file system with the packages, or finds it in the cache, and returns the file
-// with its archive: a layer of an image.
+// with its archive: a layer of an image. It needs root.
 func DebianArchive(ctx context.Context, packages []string, progress func(Step)) (file string, err error) {
-	what := "the Debian packages " + strings.Join(packages, ", ")
-	one := &step{component: what}
-	one.place(0, 0)
-	err = alone(ctx, progress, func(ctx context.Context, b *builder) error {
-		one.run = func(s *step) error {
-			key := entryName("debian", append([]string{suite, runtime.GOARCH, fmt.Sprint(leftOut)}, packages...)...)
-			if dir, ok := b.cache.get(key); ok {
-				s.cached()
-				file = filepath.Join(dir, rootfsName)
-				return nil
-			}
-			if os.Geteuid() != 0 {
-				return errors.New("debootstrap needs root: run as root")
-			}
-			root, err := b.debian(ctx, s, "debian-root", packages)
-			if err != nil {
-				return err
-			}
-			out, err := b.folder("debian")
-			if err != nil {
-				return err
-			}
-			err = errors.Join(packDebian(ctx, root, filepath.Join(out, rootfsName)), os.RemoveAll(root))
-			if err != nil {
-				return err
-			}
-			dir, err := b.cache.put(key, out)
-			file = filepath.Join(dir, rootfsName)
-			return err
-		}
-		return one.do(progress)
+	title := "the Debian packages " + strings.Join(packages, ", ")
+	dir, err := buildSingle(ctx, title, progress, func(ctx context.Context, b *builder, s *step) (string, error) {
+		key := entryName("debian", append([]string{suite, runtime.GOARCH, fmt.Sprint(excluded)}, packages...)...)
+		return b.entry(key, s, func() (string, error) { return b.debianArchive(ctx, packages, s) })
 	})
 	if err != nil {
-		return "", fmt.Errorf("making %s: %w", what, err)
+		return "", fmt.Errorf("making %s: %w", title, err)
 	}
-	return file, nil
+	return filepath.Join(dir, rootfsName), nil
+}
+
+// debianArchive makes a Debian root file system and returns a folder of the build with its archive.
+func (b *builder) debianArchive(ctx context.Context, packages []string, s *step) (string, error) {
+	if os.Geteuid() != 0 {
+		return "", errors.New("debootstrap needs root: run as root")
+	}
+	root, err := b.debian(ctx, s, "debian-root", packages)
+	if err != nil {
+		return "", err
+	}
+	out, err := b.folder("debian")
+	if err != nil {
+		return "", err
+	}
+	return out, errors.Join(packDebian(ctx, root, filepath.Join(out, rootfsName)), os.RemoveAll(root))
+}
+
+// buildSingle runs a build of one step and returns the folder that it made.
+func buildSingle(ctx context.Context, title string, progress func(Step), run func(context.Context, *builder, *step) (string, error)) (dir string, err error) {
+	err = withBuildLock(ctx, progress, func(ctx context.Context, b *builder) error {
+		single := &step{component: title, run: func(s *step) (err error) {
+			dir, err = run(ctx, b, s)
+			return err
+		}}
+		single.place(0, 0)
+		return single.do(progress)
+	})
+	return dir, err
 }

@@ -25,9 +25,9 @@ var proxyFolders = []string{"usr/lib/*/xtables"}
 var mergedFolders = map[string]string{"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
 
 // proxyLinks are names that point to what is there.
-var proxyLinks = besidesMerged(map[string]string{"usr/bin/sh": "dash"})
+var proxyLinks = withMerged(map[string]string{"usr/bin/sh": "dash"})
 
-func besidesMerged(links map[string]string) map[string]string {
+func withMerged(links map[string]string) map[string]string {
 	all := maps.Clone(mergedFolders)
 	maps.Copy(all, links)
 	return all
@@ -136,7 +136,7 @@ func closure(root fs.FS, names []string) ([]string, error) {
 				queue = append(queue, n)
 				continue
 			}
-			found := find(root, folders, n)
+			found := findLibrary(root, folders, n)
 			if found == "" {
 				return nil, fmt.Errorf("%s needs %s, which is not in the base", name, n)
 			}
@@ -152,7 +152,7 @@ func libraryFolders(root fs.FS) ([]string, error) {
 	return append(arch, "usr/lib", "usr/lib64"), err
 }
 
-func find(root fs.FS, folders []string, name string) string {
+func findLibrary(root fs.FS, folders []string, name string) string {
 	for _, f := range folders {
 		if _, err := fs.Lstat(root, path.Join(f, name)); err == nil {
 			return path.Join(f, name)

@@ -23,52 +23,68 @@ var runtimeRecipe embed.FS
 // names and that has it is taken as it is.
 const RuntimeLabel = "parley.dev/runtime"
 
+// runtimeImage is a node image with another runtime in containerd's place.
+type runtimeImage struct {
+	runtime cluster.Runtime
+	bundle  Bundle
+	base    string // the image that the runtime goes on, by the name that the engine has it by
+	tag     string // the runtime's name and the hash of all that goes in
+}
+
+// ref is the image's name.
+func (i runtimeImage) ref() string { return Repository + ":" + i.tag }
+
+// choice is the choice of the image, where base is that of the image below.
+func (i runtimeImage) choice(base Choice, from string) Choice {
+	base.Why = fmt.Sprintf("%s of %s, vouched for by %s, on %s (%s)", i.runtime.Layer.Bundle.Name, i.bundle.File, i.bundle.By, base.Ref, base.Why)
+	base.Ref, base.From, base.Containerd = i.ref(), from, ""
+	return base
+}
+
 // OnRuntime returns the node image with the runtime in containerd's place: base itself where it has it, else one that is made
 // of base and the runtime's bundle, or was. bundles is what the user named for these, "" for the official releases.
 func OnRuntime(ctx context.Context, e *engine.Engine, base Choice, rt cluster.Runtime, bundles string, progress func(Step)) (Choice, error) {
-	if rt.Layer == nil || labelled(ctx, e, base.Ref, rt) {
+	if rt.Layer == nil || hasRuntimeLabel(ctx, e, base.Ref, rt) {
 		return base, nil
 	}
 	bundle, err := FindBundle(ctx, rt.Layer.Bundle, bundles)
 	if err != nil {
 		return Choice{}, err
 	}
-	if err := mayBuild(); err != nil {
+	if err := canBuild(); err != nil {
 		return Choice{}, fmt.Errorf("a node image with %s: %w", rt.Product, err)
 	}
-	below, err := obtain(ctx, e, base.Ref)
-	if err != nil {
+	img := runtimeImage{runtime: rt, bundle: bundle}
+	if img.base, err = ensurePulled(ctx, e, base.Ref); err != nil {
 		return Choice{}, err
 	}
-	tag, err := runtimeTag(ctx, e, below, rt, bundle)
-	if err != nil {
+	if img.tag, err = runtimeTag(ctx, e, img); err != nil {
 		return Choice{}, err
 	}
-	c := onRuntime(base, rt, bundle, tag)
-	if present(ctx, e, c.Ref) {
-		used(tag)
-		return c, nil
+	if present(ctx, e, img.ref()) {
+		markUsed(img.tag)
+		return img.choice(base, FromCache), nil
 	}
-	c.From = FromBuild
-	err = alone(ctx, progress, func(ctx context.Context, b *builder) error {
-		if present(ctx, e, c.Ref) {
-			c.From = FromCache
+	from := FromBuild
+	err = withBuildLock(ctx, progress, func(ctx context.Context, b *builder) error {
+		if present(ctx, e, img.ref()) {
+			from = FromCache
 			return nil
 		}
-		if err := b.buildRuntime(ctx, e, below, c.Ref, rt, bundle); err != nil {
+		if err := b.buildRuntime(ctx, e, img); err != nil {
 			return fmt.Errorf("making a node image with %s: %w", rt.Product, err)
 		}
-		used(tag)
+		markUsed(img.tag)
 		b.cache.pruneImages(ctx, e)
 		return nil
 	})
-	return c, err
+	return img.choice(base, from), err
 }
 
-// PlanRuntime says what OnRuntime would return, without building. An image that can't be told yet, since the one below
+// PlanRuntime says what OnRuntime would return, without building. An image that can't be known yet, since the one below
 // is not there, has that one's name.
 func PlanRuntime(ctx context.Context, e *engine.Engine, base Choice, rt cluster.Runtime, bundles string) (Choice, error) {
-	if rt.Layer == nil || labelled(ctx, e, base.Ref, rt) {
+	if rt.Layer == nil || hasRuntimeLabel(ctx, e, base.Ref, rt) {
 		return base, nil
 	}
 	bundle, err := FindBundle(ctx, rt.Layer.Bundle, bundles)
@@ -79,30 +95,21 @@ func PlanRuntime(ctx context.Context, e *engine.Engine, base Choice, rt cluster.
 		if !present(ctx, e, ref) {
 			continue
 		}
-		tag, err := runtimeTag(ctx, e, ref, rt, bundle)
-		if err != nil {
+		img := runtimeImage{runtime: rt, bundle: bundle, base: ref}
+		if img.tag, err = runtimeTag(ctx, e, img); err != nil {
 			return Choice{}, err
 		}
-		c := onRuntime(base, rt, bundle, tag)
-		if present(ctx, e, c.Ref) {
-			return c, nil
+		if present(ctx, e, img.ref()) {
+			return img.choice(base, FromCache), nil
 		}
-		c.From = FromBuild
-		return c, mayBuild()
+		return img.choice(base, FromBuild), canBuild()
 	}
 	base.From, base.Containerd = FromBuild, ""
-	return base, mayBuild()
+	return base, canBuild()
 }
 
-// onRuntime is the choice of the image of that tag.
-func onRuntime(base Choice, rt cluster.Runtime, bundle Bundle, tag string) Choice {
-	base.Why = fmt.Sprintf("%s of %s, vouched for by %s, on %s (%s)", rt.Layer.Bundle.Name, bundle.File, bundle.By, base.Ref, base.Why)
-	base.Ref, base.From, base.Containerd = Repository+":"+tag, FromCache, ""
-	return base
-}
-
-// labelled says whether the engine has the image and the image says that it has the runtime.
-func labelled(ctx context.Context, e *engine.Engine, ref string, rt cluster.Runtime) bool {
+// hasRuntimeLabel says whether the engine has the image and the image says that it has the runtime.
+func hasRuntimeLabel(ctx context.Context, e *engine.Engine, ref string, rt cluster.Runtime) bool {
 	for _, r := range spellings(ref) {
 		out, err := e.Output(ctx, "image", "inspect", "--format", `{{index .Config.Labels "`+RuntimeLabel+`"}}`, r)
 		if err == nil && strings.TrimSpace(out) == rt.Name {
@@ -112,8 +119,8 @@ func labelled(ctx context.Context, e *engine.Engine, ref string, rt cluster.Runt
 	return false
 }
 
-// obtain has an image in the engine's store, and returns the name that the engine has it by.
-func obtain(ctx context.Context, e *engine.Engine, ref string) (string, error) {
+// ensurePulled pulls an image that the engine does not have, and returns the name that the engine has it by.
+func ensurePulled(ctx context.Context, e *engine.Engine, ref string) (string, error) {
 	for _, r := range spellings(ref) {
 		if present(ctx, e, r) {
 			return r, nil
@@ -128,8 +135,8 @@ func obtain(ctx context.Context, e *engine.Engine, ref string) (string, error) {
 
 // runtimeTag is the tag of the image with the runtime: the runtime's name and the hash of all that goes in, which are the
 // image below, the bundle's checksum, the runtime's declaration and files, and the code that puts them together.
-func runtimeTag(ctx context.Context, e *engine.Engine, below string, rt cluster.Runtime, bundle Bundle) (string, error) {
-	id, err := e.Output(ctx, "image", "inspect", "--format", "{{.Id}}", below)
+func runtimeTag(ctx context.Context, e *engine.Engine, img runtimeImage) (string, error) {
+	id, err := e.Output(ctx, "image", "inspect", "--format", "{{.Id}}", img.base)
 	if err != nil {
 		return "", fmt.Errorf("asking for the node image that the runtime goes on: %w", err)
 	}
@@ -137,7 +144,7 @@ func runtimeTag(ctx context.Context, e *engine.Engine, below string, rt cluster.
 	if err != nil {
 		return "", err
 	}
-	return runtimeHash(rt, strings.TrimSpace(id), bundle.Sum, gover)
+	return runtimeHash(img.runtime, strings.TrimSpace(id), img.bundle.Sum, gover)
 }
 
 func runtimeHash(rt cluster.Runtime, below, sum, gover string) (string, error) {
@@ -150,7 +157,7 @@ func runtimeHash(rt cluster.Runtime, below, sum, gover string) (string, error) {
 	return rt.Name + "-" + hash, err
 }
 
-// NotAsked is Lacks without a question to any address: for a runtime whose bundle is neither named nor fetched it says where that
+// NotAsked is Lacks without asking any address: for a runtime whose bundle is neither named nor fetched it says where that
 // would come from.
 func NotAsked(rt cluster.Runtime, bundles string) string {
 	if rt.Layer == nil {

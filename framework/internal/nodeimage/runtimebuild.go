@@ -29,21 +29,14 @@ type runtimeParts struct {
 	store    string                // archive of the layer with the store; "" for none
 }
 
-// buildRuntime runs the steps in order: below is the image that the runtime goes on, ref the one that is made.
-func (b *builder) buildRuntime(ctx context.Context, e *engine.Engine, below, ref string, rt cluster.Runtime, bundle Bundle) error {
+// buildRuntime makes the image and loads it into the engine.
+func (b *builder) buildRuntime(ctx context.Context, e *engine.Engine, img runtimeImage) error {
 	var p runtimeParts
 	var base v1.Image
-	layer := *rt.Layer
+	layer := *img.runtime.Layer
 	steps := []*step{
-		{component: "bundle " + bundle.File, run: func(s *step) error {
-			file, err := b.have(ctx, bundle, s)
-			if err != nil {
-				return err
-			}
-			if p.programs, err = b.folder("programs"); err != nil {
-				return err
-			}
-			p.names, err = unpackBundle(file, layer.Programs, p.programs)
+		{component: "bundle " + img.bundle.File, run: func(s *step) (err error) {
+			p.programs, p.names, err = b.bundlePrograms(ctx, img.bundle, layer.Programs, s)
 			return err
 		}},
 		{component: "ocilimits", run: func(s *step) (err error) {
@@ -65,15 +58,7 @@ func (b *builder) buildRuntime(ctx context.Context, e *engine.Engine, below, ref
 	}
 	steps = append(steps,
 		&step{component: "image below", run: func(s *step) (err error) {
-			if base, err = b.saved(ctx, e, below, s); err != nil {
-				return err
-			}
-			s.detail("reading it")
-			dir, err := b.folder("below")
-			if err != nil {
-				return err
-			}
-			p.node, err = readNode(base, dir)
+			base, p.node, err = b.readBase(ctx, e, img.base, s)
 			return err
 		}},
 		&step{component: "component images", run: func(s *step) (err error) {
@@ -89,42 +74,56 @@ func (b *builder) buildRuntime(ctx context.Context, e *engine.Engine, below, ref
 			}
 			return err
 		}},
-		&step{component: "node image with " + rt.Product, run: func(s *step) error {
-			img, err := b.withRuntime(base, rt, p)
+		&step{component: "node image with " + img.runtime.Product, run: func(s *step) error {
+			made, err := b.withRuntime(base, img.runtime, p)
 			if err != nil {
 				return err
 			}
-			return b.load(ctx, e, ref, img, s)
+			return b.load(ctx, e, img.ref(), made, s)
 		}},
 	)
 	return b.inOrder(ctx, steps)
 }
 
+// bundlePrograms takes the programs out of a bundle, and returns their folder and the names of those that it has.
+func (b *builder) bundlePrograms(ctx context.Context, of Bundle, programs []cluster.Program, s *step) (dir string, names []string, err error) {
+	file, err := b.bundleFile(ctx, of, s)
+	if err != nil {
+		return "", nil, err
+	}
+	if dir, err = b.folder("programs"); err != nil {
+		return "", nil, err
+	}
+	names, err = unpackBundle(file, programs, dir)
+	return dir, names, err
+}
+
 // ociLimits builds the program that stands before runc.
 func (b *builder) ociLimits(ctx context.Context, s *step) (string, error) {
-	text, err := runtimeRecipe.ReadFile("ocilimits/main.go")
+	source, err := runtimeRecipe.ReadFile("ocilimits/main.go")
 	if err != nil {
 		return "", fmt.Errorf("reading ocilimits' source: %w", err)
 	}
-	key := entryName("ocilimits", b.goVersion, string(text))
-	if dir, ok := b.cache.get(key); ok {
-		s.cached()
-		return dir, nil
-	}
-	src, err := b.folder("src-ocilimits")
-	if err != nil {
-		return "", err
-	}
-	for name, content := range map[string]string{"go.mod": "module parley.invalid/nodeimage/ocilimits\n\ngo 1.26.0\n", "main.go": string(text)} {
-		if err := os.WriteFile(filepath.Join(src, name), []byte(content), 0o644); err != nil {
-			return "", fmt.Errorf("writing ocilimits' source: %w", err)
-		}
-	}
-	return b.compile(ctx, key, src, []string{"-trimpath", "-buildvcs=false", "-ldflags=-s -w"}, []string{"."}, nil, s)
+	return b.singleFile(ctx, "ocilimits", entryName("ocilimits", b.goVersion, string(source)), source, s)
 }
 
-// saved reads an image out of the engine's store.
-func (b *builder) saved(ctx context.Context, e *engine.Engine, ref string, s *step) (v1.Image, error) {
+// readBase reads the image that the runtime goes on out of the engine's store.
+func (b *builder) readBase(ctx context.Context, e *engine.Engine, ref string, s *step) (v1.Image, *nodeFiles, error) {
+	img, err := b.exportImage(ctx, e, ref, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.detail("reading it")
+	dir, err := b.folder("below")
+	if err != nil {
+		return nil, nil, err
+	}
+	node, err := readNode(img, dir)
+	return img, node, err
+}
+
+// exportImage reads an image out of the engine's store.
+func (b *builder) exportImage(ctx context.Context, e *engine.Engine, ref string, s *step) (v1.Image, error) {
 	s.detail("saving " + ref)
 	file := filepath.Join(b.dir, "below.tar")
 	save := e.Command(ctx, "save", "-o", file, ref)
@@ -144,11 +143,8 @@ func (b *builder) saved(ctx context.Context, e *engine.Engine, ref string, s *st
 func (b *builder) tools(ctx context.Context, l cluster.RuntimeLayer, s *step) (string, error) {
 	const packed = "tools.tar"
 	key := entryName("tools", append([]string{suite, b.goVersion, fmt.Sprint(l.Tools)}, l.Packages...)...)
-	dir, ok := b.cache.get(key)
-	if ok {
-		s.cached()
-	} else {
-		root, err := b.unpackDebs(ctx, "tools-debian", suite, true, l.Packages, s)
+	dir, err := b.entry(key, s, func() (string, error) {
+		root, err := b.unpackDebs(ctx, "tools-debian", debSet{suite: suite, packages: l.Packages, dependencies: true}, s)
 		if err != nil {
 			return "", err
 		}
@@ -162,9 +158,10 @@ func (b *builder) tools(ctx context.Context, l cluster.RuntimeLayer, s *step) (s
 		if err := os.RemoveAll(root); err != nil {
 			return "", fmt.Errorf("removing a Debian root: %w", err)
 		}
-		if dir, err = b.cache.put(key, out); err != nil {
-			return "", err
-		}
+		return out, nil
+	})
+	if err != nil {
+		return "", err
 	}
 	root, err := b.folder("tools")
 	if err != nil {

@@ -101,7 +101,7 @@ func (l *layer) programs(rl cluster.RuntimeLayer, p runtimeParts) (map[string]st
 			}
 		}
 	}
-	if err := l.lacking(p, tools); err != nil {
+	if err := l.addMissing(p, tools); err != nil {
 		return nil, err
 	}
 	if err := l.copy(limitsAt, 0o755, filepath.Join(p.limits, "ocilimits")); err != nil {
@@ -109,7 +109,7 @@ func (l *layer) programs(rl cluster.RuntimeLayer, p runtimeParts) (map[string]st
 	}
 	runc := placed["runc"]
 	if runc == "" {
-		runc = p.node.first("usr/local/sbin/runc", "usr/local/bin/runc", "usr/sbin/runc", "usr/bin/runc")
+		runc = p.node.firstPresent("usr/local/sbin/runc", "usr/local/bin/runc", "usr/sbin/runc", "usr/bin/runc")
 	}
 	if runc == "" {
 		return nil, fmt.Errorf("neither the bundle nor the node image has runc")
@@ -117,8 +117,8 @@ func (l *layer) programs(rl cluster.RuntimeLayer, p runtimeParts) (map[string]st
 	return placed, l.link(runcAt, "/"+runc)
 }
 
-// lacking adds tools and what they need, as far as the node has it not.
-func (l *layer) lacking(p runtimeParts, tools []string) error {
+// addMissing adds tools and what they need, as far as the node has it not.
+func (l *layer) addMissing(p runtimeParts, tools []string) error {
 	if len(tools) == 0 {
 		return nil
 	}

@@ -27,16 +27,16 @@ func (b *builder) store(ctx context.Context, p parts, archive string) (folder st
 		return "", err
 	}
 	// A socket's path may have 107 bytes only: not under the cache's folder.
-	short, err := scratchIn("")
+	runDir, err := scratchIn("")
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(short)
+	defer os.RemoveAll(runDir)
 	config, err := inputs.ReadFile(storeConfig(b.versions.Containerd))
 	if err != nil {
 		return "", fmt.Errorf("reading the store's configuration: %w", err)
 	}
-	configFile, socket := filepath.Join(short, "config.toml"), filepath.Join(short, "c.sock")
+	configFile, socket := filepath.Join(runDir, "config.toml"), filepath.Join(runDir, "c.sock")
 	if err := os.WriteFile(configFile, config, 0o644); err != nil {
 		return "", fmt.Errorf("writing the store's configuration: %w", err)
 	}
@@ -45,7 +45,7 @@ func (b *builder) store(ctx context.Context, p parts, archive string) (folder st
 	ended := make(chan error, 1)
 	go func() {
 		cmd := exec.CommandContext(runCtx, filepath.Join(p.bin["containerd"], "containerd"), "--config", configFile,
-			"--root", folder, "--state", filepath.Join(short, "state"), "--address", socket, "--log-level", "warn")
+			"--root", folder, "--state", filepath.Join(runDir, "state"), "--address", socket, "--log-level", "warn")
 		_, err := command(runCtx, cmd, false, nil)
 		ended <- err
 	}()
@@ -74,7 +74,7 @@ func (b *builder) store(ctx context.Context, p parts, archive string) (folder st
 		return out, nil
 	}
 	importing := []string{"import", "--local", "--no-unpack", "--platform", "linux/" + runtime.GOARCH}
-	if isFirst(b.versions.Containerd) {
+	if isContainerd1(b.versions.Containerd) {
 		return folder, importUnlabelled(ctr, importing, archive)
 	}
 	_, err = ctr(append(importing, "--label="+pinned, archive)...)
@@ -101,15 +101,15 @@ func importUnlabelled(ctr func(args ...string) (string, error), importing []stri
 	return nil
 }
 
-// isFirst says whether a version is of containerd's first major release.
-func isFirst(containerd string) bool { return strings.HasPrefix(containerd, "1.") }
+// isContainerd1 says whether a version is of containerd's first major release.
+func isContainerd1(containerd string) bool { return strings.HasPrefix(containerd, "1.") }
 
 // storeConfigs begins the names of the configurations of the containerd that fills the store.
 const storeConfigs = "files/store"
 
 // storeConfig is the one for a version of containerd: the first major release knows no version 3 of the form.
 func storeConfig(containerd string) string {
-	if isFirst(containerd) {
+	if isContainerd1(containerd) {
 		return storeConfigs + "-1.toml"
 	}
 	return storeConfigs + ".toml"

@@ -92,8 +92,8 @@ func (v Versions) Resolve() (Versions, error) {
 	return v, nil
 }
 
-// why says what the versions were chosen by: asked is what the user asked for, and v what became of it.
-func (v Versions) why(asked Versions) string {
+// reason says what the versions were chosen by: asked is what the user asked for, and v what became of it.
+func (v Versions) reason(asked Versions) string {
 	if asked.Kubernetes == "" && v.Kubernetes != kubernetesVersions[0] {
 		return fmt.Sprintf("for containerd %s; Kubernetes %s is the newest that supports it", v.Containerd, v.Kubernetes)
 	}

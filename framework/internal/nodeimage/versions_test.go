@@ -64,7 +64,7 @@ func TestResolve(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, c.want, got)
 			if c.says != "" {
-				require.Equal(t, c.says, got.why(c.asked))
+				require.Equal(t, c.says, got.reason(c.asked))
 			}
 		})
 	}

@@ -1,0 +1,104 @@
+package judge
+
+import (
+	"crypto/sha256"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/reports"
+)
+
+// Catalogue is the list of requirements, and which of them run on one column.
+type Catalogue struct {
+	All []requirement.Requirement
+	// Chosen says of each ID why the user left it out, LeftOut why it does not run on this column, for that or another reason; both are
+	// "" for one that does.
+	Chosen, LeftOut map[string]string
+}
+
+// Runs says whether the requirement is to be judged.
+func (c Catalogue) Runs(q requirement.Requirement) bool { return c.LeftOut[q.ID] == "" }
+
+// FreePort is the first of the requirement.PortsEach ports that belong to no requirement.
+func (c Catalogue) FreePort() int { return firstPort + requirement.PortsEach*len(c.All) }
+
+// port is the first of the requirement's own ports.
+func (c Catalogue) port(id string) int {
+	place := max(0, slices.IndexFunc(c.All, func(q requirement.Requirement) bool { return q.ID == id }))
+	return firstPort + requirement.PortsEach*place
+}
+
+// drawn is the list in the order that the seed draws, or as it stands without one.
+func (c Catalogue) drawn(seed string) []requirement.Requirement {
+	if seed == "" {
+		return c.All
+	}
+	all := slices.Clone(c.All)
+	place := func(q requirement.Requirement) string {
+		sum := sha256.Sum256([]byte(seed + q.ID))
+		return string(sum[:])
+	}
+	slices.SortFunc(all, func(a, b requirement.Requirement) int { return strings.Compare(place(a), place(b)) })
+	return all
+}
+
+// blank is the result of a requirement about which nothing is known yet.
+func blank(q requirement.Requirement) reports.Result {
+	return reports.Result{ID: q.ID, Title: q.Title, Chapter: q.Chapter(), Level: string(q.Level),
+		Clause: reports.Clause{URL: q.Clause.URL, Text: q.Clause.Says}}
+}
+
+// What judging takes on a busy machine of two cores.
+const (
+	judgeRows = time.Minute // at least, and more for each of many:
+	judgeRow  = 500 * time.Millisecond
+	proveRows = 90 * time.Second // the same
+	proveRow  = 800 * time.Millisecond
+	slowRows  = 12 * time.Minute
+)
+
+// Takes is the time to judge what runs, and to prove it where that is asked for, for the question whether that fits go test's
+// -timeout.
+func (c Catalogue) Takes(prove bool, rounds int) time.Duration {
+	rows, slow := 0, false
+	for _, q := range c.All {
+		if c.Runs(q) {
+			rows++
+			slow = slow || q.Slow
+		}
+	}
+	need := max(judgeRows, time.Duration(rows)*judgeRow)
+	if prove {
+		need += max(proveRows, time.Duration(rows)*proveRow)
+	}
+	if slow {
+		need += slowRows
+	}
+	return need * time.Duration(rounds)
+}
+
+// Roles are the roles that what runs and, with prove, its controls talk about.
+func (c Catalogue) Roles(prove bool) map[world.Role]bool {
+	need := map[world.Role]bool{}
+	for _, q := range c.All {
+		if !c.Runs(q) {
+			continue
+		}
+		for _, role := range slices.Concat(q.Roles, q.Wants) {
+			need[role] = true
+		}
+		switch {
+		case !prove:
+		case q.Control.Variant != nil:
+			for _, role := range q.Control.Variant.Roles {
+				need[role] = true
+			}
+		default:
+			need[world.Node], need[world.Liar] = true, true
+		}
+	}
+	return need
+}

@@ -1,0 +1,56 @@
+package judge
+
+import (
+	"sync"
+
+	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/reports"
+)
+
+// retryAlone are the requirements that were seen to fail, or whose proofs were, while more tasks waited than the nodes bear. That is
+// the machine's doing or the cluster's: judged again alone, it is the cluster's. What was seen at first stays in the report.
+type retryAlone struct {
+	mu   sync.Mutex
+	seen map[string]string // requirement ID -> at first
+}
+
+// retriable says whether a result may be the doing of nodes that are too busy, and was not seen again alone already: a failure, or an
+// error, which is mostly a time that was used up. A known difference is not: nobody waits for its verdict.
+func retriable(result reports.Result) bool {
+	seenToFail := result.Outcome == reports.Failed || result.Outcome == reports.Errored
+	return seenToFail && result.Known == nil && result.RetriedAlone == ""
+}
+
+func (r *retryAlone) add(id, seen string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.seen == nil {
+		r.seen = map[string]string{}
+	}
+	r.seen[id] = seen
+}
+
+// first is what was seen at first of a requirement that is tried again; "" of any other.
+func (r *retryAlone) first(id string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.seen[id]
+}
+
+// forget begins anew: the next round judges all again.
+func (r *retryAlone) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen = nil
+}
+
+func (r *retryAlone) has(q requirement.Requirement) bool { return r.first(q.ID) != "" }
+
+// notJudgedAgain says why a requirement that was to be tried again was not, with what was seen at first; "" of any other.
+func (r *retryAlone) notJudgedAgain(id, interrupted string) string {
+	first := r.first(id)
+	if first == "" {
+		return ""
+	}
+	return "put off as the nodes were too busy, and not judged again: " + interrupted + "; seen at first: " + first
+}

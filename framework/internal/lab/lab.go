@@ -1,0 +1,124 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/parley-k8s/parley/framework/internal/axis"
+	"github.com/parley-k8s/parley/framework/internal/cluster"
+	"github.com/parley-k8s/parley/framework/internal/engine"
+	"github.com/parley-k8s/parley/framework/internal/progress"
+	"github.com/parley-k8s/parley/framework/internal/runid"
+	"github.com/parley-k8s/parley/framework/internal/undo"
+	"github.com/parley-k8s/parley/reports"
+)
+
+// Options say which cluster to join or to make.
+type Options struct {
+	Run     runid.ID
+	Columns axis.Group // that are judged on the cluster
+	Log     *progress.Log
+	Report  string // the folder of the reports, which takes the details of a failure
+
+	// Existing says that the cluster is the user's. Kubeconfig and Context name it, kubectl's rules choose what they leave open.
+	Existing            bool
+	Kubeconfig, Context string
+	AgentImage          string
+	// ReferenceImage and ReferenceAddresses are the reference implementations on a cluster of the user's: their image, and prefixes
+	// of the nodes' network that are free for the run, separated by commas.
+	ReferenceImage, ReferenceAddresses string
+
+	// Engine makes the cluster; the lab closes it.
+	Engine    *engine.Engine
+	NodeImage string // "" chooses one
+	Bundles   string // of runtimes other than containerd
+	Workers   int
+	Keep      bool
+	// Reference says that something that was chosen is tested on the reference implementations, whose image is built then.
+	Reference bool
+}
+
+// Lab is a cluster to judge.
+type Lab struct {
+	Cluster    *cluster.Cluster
+	Facts      cluster.Facts
+	AgentImage string
+	// Columns are those of the options that can be judged on the cluster; NotRun are the others that were not asked for by name.
+	Columns axis.Group
+	NotRun  []reports.NotRun
+
+	options   Options
+	reference *reference // nil where nothing needs it
+	undo      undo.List
+}
+
+// closeBound bounds the removal of what Open made before it failed.
+const closeBound = 65 * time.Second
+
+// Open joins or makes the cluster. What is made before an error is removed again.
+func Open(ctx context.Context, o Options) (*Lab, error) {
+	l := &Lab{options: o, Columns: o.Columns}
+	if err := l.open(ctx); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause // what broke because of it says less
+		}
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeBound)
+		defer cancel()
+		l.Close(closing)
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Lab) open(ctx context.Context) error {
+	if l.options.Engine != nil {
+		l.undo.Add("removing the engine's private configuration", func(context.Context) error { return l.options.Engine.Close() })
+	}
+	l.startReference(ctx)
+	take := l.create
+	if l.options.Existing {
+		take = l.join
+	}
+	if err := take(ctx); err != nil {
+		return err
+	}
+	var err error
+	if l.Facts, err = l.Cluster.Facts(ctx); err != nil {
+		return fmt.Errorf("asking the cluster what it is: %w", err)
+	}
+	return nil
+}
+
+// Close removes what was made; a cluster that is to be kept stays. What can't be removed is said.
+func (l *Lab) Close(ctx context.Context) {
+	l.undo.All(ctx, func(what string, err error) { l.options.Log.Say("%s failed: %s", what, err) })
+}
+
+// join takes a cluster of the user's.
+func (l *Lab) join(ctx context.Context) error {
+	o := l.options
+	var err error
+	if l.Cluster, err = cluster.Existing(ctx, o.Kubeconfig, o.Context); err != nil {
+		return err
+	}
+	need := needed
+	if slices.ContainsFunc(o.Columns, func(c axis.Column) bool { return c.Value(handlerFlag) != "" }) {
+		need = append(slices.Clone(needed), neededOfHandlers)
+	}
+	if err := rights(ctx, l.Cluster.Client(), need); err != nil {
+		return err
+	}
+	if l.AgentImage = o.AgentImage; l.AgentImage == "" {
+		return errors.New("a cluster of yours needs the agent's image: bring it there with `parley image push REF` and name it with -agent-image REF")
+	}
+	return nil
+}
+
+// notRun notes a column that can't be had here and was not asked for by name.
+func (l *Lab) notRun(name, why string) {
+	l.NotRun = append(l.NotRun, reports.NotRun{Name: name, Reason: why})
+	l.options.Log.Say("not run: %s: %s", name, why)
+}

@@ -1,0 +1,138 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+// deployWorld makes the namespaces, Services and pods that the roles need and waits until all run.
+func (s *Stage) deployWorld(ctx context.Context) error {
+	core := s.kube.CoreV1()
+	for _, ns := range s.plan.Namespaces() {
+		if _, err := core.Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
+			return fmt.Errorf("making the namespace %s: %w", ns.Name, err)
+		}
+		name := ns.Name
+		s.undoUnlessKept("removing the namespace "+name, func(ctx context.Context) error {
+			err := core.Namespaces().Delete(ctx, name, metav1.DeleteOptions{})
+			if apierrors.IsNotFound(err) {
+				return nil
+			}
+			return err
+		})
+		if err := s.copyPullSecrets(ctx, name); err != nil {
+			return err
+		}
+	}
+	if err := s.applyReference(ctx); err != nil {
+		return err
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	for _, service := range s.plan.Services() {
+		group.Go(func() error {
+			made, err := core.Services(service.Namespace).Create(groupCtx, service, metav1.CreateOptions{})
+			if err != nil {
+				return fmt.Errorf("making the Service %s: %w", service.Name, err)
+			}
+			s.players.setService(made)
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return s.deployPods(ctx, s.options.Roles)
+}
+
+// deployPods makes the pods that the roles need and waits until all run.
+func (s *Stage) deployPods(ctx context.Context, roles map[world.Role]bool) error {
+	planned := s.plan.Pods(roles)
+	group, groupCtx := errgroup.WithContext(ctx)
+	refused := make([]string, len(planned))
+	for i, pod := range planned {
+		group.Go(func() (err error) {
+			_, refused[i], err = s.players.create(groupCtx, pod.Object)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	var expected []world.Pod
+	var made []*corev1.Pod
+	for i, pod := range planned {
+		if refused[i] == "" {
+			expected, made = append(expected, pod), append(made, pod.Object)
+			continue
+		}
+		for _, part := range pod.Plays {
+			s.players.setMissing(part.Role, refused[i])
+		}
+	}
+	running, late, err := s.players.await(ctx, requirement.Ready, made...)
+	if err != nil {
+		return err
+	}
+	if len(running) == 0 && len(late) > 0 {
+		return fmt.Errorf("not one of %d pods started: %s", len(late), slices.Sorted(maps.Values(late))[0])
+	}
+	for _, pod := range expected {
+		if why := late[key(pod.Object)]; why != "" {
+			s.options.Log.Say("a fixture did not start: %s", why)
+			for _, part := range pod.Plays {
+				s.players.setBroken(part.Role, why)
+			}
+			continue
+		}
+		if err := s.players.add(pod, running[key(pod.Object)]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Witnesses has an agent on every node and a pod on every node, which a diagnosis asks: where no requirement of the
+// run needed them they are started with the first failure.
+func (s *Stage) Witnesses(ctx context.Context) error {
+	s.witnesses.Do(func() {
+		late := map[world.Role]bool{}
+		for _, role := range []world.Role{world.Node, world.Everywhere} {
+			if len(s.Ends(role)) == 0 && s.WhyNobody(role) == "" {
+				late[role] = true
+			}
+		}
+		if len(late) > 0 {
+			s.witnessError = s.deployPods(ctx, late)
+		}
+	})
+	return s.witnessError
+}
+
+func (s *Stage) copyPullSecrets(ctx context.Context, namespace string) error {
+	for _, source := range s.options.PullSecrets {
+		from, name, ok := strings.Cut(source, "/")
+		if !ok {
+			return fmt.Errorf("-pull-secrets %s: name it as namespace/name", source)
+		}
+		secret, err := s.kube.CoreV1().Secrets(from).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return fmt.Errorf("reading the pull secret %s: %w", source, err)
+		}
+		twin := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace}, Type: secret.Type, Data: secret.Data}
+		if _, err := s.kube.CoreV1().Secrets(namespace).Create(ctx, twin, metav1.CreateOptions{}); err != nil {
+			return fmt.Errorf("copying the pull secret %s: %w", source, err)
+		}
+	}
+	return nil
+}

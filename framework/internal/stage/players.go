@@ -1,0 +1,190 @@
+package stage
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/probe"
+	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/reports"
+)
+
+// relay is the command that connects an exec stream to its container's agent.
+var relay = []string{"/agent", "relay"}
+
+// players know who plays which role in the world as it was deployed.
+type players struct {
+	config *rest.Config
+	kube   kubernetes.Interface
+	plan   world.Plan
+
+	mu       sync.Mutex
+	ends     map[world.Role][]*requirement.End
+	services map[world.Service]requirement.ServiceSeen
+	agents   []*probe.Agent
+	missing  map[world.Role]string // why this cluster has nobody for the role
+	broken   map[world.Role]string // why the pod that should play it did not start
+	lacking  map[requirement.Feature]string
+}
+
+func newPlayers(config *rest.Config, kube kubernetes.Interface, plan world.Plan) *players {
+	return &players{config: config, kube: kube, plan: plan, ends: map[world.Role][]*requirement.End{},
+		services: map[world.Service]requirement.ServiceSeen{}, missing: map[world.Role]string{}, broken: map[world.Role]string{},
+		lacking: map[requirement.Feature]string{}}
+}
+
+// Ends are those who play the role, by node.
+func (p *players) Ends(r world.Role) []*requirement.End {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.ends[r])
+}
+
+// Service is what plays the part.
+func (p *players) Service(s world.Service) (requirement.ServiceSeen, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	seen, ok := p.services[s]
+	return seen, ok
+}
+
+// Dialer opens a stream to a command in the end's container.
+func (p *players) Dialer(end *requirement.End, command ...string) probe.Dialer {
+	return probe.Exec(p.config, end.Namespace, end.Pod, end.Container, command...)
+}
+
+// add gives a running pod its roles in the world.
+func (p *players) add(planned world.Pod, running *corev1.Pod) error {
+	ends, err := p.endsOf(planned, running)
+	if err != nil {
+		return err
+	}
+	for _, end := range ends {
+		p.addEnd(end)
+	}
+	return nil
+}
+
+// endsOf are the ends of a running pod: one agent a container, however many roles it plays.
+func (p *players) endsOf(planned world.Pod, running *corev1.Pod) (ends []*requirement.End, err error) {
+	var ips []netip.Addr
+	for _, p := range running.Status.PodIPs {
+		ip, err := netip.ParseAddr(p.IP)
+		if err != nil {
+			return nil, fmt.Errorf("pod %s has the IP %q: %w", key(running), p.IP, err)
+		}
+		ips = append(ips, ip)
+	}
+	agents := map[string]*probe.Agent{}
+	for _, part := range planned.Plays {
+		if agents[part.Container] == nil {
+			name := running.Name + "/" + part.Container
+			agents[part.Container] = probe.New(name, probe.Exec(p.config, running.Namespace, running.Name, part.Container, relay...))
+		}
+		ends = append(ends, &requirement.End{
+			Agent: agents[part.Container], Role: part.Role, Namespace: running.Namespace, Pod: running.Name, Container: part.Container,
+			Node: running.Spec.NodeName, IPs: ips, HostNetwork: running.Spec.HostNetwork,
+		})
+	}
+	return ends, nil
+}
+
+// MarkAbsent keeps what a check has found the cluster to lack.
+func (p *players) MarkAbsent(f requirement.Feature, probed string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lacking[f] = probed
+}
+
+// WhyAbsent is what a check probed to find so.
+func (p *players) WhyAbsent(f requirement.Feature) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lacking[f]
+}
+
+// missingFor says why a requirement's roles can't all be played: unsupported where this cluster has nobody for
+// one, or was found to lack what it needs, an error where a fixture should be there and is not; "" where they can.
+func (p *players) missingFor(q requirement.Requirement) (reports.Outcome, string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, role := range append(slices.Clone(q.Roles), q.Wants...) {
+		if why := p.broken[role]; why != "" {
+			return reports.Errored, "a fixture did not start: " + why
+		}
+	}
+	for _, f := range q.Needs {
+		if probed := p.lacking[f]; probed != "" {
+			return reports.Unsupported, probed
+		}
+	}
+	for _, role := range q.Roles {
+		if len(p.ends[role]) == 0 {
+			if why := p.missing[role]; why != "" {
+				return reports.Unsupported, why
+			}
+			return reports.Unsupported, fmt.Sprintf("nobody plays the %s in this cluster", role)
+		}
+	}
+	for _, s := range q.Services {
+		if _, ok := p.services[s]; !ok {
+			return reports.Unsupported, fmt.Sprintf("there is no Service %s in this cluster", s)
+		}
+	}
+	return "", ""
+}
+
+// setMissing keeps why this cluster has nobody for the role.
+func (p *players) setMissing(role world.Role, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.missing[role] = why
+}
+
+// setBroken keeps why the pod that should play the role did not start.
+func (p *players) setBroken(role world.Role, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.broken[role] = why
+}
+
+// setService gives a Service its part.
+func (p *players) setService(made *corev1.Service) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.services[world.Service(made.Name)] = requirement.ServiceSeen{Service: made}
+}
+
+// addEnd gives an end its role.
+func (p *players) addEnd(end *requirement.End) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.agents = append(p.agents, end.Agent)
+	p.ends[end.Role] = append(p.ends[end.Role], end)
+	slices.SortFunc(p.ends[end.Role], func(a, b *requirement.End) int { return strings.Compare(a.Node, b.Node) })
+}
+
+// why nobody plays the role: it could not be planned, was refused, or did not start; "" where nothing stood in its way.
+func (p *players) why(role world.Role) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.missing[role] + p.broken[role]
+}
+
+func (p *players) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, a := range p.agents {
+		if a.Close() != nil {
+			continue // the stream ends with its pod
+		}
+	}
+}
