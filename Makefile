@@ -16,17 +16,19 @@ NODE_IMAGE ?=
 RUNTIME  ?=
 # How long `make test` goes on beginning proofs.
 PROVE_WITHIN ?= 3m
+# Its linters run where it is installed; GOLANGCI=/path/to/golangci-lint names it.
+GOLANGCI ?= golangci-lint
 PARLEY   := $(GO) run ./framework/cmd/parley
 # Everything but the conformance run itself, which needs a cluster.
 UNIT     := $(GO) list ./... | grep -v /parley/tests$$
 
 # go test holds back what a test prints; the run shows its progress on this shell's own standard error.
 RUN = PARLEY_PROGRESS=/proc/$$$$/fd/2 $(GO) tool gotestsum --format pkgname --format-hide-empty-pkg --hide-summary=all \
-	--junitfile $(REPORT)/gotestsum.xml -- -count=$(COUNT) -timeout $(TIMEOUT) ./tests/... -args -report $(REPORT) $(if $(KEEP),-keep) $(if $(MATRIX),-matrix '$(MATRIX)') \
+	--junitfile $(REPORT)/gotestsum.xml -- -count=$(COUNT) -timeout $(TIMEOUT) ./tests -args -report $(REPORT) $(if $(KEEP),-keep) $(if $(MATRIX),-matrix '$(MATRIX)') \
 	$(if $(KUBERNETES),-kubernetes '$(KUBERNETES)') $(if $(CONTAINERD),-containerd '$(CONTAINERD)') $(if $(NODE_IMAGE),-node-image '$(NODE_IMAGE)') \
 	$(if $(RUNTIME),-runtime '$(RUNTIME)')
 
-.PHONY: conformance prove test lint unit bench bench-matrix bench-upstream clean-all list doctor
+.PHONY: conformance prove test lint unit bench bench-matrix bench-upstream readme clean-all list doctor
 
 conformance: $(REPORT) ## judge a cluster that is made for it
 	$(RUN) $(ARGS)
@@ -43,6 +45,7 @@ lint:
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run gofmt -w on these files'; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+	@if command -v $(GOLANGCI) >/dev/null; then $(GOLANGCI) run; else echo 'lint: golangci-lint is not installed, so .golangci.yml was left out'; fi
 
 unit: ## unit tests and the seeds of the fuzz tests
 	$(GO) tool gotestsum --format pkgname --format-hide-empty-pkg -- -count=1 -timeout 15m $$($(UNIT))
@@ -57,6 +60,9 @@ bench-matrix: $(REPORT) ## all ordered pairs of sixty pods over TCP and UDP, dra
 
 bench-upstream: ## Kubernetes' own [sig-network] conformance specs and Parley on one cluster, healthy and under four faults
 	$(PARLEY) $@ --report $(REPORT)/upstream $(ARGS)
+
+readme: ## take the README's two examples from real runs; ONLY=run or ONLY=failure takes one of them
+	$(GO) run ./framework/cmd/readme $(if $(ONLY),-only $(ONLY))
 
 list doctor:
 	@$(PARLEY) $@

@@ -3,7 +3,7 @@
 //
 // kind/ holds the kind configuration and the kubeadm patches that some hosts need; cni/ the network of a
 // node that comes without one; runtimes/ what a node with another runtime than containerd has; handlers/ what nodes need for
-// other OCI handlers than runc.
+// other OCI handlers than runc; rbac/ the rights that a run needs on a cluster of yours.
 package manifests
 
 import "embed"
