@@ -76,10 +76,10 @@ func TestJudge(t *testing.T) {
 
 func TestSinceStopsAtAnOpenQuestion(t *testing.T) {
 	at := time.Now()
-	closed := func(after time.Duration) *wire.Question {
-		return &wire.Question{At: (after + 10*ms).Microseconds(), Took: ms.Microseconds()}
+	closed := func(after time.Duration) *wire.PollSample {
+		return &wire.PollSample{At: (after + 10*ms).Microseconds(), Took: ms.Microseconds()}
 	}
-	s := &stream{begun: at.Add(-10 * ms), asked: []*wire.Question{closed(-3 * ms), nil, closed(-ms), closed(0), nil, closed(2 * ms)}}
+	s := &stream{begun: at.Add(-10 * ms), asked: []*wire.PollSample{closed(-3 * ms), nil, closed(-ms), closed(0), nil, closed(2 * ms)}}
 	for after, want := range map[time.Duration]int{-3 * ms: 1, -2 * ms: 0, -ms: 0, 0: 1, ms: 0, 2 * ms: 0, 3 * ms: 0} {
 		got, err := s.since(at.Add(after))
 		require.NoError(t, err)
@@ -92,13 +92,13 @@ func TestSinceStopsAtAnOpenQuestion(t *testing.T) {
 
 func TestTakeKnowsWhenTheAskingBegan(t *testing.T) {
 	s, began := &stream{}, time.Now()
-	at := func(n, after int64) wire.Question {
-		return wire.Question{N: int(n), At: after * 1000, Took: 1000, Who: "a", Same: true}
+	at := func(n, after int64) wire.PollSample {
+		return wire.PollSample{N: int(n), At: after * 1000, Took: 1000, Who: "a", Same: true}
 	}
 	// The first batch takes 30 ms to arrive, the second 5, the third 50.
-	s.take(wire.Asked{Now: 10_000, Questions: []wire.Question{at(0, 0)}}, began.Add(40*ms))
-	s.take(wire.Asked{Now: 60_000, Questions: []wire.Question{at(2, 50)}}, began.Add(65*ms))
-	s.take(wire.Asked{Now: 100_000, Questions: []wire.Question{at(1, 25)}}, began.Add(150*ms))
+	s.take(wire.PollResult{Now: 10_000, Samples: []wire.PollSample{at(0, 0)}}, began.Add(40*ms))
+	s.take(wire.PollResult{Now: 60_000, Samples: []wire.PollSample{at(2, 50)}}, began.Add(65*ms))
+	s.take(wire.PollResult{Now: 100_000, Samples: []wire.PollSample{at(1, 25)}}, began.Add(150*ms))
 	got, err := s.since(began)
 	require.NoError(t, err)
 	require.Len(t, got, 3)

@@ -31,7 +31,7 @@ const firstPort, lastPort = 11000, 19999
 type stream struct {
 	Client
 	mu    sync.Mutex
-	asked []*wire.Question // nil is one of which nothing is known yet
+	asked []*wire.PollSample // nil is one of which nothing is known yet
 	// begun is when the client began to ask, by this process's clock: no later than that, and no earlier than by what the
 	// quickest answer took to arrive here.
 	begun time.Time
@@ -55,7 +55,7 @@ func (s *stream) run(ctx context.Context) {
 	if s.Source != "" || s.Reuse != "" {
 		limit = 1
 	}
-	q := wire.Ask{Do: wire.AskBegin, Every: int(every.Milliseconds()), AtOnce: limit,
+	q := wire.Poll{Do: wire.PollBegin, Every: int(every.Milliseconds()), AtOnce: limit,
 		Connect: wire.Connect{Network: s.Network, Address: s.Dial, Source: s.Source, Reuse: s.Reuse, Timeout: int(within.Milliseconds())}}
 	if strings.HasPrefix(s.Network, "tcp") && s.Source == "" && s.Reuse == "" {
 		q.Ports = [2]int{firstPort, lastPort}
@@ -67,7 +67,7 @@ func (s *stream) run(ctx context.Context) {
 		defer exchange.Release(context.WithoutCancel(ctx), s.From, got.Handle)
 	}
 	for err == nil && ctx.Err() == nil {
-		_, err = s.tell(ctx, wire.Ask{Do: wire.AskCollect, Handle: got.Handle, Wait: int(collectEvery.Milliseconds())})
+		_, err = s.tell(ctx, wire.Poll{Do: wire.PollCollect, Handle: got.Handle, Wait: int(collectEvery.Milliseconds())})
 	}
 	if ctx.Err() == nil {
 		s.mu.Lock()
@@ -76,8 +76,8 @@ func (s *stream) run(ctx context.Context) {
 	}
 }
 
-func (s *stream) tell(ctx context.Context, q wire.Ask) (wire.Asked, error) {
-	got, err := s.From.Ask(ctx, q)
+func (s *stream) tell(ctx context.Context, q wire.Poll) (wire.PollResult, error) {
+	got, err := s.From.Poll(ctx, q)
 	if err == nil && !got.Ok() {
 		err = errors.New(got.String())
 	}
@@ -88,13 +88,13 @@ func (s *stream) tell(ctx context.Context, q wire.Ask) (wire.Asked, error) {
 }
 
 // take notes what was told at that time.
-func (s *stream) take(got wire.Asked, at time.Time) {
+func (s *stream) take(got wire.PollResult, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if begun := at.Add(-micros(got.Now)); s.begun.IsZero() || begun.Before(s.begun) {
 		s.begun = begun
 	}
-	for _, q := range got.Questions {
+	for _, q := range got.Samples {
 		for len(s.asked) <= q.N {
 			s.asked = append(s.asked, nil)
 		}

@@ -93,7 +93,7 @@ func Once(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, 
 	got, err := talk.From.Connect(ctx, wire.Connect{
 		Network: talk.Network, Address: talk.Dial, Source: talk.Source, Bytes: talk.Bytes,
 		Timeout: int(within / time.Millisecond), Digest: talk.Digest, DF: talk.DF, HalfClose: talk.HalfClose,
-		Hold: talk.hold, Reuse: talk.Reuse, Unconnected: talk.Unconnected,
+		KeepOpen: talk.hold, Reuse: talk.Reuse, Unconnected: talk.Unconnected,
 	})
 	if err != nil {
 		return wire.Exchange{}, fmt.Errorf("asking %s to dial %s: %w", talk.From, talk.Dial, err)

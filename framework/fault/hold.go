@@ -31,7 +31,7 @@ func HoldOnOneNode(name string, during time.Duration) requirement.Point {
 		if err != nil {
 			return nil, err
 		}
-		return holdProcess(ctx, agent, wire.Hold{Name: name, For: int(during.Milliseconds())})
+		return holdProcess(ctx, agent, wire.Suspend{Name: name, For: int(during.Milliseconds())})
 	}}
 }
 
@@ -44,7 +44,7 @@ func HoldInPodOf(find func(context.Context, *requirement.Env) (node, podUID stri
 		}
 		for _, agent := range env.Players.Ends(world.Node) {
 			if agent.Node == node {
-				return holdProcess(ctx, agent, wire.Hold{Name: name, Cgroup: uid, For: int(during.Milliseconds())})
+				return holdProcess(ctx, agent, wire.Suspend{Name: name, Cgroup: uid, For: int(during.Milliseconds())})
 			}
 		}
 		return nil, errNoAgent
@@ -63,7 +63,7 @@ func HoldKubelet(during time.Duration) requirement.Point {
 		if err := kubeletAnswers(ctx, env, agent.Node); err != nil {
 			return nil, fmt.Errorf("asking the kubelet of %s for its health before holding it: %w", agent.Node, err)
 		}
-		held, err := agent.Hold(ctx, wire.Hold{Do: "stop", Name: "kubelet",
+		held, err := agent.Suspend(ctx, wire.Suspend{Do: "stop", Name: "kubelet",
 			After: int(answerFirst.Milliseconds()), For: int(during.Milliseconds())})
 		if err := probe.Either(held.Errno, err); err != nil {
 			return nil, fmt.Errorf("holding the kubelet through %s: %w", agent, err)
@@ -101,9 +101,9 @@ func lastAgent(env *requirement.Env) (*requirement.End, error) {
 	return nodes[len(nodes)-1], nil
 }
 
-func holdProcess(ctx context.Context, agent *requirement.End, what wire.Hold) (requirement.Injected, error) {
+func holdProcess(ctx context.Context, agent *requirement.End, what wire.Suspend) (requirement.Injected, error) {
 	what.Do = "stop"
-	held, err := agent.Hold(ctx, what)
+	held, err := agent.Suspend(ctx, what)
 	if err := probe.Either(held.Errno, err); err != nil {
 		return nil, fmt.Errorf("holding %s through %s: %w", what.Name, agent, err)
 	}
@@ -129,7 +129,7 @@ type hold struct {
 
 // Acted is true where all that was held was seen in the stopped state.
 func (h *hold) Acted(ctx context.Context) (bool, string, error) {
-	seen, err := h.agent.Hold(ctx, wire.Hold{Do: "seen", Handle: h.handle})
+	seen, err := h.agent.Suspend(ctx, wire.Suspend{Do: "seen", Handle: h.handle})
 	if err := probe.Either(seen.Errno, err); err != nil {
 		return false, "", fmt.Errorf("asking %s what became of the hold: %w", h.agent, err)
 	}

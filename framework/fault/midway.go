@@ -72,7 +72,7 @@ func ForgetTracked(role world.Role, proto string, sources ...int) requirement.Po
 		}
 		agent := env.OnNode(world.Node, client.Node)
 		for _, n := range sources {
-			seen, err := agent.Track(ctx, wire.Track{Do: "forget", Proto: proto, From: requirement.At(ip, env.Port(n))})
+			seen, err := agent.Conntrack(ctx, wire.Conntrack{Do: "forget", Proto: proto, From: requirement.At(ip, env.Port(n))})
 			if err := probe.Either(seen.Errno, err); err != nil {
 				return nil, errors.Join(fmt.Errorf("asking %s to forget a connection: %w", agent, err), injected.Lift(context.WithoutCancel(ctx)))
 			}

@@ -34,7 +34,7 @@ func StaleTracked(role world.Role, n, servicePort, targetPort int) requirement.P
 		if err != nil {
 			return nil, err
 		}
-		put := wire.Track{Do: "put", Proto: "udp", From: requirement.At(own, env.Port(n)), To: requirement.At(virtual, servicePort)}
+		put := wire.Conntrack{Do: "put", Proto: "udp", From: requirement.At(own, env.Port(n)), To: requirement.At(virtual, servicePort)}
 		// After destination NAT (-100): the address is that of the endpoint by then.
 		count := wire.Rule{Hook: "prerouting", Priority: -90, Proto: "udp", From: own.String(), FromPort: env.Port(n), To: virtual.String(), Do: "count"}
 		if targetPort != 0 {
@@ -53,14 +53,14 @@ func StaleTracked(role world.Role, n, servicePort, targetPort int) requirement.P
 			return nil, err
 		}
 		t := &tracked{Injected: counted, agent: agent, entry: put}
-		seen, err := agent.Track(ctx, put)
+		seen, err := agent.Conntrack(ctx, put)
 		if err := probe.Either(seen.Errno, err); err != nil {
 			return nil, errors.Join(fmt.Errorf("putting a connection into the tracking of %s: %w", client.Node, err), t.Lift(context.WithoutCancel(ctx)))
 		}
 		ctx, t.stop = context.WithCancel(context.WithoutCancel(ctx))
 		t.putting.Go(func() {
 			for until.Idle(ctx, putEvery) == nil {
-				if _, err := agent.Track(ctx, put); err != nil {
+				if _, err := agent.Conntrack(ctx, put); err != nil {
 					return
 				}
 			}
@@ -76,7 +76,7 @@ const putEvery = 100 * time.Millisecond
 type tracked struct {
 	requirement.Injected
 	agent *requirement.End
-	entry wire.Track
+	entry wire.Conntrack
 
 	stop    context.CancelFunc
 	putting sync.WaitGroup
@@ -87,8 +87,8 @@ func (t *tracked) Lift(ctx context.Context) error {
 		t.stop()
 	}
 	t.putting.Wait()
-	forget := wire.Track{Do: "forget", Proto: t.entry.Proto, From: t.entry.From, To: t.entry.To}
-	seen, err := t.agent.Track(ctx, forget)
+	forget := wire.Conntrack{Do: "forget", Proto: t.entry.Proto, From: t.entry.From, To: t.entry.To}
+	seen, err := t.agent.Conntrack(ctx, forget)
 	if err := probe.Either(seen.Errno, err); err != nil {
 		return fmt.Errorf("having %s forget the connection: %w", t.agent, err)
 	}

@@ -39,9 +39,9 @@ type Agent struct {
 	closed  bool
 	next    uint64
 	pending map[uint64]*call
-	boot    string       // of the agent last talked to
-	out     *wire.Outlet // nil while there is no stream
-	lastErr error        // why there is none
+	boot    string            // of the agent last talked to
+	out     *wire.FrameWriter // nil while there is no stream
+	lastErr error             // why there is none
 }
 
 // call is one request that has no answer yet.
@@ -107,8 +107,8 @@ func decode(got answer, result any) error {
 	if got.err != nil {
 		return got.err
 	}
-	if f := got.frame.Fault; f != nil {
-		if f.Code == wire.FaultLost {
+	if f := got.frame.Error; f != nil {
+		if f.Code == wire.ErrorLost {
 			return fmt.Errorf("%w: %w", ErrLost, f)
 		}
 		return f

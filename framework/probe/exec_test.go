@@ -136,6 +136,6 @@ func TestExecThatFailsSaysWhy(t *testing.T) {
 	require.ErrorContains(t, err, "ns/pod, container main")
 	require.ErrorContains(t, err, "container not found")
 	require.ErrorContains(t, err, "words on stderr")
-	var fault *wire.Fault
+	var fault *wire.OpError
 	require.NotErrorAs(t, err, &fault)
 }

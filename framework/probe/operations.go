@@ -39,9 +39,9 @@ func (a *Agent) Connect(ctx context.Context, c wire.Connect) (wire.Connected, er
 	return do[wire.Connected](ctx, a, wire.OpConnect, c)
 }
 
-// Ask has the agent ask a question again and again by itself, or collects what came of it.
-func (a *Agent) Ask(ctx context.Context, q wire.Ask) (wire.Asked, error) {
-	return do[wire.Asked](ctx, a, wire.OpAsk, q)
+// Poll has the agent repeat a Connect by itself at an interval, or collects the samples since the last time.
+func (a *Agent) Poll(ctx context.Context, q wire.Poll) (wire.PollResult, error) {
+	return do[wire.PollResult](ctx, a, wire.OpPoll, q)
 }
 
 // HTTP makes one request.
@@ -60,38 +60,38 @@ func (a *Agent) Resolve(ctx context.Context, r wire.Resolve) (wire.Resolved, err
 }
 
 // File does one thing to a path.
-func (a *Agent) File(ctx context.Context, f wire.File) (wire.FileSeen, error) {
-	return do[wire.FileSeen](ctx, a, wire.OpFile, f)
+func (a *Agent) File(ctx context.Context, f wire.File) (wire.FileResult, error) {
+	return do[wire.FileResult](ctx, a, wire.OpFile, f)
 }
 
 // Queue does one thing to a System V message queue.
-func (a *Agent) Queue(ctx context.Context, q wire.Queue) (wire.QueueSeen, error) {
-	return do[wire.QueueSeen](ctx, a, wire.OpQueue, q)
+func (a *Agent) Queue(ctx context.Context, q wire.Queue) (wire.QueueResult, error) {
+	return do[wire.QueueResult](ctx, a, wire.OpQueue, q)
 }
 
 // MQueue does one thing to a POSIX message queue.
-func (a *Agent) MQueue(ctx context.Context, q wire.MQueue) (wire.QueueSeen, error) {
-	return do[wire.QueueSeen](ctx, a, wire.OpMQueue, q)
+func (a *Agent) MQueue(ctx context.Context, q wire.MQueue) (wire.QueueResult, error) {
+	return do[wire.QueueResult](ctx, a, wire.OpMQueue, q)
 }
 
 // Sem does one thing to a System V semaphore.
-func (a *Agent) Sem(ctx context.Context, s wire.Sem) (wire.SemSeen, error) {
-	return do[wire.SemSeen](ctx, a, wire.OpSem, s)
+func (a *Agent) Sem(ctx context.Context, s wire.Sem) (wire.SemResult, error) {
+	return do[wire.SemResult](ctx, a, wire.OpSem, s)
 }
 
 // Shm does one thing to a shared memory object.
-func (a *Agent) Shm(ctx context.Context, s wire.Shm) (wire.ShmSeen, error) {
-	return do[wire.ShmSeen](ctx, a, wire.OpShm, s)
+func (a *Agent) Shm(ctx context.Context, s wire.Shm) (wire.ShmResult, error) {
+	return do[wire.ShmResult](ctx, a, wire.OpShm, s)
 }
 
 // Filter adds, removes or reads a run's own nftables table.
-func (a *Agent) Filter(ctx context.Context, f wire.Filter) (wire.FilterSeen, error) {
-	return do[wire.FilterSeen](ctx, a, wire.OpFilter, f)
+func (a *Agent) Filter(ctx context.Context, f wire.Filter) (wire.FilterResult, error) {
+	return do[wire.FilterResult](ctx, a, wire.OpFilter, f)
 }
 
 // Mount makes or removes a bind mount, or a name for a network namespace. What the kernel refuses is an error.
 func (a *Agent) Mount(ctx context.Context, m wire.Mount) error {
-	done, err := do[wire.MountSeen](ctx, a, wire.OpMount, m)
+	done, err := do[wire.MountResult](ctx, a, wire.OpMount, m)
 	if err := Either(done.Errno, err); err != nil {
 		return fmt.Errorf("asking %s to %s %s: %w", a.name, m.Do, m.Target, err)
 	}

@@ -12,18 +12,18 @@ func (a *Agent) Ping(ctx context.Context, p wire.Ping) (wire.Pinged, error) {
 }
 
 // Route adds or removes a route of the run's own.
-func (a *Agent) Route(ctx context.Context, r wire.Route) (wire.RouteSeen, error) {
-	return do[wire.RouteSeen](ctx, a, wire.OpRoute, r)
+func (a *Agent) Route(ctx context.Context, r wire.Route) (wire.RouteResult, error) {
+	return do[wire.RouteResult](ctx, a, wire.OpRoute, r)
 }
 
-// Track finds or forgets connections that are tracked.
-func (a *Agent) Track(ctx context.Context, t wire.Track) (wire.TrackSeen, error) {
-	return do[wire.TrackSeen](ctx, a, wire.OpTrack, t)
+// Conntrack finds, removes or replaces entries of a connection tracking table.
+func (a *Agent) Conntrack(ctx context.Context, t wire.Conntrack) (wire.ConntrackResult, error) {
+	return do[wire.ConntrackResult](ctx, a, wire.OpConntrack, t)
 }
 
-// Look reads how a network namespace reaches addresses.
-func (a *Agent) Look(ctx context.Context, l wire.Look) (wire.Looked, error) {
-	return do[wire.Looked](ctx, a, wire.OpLook, l)
+// InspectNetns reads how a network namespace reaches addresses: routes, neighbours, conntrack entries.
+func (a *Agent) InspectNetns(ctx context.Context, l wire.InspectNetns) (wire.NetnsState, error) {
+	return do[wire.NetnsState](ctx, a, wire.OpInspectNetns, l)
 }
 
 // Trace listens for the drops of nftables' rules.

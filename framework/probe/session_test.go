@@ -152,7 +152,7 @@ func TestRequestsMadeWithoutAStreamAreSentOnce(t *testing.T) {
 	c.cut(errors.New("not yet"))
 	a := newAgent(t, c)
 	path := filepath.Join(t.TempDir(), "d")
-	done := make(chan wire.FileSeen, 1)
+	done := make(chan wire.FileResult, 1)
 	go func() {
 		got, _ := a.File(ctx, wire.File{Do: "mkdir", Path: path})
 		done <- got
@@ -212,9 +212,9 @@ func TestCancelReachesTheOperation(t *testing.T) {
 	go func() { _, err := a.Connect(ctx, g.connect()); done <- err }()
 	<-g.came
 	_, err := a.Identity(testContext(t))
-	var fault *wire.Fault
+	var fault *wire.OpError
 	require.ErrorAs(t, err, &fault)
-	require.Equal(t, wire.FaultBusy, fault.Code, "the one place is taken")
+	require.Equal(t, wire.ErrorBusy, fault.Code, "the one place is taken")
 	cancel()
 	require.ErrorIs(t, <-done, context.Canceled)
 	require.Eventually(t, func() bool {

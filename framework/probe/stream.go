@@ -79,7 +79,7 @@ func (a *Agent) stream() (hello bool, err error) {
 	// Until the hello came, the end of ctx ends the stream; after it, only the agent's own end does.
 	stop := context.AfterFunc(ctx, func() { s.fail(fmt.Errorf("no hello: %w", ctx.Err())) })
 	defer stop()
-	s.out = wire.NewOutlet(conn, s.fail)
+	s.out = wire.NewFrameWriter(conn, s.fail)
 	defer s.out.Close()
 
 	if err := a.greet(s); err != nil {
@@ -100,7 +100,7 @@ func (a *Agent) stream() (hello bool, err error) {
 type stream struct {
 	conn  io.ReadWriteCloser
 	r     *bufio.Reader
-	out   *wire.Outlet
+	out   *wire.FrameWriter
 	cause atomic.Pointer[error]
 	heard atomic.Int64 // when something last came, in nanoseconds
 }
@@ -154,8 +154,8 @@ func (a *Agent) greet(s *stream) error {
 	if err != nil {
 		return fmt.Errorf("reading the agent's hello: %w", err)
 	}
-	if reply.Fault != nil {
-		return reply.Fault
+	if reply.Error != nil {
+		return reply.Error
 	}
 	if reply.Kind != wire.KindHello || reply.Version != wire.Version || reply.Boot == "" {
 		return fmt.Errorf("%w: a %s of version %d where the agent's hello was awaited", wire.ErrFrame, reply.Kind, reply.Version)

@@ -7,26 +7,26 @@ import (
 )
 
 // Map maps a file into memory, or touches that memory.
-func (a *Agent) Map(ctx context.Context, m wire.Map) (wire.MapSeen, error) {
-	return do[wire.MapSeen](ctx, a, wire.OpMap, m)
+func (a *Agent) Map(ctx context.Context, m wire.Map) (wire.MapResult, error) {
+	return do[wire.MapResult](ctx, a, wire.OpMap, m)
 }
 
 // Lock takes an advisory lock on a file.
-func (a *Agent) Lock(ctx context.Context, l wire.Lock) (wire.LockSeen, error) {
-	return do[wire.LockSeen](ctx, a, wire.OpLock, l)
+func (a *Agent) Lock(ctx context.Context, l wire.Lock) (wire.LockResult, error) {
+	return do[wire.LockResult](ctx, a, wire.OpLock, l)
 }
 
 // Watch watches a path by inotify.
-func (a *Agent) Watch(ctx context.Context, w wire.Watch) (wire.WatchSeen, error) {
-	return do[wire.WatchSeen](ctx, a, wire.OpWatch, w)
+func (a *Agent) Watch(ctx context.Context, w wire.Watch) (wire.WatchResult, error) {
+	return do[wire.WatchResult](ctx, a, wire.OpWatch, w)
 }
 
 // Replace replaces a file again and again, or reads it so.
-func (a *Agent) Replace(ctx context.Context, r wire.Replace) (wire.ReplaceSeen, error) {
-	return do[wire.ReplaceSeen](ctx, a, wire.OpReplace, r)
+func (a *Agent) Replace(ctx context.Context, r wire.Replace) (wire.ReplaceResult, error) {
+	return do[wire.ReplaceResult](ctx, a, wire.OpReplace, r)
 }
 
 // FIFO makes or uses a named pipe.
-func (a *Agent) FIFO(ctx context.Context, f wire.FIFO) (wire.FIFOSeen, error) {
-	return do[wire.FIFOSeen](ctx, a, wire.OpFIFO, f)
+func (a *Agent) FIFO(ctx context.Context, f wire.FIFO) (wire.FIFOResult, error) {
+	return do[wire.FIFOResult](ctx, a, wire.OpFIFO, f)
 }

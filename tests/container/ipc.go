@@ -80,7 +80,7 @@ func checkMessageQueue(ctx context.Context, env *requirement.Env) error {
 	} else if !open.Ok() {
 		return fail("the consumer to find the producer's queue", open.Errno.String())
 	}
-	var got, put wire.QueueSeen
+	var got, put wire.QueueResult
 	both, ctx2 := errgroup.WithContext(ctx)
 	both.Go(func() (err error) {
 		got, err = consumer.Queue(ctx2, wire.Queue{Do: "receive", Key: key, Count: len(sent), Until: exit, Timeout: 10_000})

@@ -100,7 +100,7 @@ func (q posixQueue) held(ctx context.Context, from, to *requirement.End) error {
 		rand.Read(sent[i])
 	}
 	type end struct {
-		seen wire.QueueSeen
+		seen wire.QueueResult
 		err  error
 	}
 	over := make(chan end, 1)
@@ -137,7 +137,7 @@ func (q posixQueue) held(ctx context.Context, from, to *requirement.End) error {
 	return nil
 }
 
-func (q posixQueue) ask(ctx context.Context, end *requirement.End, m wire.MQueue) (wire.QueueSeen, error) {
+func (q posixQueue) ask(ctx context.Context, end *requirement.End, m wire.MQueue) (wire.QueueResult, error) {
 	m.Name = q.name
 	seen, err := end.MQueue(ctx, m)
 	if err != nil {
@@ -185,7 +185,7 @@ func checkQueueLimit(ctx context.Context, env *requirement.Env) error {
 	a, b := env.Role(world.SiblingA), env.Role(world.SiblingB)
 	key := newKey()
 	const size = 1024
-	ask := func(end *requirement.End, q wire.Queue) (wire.QueueSeen, error) {
+	ask := func(end *requirement.End, q wire.Queue) (wire.QueueResult, error) {
 		q.Key = key
 		seen, err := end.Queue(ctx, q)
 		if err != nil {

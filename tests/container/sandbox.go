@@ -122,7 +122,7 @@ func checkIPSurvives(ctx context.Context, env *requirement.Env, killSandbox bool
 
 // keep opens a connection that stays.
 func keep(ctx context.Context, client *requirement.End, to string) (string, error) {
-	got, err := client.Connect(ctx, wire.Connect{Network: "tcp", Address: to, Hold: true})
+	got, err := client.Connect(ctx, wire.Connect{Network: "tcp", Address: to, KeepOpen: true})
 	if err != nil {
 		return "", fmt.Errorf("dialling %s from %s: %w", to, client, err)
 	}

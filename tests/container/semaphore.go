@@ -95,7 +95,7 @@ func (s semaphore) check(ctx context.Context, env *requirement.Env, others ...in
 // sleep has the sleeper wait for what the waker's operation brings about.
 func (s semaphore) sleep(ctx context.Context, sleeper, waker *requirement.End, asleep, wakes int) error {
 	type end struct {
-		seen wire.SemSeen
+		seen wire.SemResult
 		err  error
 	}
 	over := make(chan end, 1)
@@ -151,7 +151,7 @@ func (s semaphore) sleep(ctx context.Context, sleeper, waker *requirement.End, a
 	return nil
 }
 
-func (s semaphore) ask(ctx context.Context, end *requirement.End, do string, value int) (wire.SemSeen, error) {
+func (s semaphore) ask(ctx context.Context, end *requirement.End, do string, value int) (wire.SemResult, error) {
 	one := s.one
 	one.Do, one.Value, one.Timeout = do, value, sleepsFor
 	seen, err := end.Sem(ctx, one)

@@ -66,7 +66,7 @@ func ownDevShm() requirement.Control {
 func sharedMemory(ctx context.Context, env *requirement.Env, one wire.Shm, protocol, again string) error {
 	a, b := env.Role(world.SiblingA), env.Role(world.SiblingB)
 	const size = 1 << 20
-	ask := func(end *requirement.End, do string, data []byte) (wire.ShmSeen, error) {
+	ask := func(end *requirement.End, do string, data []byte) (wire.ShmResult, error) {
 		s := one
 		s.Do, s.Data, s.Size = do, data, size
 		seen, err := end.Shm(ctx, s)

@@ -10,7 +10,7 @@ import (
 )
 
 // file has the end do one thing to a path; the error is the channel's.
-func file(ctx context.Context, end *requirement.End, f wire.File) (wire.FileSeen, error) {
+func file(ctx context.Context, end *requirement.End, f wire.File) (wire.FileResult, error) {
 	seen, err := end.File(ctx, f)
 	if err != nil {
 		return seen, fmt.Errorf("asking %s to %s %s: %w", end, f.Do, f.Path, err)

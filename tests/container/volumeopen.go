@@ -98,7 +98,7 @@ func volumeLock() requirement.Requirement {
 
 func checkVolumeLock(ctx context.Context, env *requirement.Env) error {
 	a, b := env.Role(world.SiblingA), env.Role(world.SiblingB)
-	lock := func(end *requirement.End, l wire.Lock) (wire.LockSeen, error) {
+	lock := func(end *requirement.End, l wire.Lock) (wire.LockResult, error) {
 		got, err := end.Lock(ctx, l)
 		if err != nil {
 			return got, fmt.Errorf("locking %s in %s: %w", l.Path, end, err)

@@ -40,7 +40,7 @@ func checkVolumeRename(ctx context.Context, env *requirement.Env, inPlace bool) 
 	writer, reader := env.Role(world.SiblingA), env.Role(world.SiblingB)
 	r := wire.Replace{Path: path.Join(world.SharedPath, newName()), Size: 64 << 10, Count: 200, InPlace: inPlace, Pause: 300, Timeout: 60_000}
 	defer forget(ctx, writer, r.Path, r.Path+".new")
-	var wrote, read wire.ReplaceSeen
+	var wrote, read wire.ReplaceResult
 	both, both2 := errgroup.WithContext(ctx)
 	both.Go(func() (err error) {
 		asked := r
@@ -108,7 +108,7 @@ func checkVolumeFIFO(ctx context.Context, env *requirement.Env) error {
 		if env.Patience == 0 {
 			bound = 1000
 		}
-		var sent, got wire.FIFOSeen
+		var sent, got wire.FIFOResult
 		var both errgroup.Group
 		both.Go(func() (err error) {
 			got, err = way.to.FIFO(ctx, wire.FIFO{Do: "receive", Path: at, Timeout: bound})

@@ -137,7 +137,7 @@ func repeat(ctx context.Context, end *requirement.End, words string) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		if said, err := end.Say(ctx, words); err != nil || !said.Ok() {
+		if said, err := end.Log(ctx, words); err != nil || !said.Ok() {
 			return // the stream stays silent, which is judged
 		}
 		select {

@@ -252,7 +252,7 @@ func (a *audit) leftover(ctx context.Context, of string) error {
 	for _, p := range a.processes {
 		lived[p.Net] = true
 	}
-	seen := make([]wire.FileSeen, len(names.Names))
+	seen := make([]wire.FileResult, len(names.Names))
 	group, ctx := errgroup.WithContext(ctx)
 	for i, name := range names.Names {
 		group.Go(func() (err error) {

@@ -63,7 +63,7 @@ func TestRewritten(t *testing.T) {
 }
 
 func TestWayOf(t *testing.T) {
-	for want, w := range map[string]wire.Way{
+	for want, w := range map[string]wire.RouteLookup{
 		"n1 routes 10.0.0.2 by veth1": {To: "10.0.0.2", Device: "veth1"},
 		"n1 routes 10.0.0.2 via 10.9.0.1 by eth0 (neighbour 10.9.0.1 at 0a:00:00:00:00:01, REACHABLE)": {To: "10.0.0.2", Via: "10.9.0.1", Device: "eth0", State: "REACHABLE", Address: "0a:00:00:00:00:01"},
 		"n1 routes 10.0.0.2 via 10.9.0.1 by eth0, where its neighbour table has 10.9.0.1 as FAILED":    {To: "10.0.0.2", Via: "10.9.0.1", Device: "eth0", State: "FAILED"},

@@ -46,11 +46,11 @@ func (w *walk) facts(ctx context.Context, p *way, at int) string {
 		return ""
 	}
 	place := p.places[p.steps[at].place]
-	seen, err := place.agent.Look(ctx, wire.Look{Netns: place.netns, To: []string{ip.String()}})
-	if probe.Either(seen.Errno, err) != nil || len(seen.Ways) != 1 {
+	seen, err := place.agent.InspectNetns(ctx, wire.InspectNetns{Netns: place.netns, To: []string{ip.String()}})
+	if probe.Either(seen.Errno, err) != nil || len(seen.Lookups) != 1 {
 		return ""
 	}
-	told := WayOf(place.name, seen.Ways[0])
+	told := WayOf(place.name, seen.Lookups[0])
 	w.note("%s", told)
 	return "; " + told
 }
@@ -69,7 +69,7 @@ func (w *walk) entry(ctx context.Context, client *requirement.End) string {
 			continue
 		}
 		from := requirement.At(ip, w.env.Port(sourcePort))
-		seen, err := agent.Track(ctx, wire.Track{Do: "find", Proto: w.transport(), From: from})
+		seen, err := agent.Conntrack(ctx, wire.Conntrack{Do: "find", Proto: w.transport(), From: from})
 		switch {
 		case probe.Either(seen.Errno, err) != nil:
 			return ""
@@ -91,7 +91,7 @@ func Address(text string) (netip.Addr, bool) {
 }
 
 // WayOf is a route and its neighbour in words.
-func WayOf(place string, w wire.Way) string {
+func WayOf(place string, w wire.RouteLookup) string {
 	switch {
 	case !w.Ok():
 		return fmt.Sprintf("%s has no route to %s (%s)", place, w.To, w.Text)

@@ -40,7 +40,7 @@ func (c *collector) node(ctx context.Context, node string) error {
 		if agent.Node != node {
 			continue
 		}
-		seen, err := agent.Look(ctx, wire.Look{To: c.addresses(), Full: true})
+		seen, err := agent.InspectNetns(ctx, wire.InspectNetns{To: c.addresses(), Full: true})
 		if err != nil || !seen.Ok() {
 			return c.write(file, fmt.Sprintf("the node's network namespace could not be read: %s %v\n", seen.Errno, err))
 		}
@@ -55,7 +55,7 @@ func (c *collector) node(ctx context.Context, node string) error {
 			}
 		}
 		var ways []string
-		for _, w := range seen.Ways {
+		for _, w := range seen.Lookups {
 			ways = append(ways, diagnose.WayOf(node, w))
 		}
 		section("how "+node+" would send to these addresses", ways)
@@ -64,7 +64,7 @@ func (c *collector) node(ctx context.Context, node string) error {
 		section("routes", seen.Routes)
 		section("policy routing", seen.Policies)
 		section("neighbours", seen.Neighbours)
-		section("connections tracked that mention "+strings.Join(c.addresses(), ", "), seen.Tracked)
+		section("connections tracked that mention "+strings.Join(c.addresses(), ", "), seen.Conntrack)
 		for _, tool := range ruleTools {
 			text, err := probe.Output(ctx, c.Env.Players.Dialer(agent, append([]string{"/agent", "host"}, tool...)...), mostRules)
 			if err != nil {
