@@ -8,14 +8,17 @@ import (
 	"github.com/parley-k8s/parley/framework/suite"
 )
 
-// shop are the requirements of another project: see the example of the package requirement for one.
-func shop() []requirement.Requirement { return nil }
+// shop is a chapter of another project; its requirements are declared as the example of the package requirement shows.
+var shop = requirement.Chapter{
+	Name: "shop", Judged: requirement.PerCluster,
+	Says: "what the shop's pods rely on",
+}
 
-// Another project runs requirements of its own with two functions in a file conformance_test.go. All flags of Parley work there:
+// Another project runs a chapter of its own with two functions in a file conformance_test.go. All flags of Parley work there:
 //
 //	go test ./conformance -timeout 60m -args -select shop -prove
 func Example() {
-	run := suite.New(shop())
+	run := suite.New(shop)
 	TestMain := func(m *testing.M) { os.Exit(run.Main(m)) }
 	TestConformance := func(t *testing.T) { run.Test(t) }
 
