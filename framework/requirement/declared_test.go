@@ -76,7 +76,7 @@ func TestChecksDeclareWhatTheyAskFor(t *testing.T) {
 // declared fails for what is not declared, and for what is only wanted and can't be done without. Anything else that becomes of it is of no interest: nothing is there to be judged.
 func declared(t *testing.T, q requirement.Requirement, env *requirement.Env, do func(context.Context, *requirement.Env) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	defer func() {
 		said := fmt.Sprint(recover())
