@@ -50,12 +50,11 @@ func Connect(ctx context.Context, env *requirement.Env, agent *requirement.End) 
 	return &Client{RuntimeServiceClient: cri.NewRuntimeServiceClient(conn), Node: agent.Node, Endpoint: endpoint, conn: conn}, nil
 }
 
-// OnNode is Connect for the node of that name. Without an agent there it is *requirement.Unsupported.
+// OnNode is Connect for the node of that name, for a check whose requirement declares world.Node. Without an agent there it is
+// *requirement.Unsupported.
 func OnNode(ctx context.Context, env *requirement.Env, node string) (*Client, error) {
-	for _, agent := range env.Players.Ends(world.Node) {
-		if agent.Node == node {
-			return Connect(ctx, env, agent)
-		}
+	if agent := env.OnNode(world.Node, node); agent != nil {
+		return Connect(ctx, env, agent)
 	}
 	return nil, &requirement.Unsupported{Probed: "no agent in the node's own namespaces is admitted on " + node + ", and the runtime is reached by it"}
 }

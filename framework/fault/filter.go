@@ -36,7 +36,7 @@ func InPodOf(role world.Role, rules Rules) requirement.Point {
 		if inode == 0 {
 			return nil, fmt.Errorf("%s does not know its network namespace", target)
 		}
-		if node := env.OnNode(world.Node, target.Node); node != nil && !target.HostNetwork {
+		if node := AgentOn(env, target.Node); node != nil && !target.HostNetwork {
 			nodes, err := node.Identity(ctx)
 			if err != nil {
 				return nil, fmt.Errorf("reading the network namespace of %s: %w", node, err)
@@ -83,15 +83,23 @@ func OnOneNode(rules Rules) requirement.Point {
 	}}
 }
 
-var errNoAgent = errors.New("no privileged agent runs on that node, and faults are injected by it")
-
-func inject(ctx context.Context, env *requirement.Env, node string, inode uint64, rules Rules) (requirement.Injected, error) {
-	var agent *requirement.End
-	for _, end := range env.Players.Ends(world.Node) {
-		if end.Node == node {
-			agent = end
+// AgentOn is the agent in the node's own namespaces, which faults are injected by, nil where there is none. Every proof by a fault
+// has these agents, whether the requirement declares world.Node or not.
+func AgentOn(env *requirement.Env, node string) *requirement.End {
+	for _, agent := range env.Players.Ends(world.Node) {
+		if agent.Node == node {
+			return agent
 		}
 	}
+	return nil
+}
+
+var errNoAgent = errors.New("no privileged agent runs on that node, and faults are injected by it")
+
+var errNoLiar = errors.New("the lying resolver does not run")
+
+func inject(ctx context.Context, env *requirement.Env, node string, inode uint64, rules Rules) (requirement.Injected, error) {
+	agent := AgentOn(env, node)
 	if agent == nil {
 		return nil, errNoAgent
 	}

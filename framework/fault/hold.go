@@ -35,19 +35,22 @@ func HoldOnOneNode(name string, during time.Duration) requirement.Point {
 	}}
 }
 
-// HoldInPodOf stops the process of that name in the pod that plays the role, as HoldOnOneNode does.
-func HoldInPodOf(find func(context.Context, *requirement.Env) (node, podUID string, err error), name string, during time.Duration) requirement.Point {
+// FindPod finds a pod to inject a fault in, by its node and UID: one of the cluster's own, which plays no role.
+type FindPod func(context.Context, *requirement.Env) (node, uid string, err error)
+
+// HoldInPod stops the process of that name in the pod that find names, and in no other pod of the node, with SIGSTOP. It goes on
+// when the fault is lifted and at the latest after the time given.
+func HoldInPod(find FindPod, name string, during time.Duration) requirement.Point {
 	return requirement.Point{Where: "process " + name + " of one pod", Inject: func(ctx context.Context, env *requirement.Env) (requirement.Injected, error) {
 		node, uid, err := find(ctx, env)
 		if err != nil {
 			return nil, err
 		}
-		for _, agent := range env.Players.Ends(world.Node) {
-			if agent.Node == node {
-				return holdProcess(ctx, agent, wire.Suspend{Name: name, Cgroup: uid, For: int(during.Milliseconds())})
-			}
+		agent := AgentOn(env, node)
+		if agent == nil {
+			return nil, errNoAgent
 		}
-		return nil, errNoAgent
+		return holdProcess(ctx, agent, wire.Suspend{Name: name, Cgroup: uid, For: int(during.Milliseconds())})
 	}}
 }
 

@@ -70,7 +70,7 @@ func ForgetTracked(role world.Role, proto string, sources ...int) requirement.Po
 		if err != nil {
 			return nil, err
 		}
-		agent := env.OnNode(world.Node, client.Node)
+		agent := AgentOn(env, client.Node)
 		for _, n := range sources {
 			seen, err := agent.Conntrack(ctx, wire.Conntrack{Do: "forget", Proto: proto, From: requirement.At(ip, env.Port(n))})
 			if err := probe.Either(seen.Errno, err); err != nil {

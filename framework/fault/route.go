@@ -17,7 +17,7 @@ import (
 func StaleRoute(role world.Role, proto string, port int) requirement.Point {
 	return requirement.Point{Where: "routes of the node of the " + string(role), Inject: func(ctx context.Context, env *requirement.Env) (requirement.Injected, error) {
 		client := env.Role(role)
-		agent := env.OnNode(world.Node, client.Node)
+		agent := AgentOn(env, client.Node)
 		if agent == nil {
 			return nil, errNoAgent
 		}

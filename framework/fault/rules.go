@@ -77,7 +77,11 @@ func DropToService(hook string, service world.Service, protos ...string) Rules {
 func LieAbout(port int) Rules {
 	return func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
 		var rules []wire.Rule
-		for _, liar := range env.Role(world.Liar).IPs { // the resolver may be asked over either family
+		liars := env.Players.Ends(world.Liar) // there for every proof by a fault
+		if len(liars) == 0 {
+			return nil, errNoLiar
+		}
+		for _, liar := range liars[0].IPs { // the resolver may be asked over either family
 			for _, p := range []string{"udp", "tcp"} {
 				rules = append(rules, wire.Rule{Hook: "output", Priority: BeforeNAT, Proto: p, ToPort: 53,
 					FromPort: env.Base, FromPortEnd: env.Base + requirement.PortsEach - 1, Do: "dnat",

@@ -27,7 +27,11 @@ const (
 // pods (those whose name begins as Env.NewPod's do), on the node of the role, as soon as it is there.
 func HoldSandboxesBack(role world.Role) requirement.Point {
 	return requirement.Point{Where: "CRI of the node of the " + string(role), Inject: func(ctx context.Context, env *requirement.Env) (requirement.Injected, error) {
-		client, err := cri.OnNode(ctx, env, env.Role(role).Node)
+		agent := AgentOn(env, env.Role(role).Node)
+		if agent == nil {
+			return nil, errNoAgent
+		}
+		client, err := cri.Connect(ctx, env, agent)
 		if err != nil {
 			return nil, err
 		}

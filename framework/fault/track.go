@@ -22,7 +22,7 @@ import (
 func StaleTracked(role world.Role, n, servicePort, targetPort int) requirement.Point {
 	return requirement.Point{Where: "connection tracking of the node of the " + string(role), Inject: func(ctx context.Context, env *requirement.Env) (requirement.Injected, error) {
 		client := env.Role(role)
-		agent := env.OnNode(world.Node, client.Node)
+		agent := AgentOn(env, client.Node)
 		if agent == nil {
 			return nil, errNoAgent
 		}

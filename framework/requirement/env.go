@@ -119,51 +119,6 @@ func (e *Env) StartUntil(ctx context.Context, pod *corev1.Pod, enough func(*core
 	return started, nil
 }
 
-// Role is the one end that plays the role, under the variant in force. A role that the requirement
-// does not declare, or that this cluster has nobody for, is a mistake of the requirement: it panics,
-// and the suite reports the row as not judged.
-func (e *Env) Role(r world.Role) *End {
-	all := e.Roles(r)
-	if len(all) == 0 {
-		panic(fmt.Sprintf("nobody plays %q in %s", r, e.Requirement.ID))
-	}
-	return all[0]
-}
-
-// Roles are all the ends that play the role: one on every node for world.Everywhere and world.Node.
-func (e *Env) Roles(r world.Role) []*End {
-	if e.Variant != nil {
-		if other, ok := e.Variant.Roles[r]; ok {
-			r = other
-		}
-	}
-	return e.Players.Ends(r)
-}
-
-// OnNode is the end of the role on the named node, nil where there is none.
-func (e *Env) OnNode(r world.Role, node string) *End {
-	for _, end := range e.Roles(r) {
-		if end.Node == node {
-			return end
-		}
-	}
-	return nil
-}
-
-// Service is the Service that plays the part, under the variant in force.
-func (e *Env) Service(s world.Service) ServiceSeen {
-	if e.Variant != nil {
-		if other, ok := e.Variant.Services[s]; ok {
-			s = other
-		}
-	}
-	seen, ok := e.Players.Service(s)
-	if !ok {
-		panic(fmt.Sprintf("no Service plays %q in %s", s, e.Requirement.ID))
-	}
-	return seen
-}
-
 // Port is the n-th of the requirement's own ports.
 func (e *Env) Port(n int) int {
 	if n < 0 || n >= PortsEach {

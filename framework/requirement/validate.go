@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 var idForm = regexp.MustCompile(`^[a-z]+/[a-z0-9]+(-[a-z0-9]+)*$`)
 
+// longestTitle bounds a title: it is one sentence in a table, on a terminal and in a browser. What it needs besides belongs in Why.
+const longestTitle = 180
+
 // Validate says everything that is wrong with a list of requirements: a duplicate or malformed ID, a
-// missing sentence, clause, explanation, check or control.
+// missing or overlong sentence, a missing clause, explanation, check or control, nobody that it talks about.
 func Validate(all []Requirement) error {
 	var problems []error
 	seen := map[string]bool{}
@@ -27,6 +31,9 @@ func Validate(all []Requirement) error {
 		seen[r.ID] = true
 		if !strings.HasSuffix(r.Title, ".") || len(r.Title) < 20 {
 			bad("the title is no sentence that says what must hold")
+		}
+		if n := utf8.RuneCountInString(r.Title); n > longestTitle {
+			bad("the title has %d characters, %d more than allowed: say the rest in Why", n, n-longestTitle)
 		}
 		if r.Level != Must && r.Level != Should && r.Level != Optional {
 			bad("the level %q is none of MUST, SHOULD and OPTIONAL", r.Level)

@@ -74,8 +74,8 @@ func checkDownward(ctx context.Context, env *requirement.Env) error {
 func projected() requirement.Requirement {
 	return requirement.Requirement{
 		ID: "container/projected",
-		Title: "A projected volume has a ConfigMap, a Secret, downward fields and a token for the audience asked for in one directory, the same in " +
-			"two containers; the token is for the containers' user alone.",
+		Title: "A projected volume has a ConfigMap, a Secret, downward fields and a token for the audience asked for, the same in two " +
+			"containers; the token is for their user alone.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL: "https://kubernetes.io/docs/concepts/storage/projected-volumes/",

@@ -18,8 +18,8 @@ func ephemeral() requirement.Requirement {
 	return requirement.Requirement{
 		ID:   "container/ephemeral",
 		Long: true,
-		Title: "An ephemeral container added to a running pod is in the pod's network and IPC namespaces, has its hostname and reaches its " +
-			"containers on localhost, in both directions, and none of them is restarted for it.",
+		Title: "An ephemeral container of a running pod is in its network and IPC namespaces, has its hostname, reaches its " +
+			"containers on localhost and is reached by them, and restarts none.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL:  "https://kubernetes.io/docs/concepts/workloads/pods/ephemeral-containers/",

@@ -203,7 +203,7 @@ func fqdnInHosts(ctx context.Context, env *requirement.Env, end *requirement.End
 
 // hasOverride looks whether the cluster knows the field: an API server that does not has dropped it.
 func hasOverride(ctx context.Context, env *requirement.Env, _ *requirement.End) error {
-	end := env.Players.Ends(world.OverrideNamed)[0]
+	end := env.RolesAsDeployed(world.OverrideNamed)[0]
 	pod, err := env.Kube.CoreV1().Pods(end.Namespace).Get(ctx, end.Pod, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("reading the pod of %s: %w", end, err)

@@ -120,7 +120,7 @@ func ipcIsolated() requirement.Requirement {
 		Control: requirement.Control{
 			Says: "a hostIPC pod",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.HostIPC},
-				Given: func(ctx context.Context, env *requirement.Env) error { return checkOnHost(ctx, env, mechanisms[0]) }},
+				Given: func(ctx context.Context, env *requirement.Env) error { return foundByNode(ctx, env, mechanisms[0]) }},
 			Red: []requirement.Reason{requirement.Leaked},
 		},
 	}
@@ -213,29 +213,41 @@ func noHostIPC() requirement.Control {
 	}
 }
 
+// checkOnHost says whether a hostIPC pod shares objects with another such pod and with the node.
 func checkOnHost(ctx context.Context, env *requirement.Env, m mechanism) error {
 	pod := env.Role(world.HostIPC)
-	others := []*requirement.End{env.Role(world.OtherHostIPC)}
-	if node := env.OnNode(world.Node, pod.Node); node != nil {
-		others = append(others, node)
-	} else {
-		env.Note("not tried with the node itself: no agent is admitted there")
+	if err := sharesBothWays(ctx, m, pod, env.Role(world.OtherHostIPC)); err != nil {
+		return err
 	}
-	for _, other := range others {
-		for _, way := range []struct{ from, to *requirement.End }{{pod, other}, {other, pod}} {
-			one, free, err := m.made(ctx, way.from)
-			if err != nil {
-				return err
-			}
-			seen, err := one.see(ctx, way.to)
-			free()
-			if err != nil {
-				return fmt.Errorf("looking for a %s in %s: %w", m.says, way.to, err)
-			}
-			if !seen.Ok() {
-				return &requirement.Failure{Reason: requirement.NotShared, From: way.from, To: way.to, Target: one.says, Protocol: m.says,
-					Expected: "the " + m.says + " to be there", Observed: opened(seen), Again: "ipcs -a; ls /dev/shm"}
-			}
+	return foundByNode(ctx, env, m)
+}
+
+// foundByNode says whether a hostIPC pod shares objects with the node.
+func foundByNode(ctx context.Context, env *requirement.Env, m mechanism) error {
+	pod := env.Role(world.HostIPC)
+	node := env.OnNode(world.Node, pod.Node)
+	if node == nil {
+		env.Note("not tried with the node itself: no agent is admitted there")
+		return nil
+	}
+	return sharesBothWays(ctx, m, pod, node)
+}
+
+// sharesBothWays says whether each end finds the object that the other makes.
+func sharesBothWays(ctx context.Context, m mechanism, pod, other *requirement.End) error {
+	for _, way := range []struct{ from, to *requirement.End }{{pod, other}, {other, pod}} {
+		one, free, err := m.made(ctx, way.from)
+		if err != nil {
+			return err
+		}
+		seen, err := one.see(ctx, way.to)
+		free()
+		if err != nil {
+			return fmt.Errorf("looking for a %s in %s: %w", m.says, way.to, err)
+		}
+		if !seen.Ok() {
+			return &requirement.Failure{Reason: requirement.NotShared, From: way.from, To: way.to, Target: one.says, Protocol: m.says,
+				Expected: "the " + m.says + " to be there", Observed: opened(seen), Again: "ipcs -a; ls /dev/shm"}
 		}
 	}
 	return nil

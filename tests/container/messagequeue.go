@@ -19,8 +19,8 @@ import (
 func posixMessageQueue() requirement.Requirement {
 	return requirement.Requirement{
 		ID: "container/posix-message-queue",
-		Title: "mq_open of one name joins two containers of a pod: the most urgent message comes first, a full queue holds its sender up " +
-			"until the sibling reads, and an exit message of the lowest priority comes last.",
+		Title: "mq_open of one name joins two containers of a pod: the most urgent message comes first, an exit message of the lowest " +
+			"priority last, and a full queue holds its sender up.",
 		Level:  requirement.Must,
 		Clause: podsShareIPC,
 		Why: "The queue lives in the pod's IPC namespace and needs no mount. Real-time programs rest on its order, and on a sender " +

@@ -50,7 +50,7 @@ func checkIPCNamespace(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	for _, other := range strangersOf(env, a, env.Players.Ends(world.Near)...) {
+	for _, other := range strangersOf(env, a, env.RolesAsDeployed(world.Near)...) {
 		of, err := inode(ctx, other, "ipc")
 		if err != nil {
 			return err

@@ -57,7 +57,7 @@ func checkNamespaceShared(ctx context.Context, env *requirement.Env) error {
 	case !slices.Equal(ofA.Routes, ofB.Routes):
 		return differ("routes", ofA.Routes, ofB.Routes)
 	}
-	for _, other := range strangersOf(env, a, env.Players.Ends(world.Near)...) {
+	for _, other := range strangersOf(env, a, env.RolesAsDeployed(world.Near)...) {
 		of, err := other.Identity(ctx)
 		if err != nil {
 			return fmt.Errorf("reading the namespaces of %s: %w", other, err)
@@ -105,7 +105,7 @@ func portConflict() requirement.Requirement {
 }
 
 func checkPortConflict(ctx context.Context, env *requirement.Env) error {
-	a, b, other := env.Role(world.SiblingA), env.Role(world.SiblingB), env.Players.Ends(world.Near)[0]
+	a, b, other := env.Role(world.SiblingA), env.Role(world.SiblingB), env.RolesAsDeployed(world.Near)[0]
 	for i, network := range []string{"tcp4", "udp4"} {
 		at := requirement.At(env.Any(), env.Port(i))
 		held, err := bind(ctx, a, network, at)

@@ -70,7 +70,7 @@ func abstractSocket() requirement.Requirement {
 		Wants: []world.Role{world.Node},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			a, b := env.Role(world.SiblingA), env.Role(world.SiblingB)
-			strangers := env.Players.Ends(world.Near)
+			strangers := env.RolesAsDeployed(world.Near)
 			if node := env.OnNode(world.Node, a.Node); node != nil {
 				strangers = append(strangers, node)
 			} else {

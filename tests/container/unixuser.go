@@ -223,7 +223,7 @@ func unixHostPath() requirement.Requirement {
 
 func checkHostPath(ctx context.Context, env *requirement.Env) error {
 	a, b := env.Role(world.HostDirA), env.Role(world.HostDirB)
-	far := env.Players.Ends(world.HostDirFar)
+	far := env.RolesAsDeployed(world.HostDirFar)
 	if len(far) == 0 {
 		env.Note("not looked for on another node: there is none that takes the pod")
 	}

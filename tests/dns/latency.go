@@ -77,7 +77,7 @@ func newServiceLatency() requirement.Requirement {
 		Control: requirement.Control{
 			Says: "one DNS pod held by SIGSTOP, or what goes to it dropped",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.HoldInPodOf(oneServer, "coredns", holdServer),
+				fault.HoldInPod(oneServer, "coredns", holdServer),
 				fault.InPodOf(world.Near, dropToOneServer("output")),
 			}},
 			Red:   []requirement.Reason{requirement.NoAnswer},
@@ -93,7 +93,7 @@ func oneServer(ctx context.Context, env *requirement.Env) (node, podUID string, 
 		return "", "", err
 	}
 	for _, s := range all {
-		if s.pod != nil && env.OnNode(world.Node, s.node) != nil {
+		if s.pod != nil && fault.AgentOn(env, s.node) != nil {
 			return s.node, string(s.pod.UID), nil
 		}
 	}

@@ -28,8 +28,8 @@ const (
 func podToAPI() requirement.Requirement {
 	return requirement.Requirement{
 		ID: "node/pod-to-api",
-		Title: "A pod reaches the API server as kubernetes.default.svc with what is mounted in it: the certificate leads to its ca.crt, and its " +
-			"token makes it known as its own service account and pod.",
+		Title: "A pod reaches the API server as kubernetes.default.svc with what is mounted in it: ca.crt verifies the certificate, " +
+			"and the token names its own service account and pod.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL: "https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/",

@@ -33,8 +33,8 @@ var namespaceFolders = []string{"/run/netns", "/run/docker/netns"}
 func sandboxes() requirement.Requirement {
 	return requirement.Requirement{
 		ID: "node/sandboxes",
-		Title: "On every node each running pod has one ready sandbox and, unless it is hostNetwork, a network namespace that is its alone; no " +
-			"sandbox and no network namespace is left of a pod that is gone.",
+		Title: "Each running pod has one ready sandbox and, unless it is hostNetwork, a network namespace that is its alone; no node " +
+			"keeps a sandbox or network namespace of a pod that is gone.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL: "https://kubernetes.io/docs/concepts/workloads/pods/#pod-networking",

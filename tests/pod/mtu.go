@@ -24,8 +24,8 @@ const (
 func mtu() requirement.Requirement {
 	return requirement.Requirement{
 		ID: "pod/mtu",
-		Title: "A datagram of the pod interface's MTU that must not be fragmented crosses nodes, or its sender learns of the smaller MTU " +
-			"on the way and what fits it arrives; TCP gets through in any case.",
+		Title: "A datagram of the pod interface's MTU with DF set crosses nodes, or its sender learns of the smaller path MTU and " +
+			"what fits it arrives; TCP gets through in any case.",
 		Level: requirement.Should,
 		Clause: requirement.Clause{
 			URL: "https://www.rfc-editor.org/rfc/rfc1191#section-3",

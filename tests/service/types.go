@@ -20,8 +20,8 @@ const proxyHeld = 20 * time.Second
 func typeChanges() requirement.Requirement {
 	return requirement.Requirement{
 		ID: "service/type-changes",
-		Title: "A Service changed from ClusterIP to NodePort, LoadBalancer, ExternalName and back has the ports of its type open on every node, and those of " +
-			"its former type closed, within a minute of each change.",
+		Title: "A Service changed from ClusterIP to NodePort, LoadBalancer, ExternalName and back has, on every node within a minute, " +
+			"its new type's ports open and its former type's closed.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL: "https://kubernetes.io/docs/concepts/services-networking/service/#publishing-services-service-types",
