@@ -38,18 +38,18 @@ func newClean() *cobra.Command {
 			defer func() { _ = e.Close() }() // only its temporary configuration
 		}
 		if *dry {
-			return listLeft(ctx, cmd.OutOrStdout(), e, *all)
+			return listLeftovers(ctx, cmd.OutOrStdout(), e, *all)
 		}
-		return removeLeft(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), e, *all)
+		return removeLeftovers(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), e, *all)
 	}
 	return cmd
 }
 
-// nothing is what is printed where nothing is left.
-const nothing = "nothing to remove"
+// nothingLeft is what is printed where nothing is left.
+const nothingLeft = "nothing to remove"
 
-// listLeft lists what removeLeft would remove.
-func listLeft(ctx context.Context, out io.Writer, e *engine.Engine, all bool) error {
+// listLeftovers lists what removeLeft would remove.
+func listLeftovers(ctx context.Context, out io.Writer, e *engine.Engine, all bool) error {
 	self, err := ids.New()
 	if err != nil {
 		return err
@@ -72,12 +72,12 @@ func listLeft(ctx context.Context, out io.Writer, e *engine.Engine, all bool) er
 		return err
 	}
 	if n == 0 {
-		fmt.Fprintln(out, nothing)
+		fmt.Fprintln(out, nothingLeft)
 	}
 	return nil
 }
 
-func removeLeft(ctx context.Context, out, errOut io.Writer, e *engine.Engine, all bool) error {
+func removeLeftovers(ctx context.Context, out, errOut io.Writer, e *engine.Engine, all bool) error {
 	removed, err := cluster.Reap(ctx, e, all, func(text string) { fmt.Fprintln(errOut, text) })
 	folders, e1 := nodeimage.Leftovers()
 	e2 := nodeimage.Reap(ctx)
@@ -93,7 +93,7 @@ func removeLeft(ctx context.Context, out, errOut io.Writer, e *engine.Engine, al
 		return fmt.Errorf("not everything could be removed: %w", err)
 	}
 	if len(removed) == 0 {
-		fmt.Fprintln(out, nothing)
+		fmt.Fprintln(out, nothingLeft)
 	}
 	return nil
 }

@@ -16,10 +16,10 @@ import (
 	"github.com/parley-k8s/parley/reports"
 )
 
-// found is an answer that is no error of the command's and has an exit code of its own.
-type found int
+// exitCode ends the command with that code and without a message: an answer, not a failure of the command.
+type exitCode int
 
-func (f found) Error() string { return fmt.Sprintf("exit code %d", int(f)) }
+func (f exitCode) Error() string { return fmt.Sprintf("exit code %d", int(f)) }
 
 func newDiff() *cobra.Command {
 	cmd := &cobra.Command{
@@ -40,24 +40,24 @@ func newDiff() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		both := reports.New("", time.Time{})
+		combined := reports.New("", time.Time{})
 		for _, path := range args {
 			c, err := readCluster(path)
 			if err != nil {
 				return err
 			}
-			both.Clusters = append(both.Clusters, c)
+			combined.Clusters = append(combined.Clusters, c)
 		}
-		nameApart(both.Clusters, args)
-		if err := markKnown(both, *known); err != nil {
+		setDistinctNames(combined.Clusters, args)
+		if err := markKnown(combined, *known); err != nil {
 			return err
 		}
-		both.MarkWarnings(false)
-		c := reports.Compare(both)
+		combined.MarkWarnings(false)
+		c := reports.Compare(combined)
 		if err := writeComparison(cmd.OutOrStdout(), c, form); err != nil {
 			return err
 		}
-		return verdict(c)
+		return diffExitCode(c)
 	}
 	return cmd
 }
@@ -90,8 +90,8 @@ func readCluster(path string) (reports.Cluster, error) {
 	return c, nil
 }
 
-// nameApart gives both clusters names that tell them apart: a run's own name for its cluster tells a person nothing.
-func nameApart(clusters []reports.Cluster, paths []string) {
+// setDistinctNames names the clusters after the files that they were read from: the names that runs gave them say nothing.
+func setDistinctNames(clusters []reports.Cluster, paths []string) {
 	for i, path := range paths {
 		if filepath.Base(path) == reports.JSONFile {
 			path = filepath.Dir(path)
@@ -140,14 +140,14 @@ func writeComparison(w io.Writer, c *reports.Comparison, form string) error {
 	return reports.WriteComparison(w, c, ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "")
 }
 
-// verdict is the exit code of a comparison of two.
-func verdict(c *reports.Comparison) error {
+// diffExitCode is the exit code of a comparison of two.
+func diffExitCode(c *reports.Comparison) error {
 	lost, unjudged := c.Regressions()
 	switch {
 	case len(lost) > 0:
-		return found(reports.ExitFailed)
+		return exitCode(reports.ExitFailed)
 	case len(unjudged) > 0:
-		return found(reports.ExitUnjudged)
+		return exitCode(reports.ExitUnjudged)
 	case c.Compared() == 0:
 		return errors.New("the two reports have no requirement that both judged")
 	}

@@ -35,7 +35,7 @@ func writeDiagnosis(out io.Writer, d diagnosis) error {
 		rows(fmt.Sprintf("  tried, %d", i+1), a.Engine+": "+strings.ReplaceAll(a.Result, "\n", "; "))
 	}
 	if d.NodeImage != nil {
-		rows("node image", tellChoice(*d.NodeImage))
+		rows("node image", choiceText(*d.NodeImage))
 	} else {
 		rows("node image", "not told")
 	}

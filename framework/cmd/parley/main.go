@@ -35,7 +35,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	if err == nil {
 		return reports.ExitPassed
 	}
-	var code found
+	var code exitCode
 	if errors.As(err, &code) {
 		return int(code)
 	}

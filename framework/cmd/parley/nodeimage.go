@@ -21,8 +21,8 @@ func newNodeImage() *cobra.Command {
 	return group("node-image", "The image that a cluster's nodes are made of", newNodeImageBuild(), newNodeImagePlan())
 }
 
-// named is the image that the user wants: the argument, else what -node-image of a run is given by its variable.
-func named(args []string) string {
+// imageReference is the image that the user names: the argument, else what -node-image of a run is given by its variable.
+func imageReference(args []string) string {
 	if len(args) > 0 {
 		return args[0]
 	}
@@ -46,7 +46,7 @@ func newNodeImageBuild() *cobra.Command {
 			"reference is the last line of standard output, the progress goes to standard error.",
 		Args: between(0, 1, "at most one reference"),
 	}
-	layer := runtimeFlags(cmd)
+	options := runtimeFlags(cmd)
 	offline := cmd.Flags().Bool("offline", false, "build the offline image even where a registry gives kind's")
 	install := cmd.Flags().Bool("install", mayInstall(), "install podman from Debian's packages where no engine is there and it may")
 	versions := versionFlags(cmd)
@@ -64,7 +64,8 @@ func newNodeImageBuild() *cobra.Command {
 		if err := nodeimage.Reap(ctx); err != nil {
 			say("what a dead build left could not all be removed: " + sentence(err))
 		}
-		ref, err := makeReady(ctx, e, named(args), *versions, *offline, layer, &progress{out: errOut})
+		request := nodeImageRequest{reference: imageReference(args), versions: *versions, offline: *offline, options: options}
+		ref, err := request.prepare(ctx, e, &progress{out: errOut})
 		if err != nil {
 			return err
 		}
@@ -74,18 +75,19 @@ func newNodeImageBuild() *cobra.Command {
 	return cmd
 }
 
-// layerFlags are what runtime a node image is wanted with.
-type layerFlags struct{ runtime, bundles *string }
+// runtimeOptions are the values of the flags for the runtime of a node image.
+type runtimeOptions struct{ runtime, bundles *string }
 
-func runtimeFlags(cmd *cobra.Command) layerFlags {
-	return layerFlags{
+// runtimeFlags declares the flags for the runtime that a node image is made with.
+func runtimeFlags(cmd *cobra.Command) runtimeOptions {
+	return runtimeOptions{
 		cmd.Flags().String("runtime", variable("runtime"), "the nodes' container runtime: "+strings.Join(axis.Runtime().Words(), ", ")+"; empty is "+cluster.DefaultRuntime),
 		cmd.Flags().String(nodeimage.BundlesFlag, variable(nodeimage.BundlesFlag), "the folder with the release archives of runtimes other than containerd, or one archive"),
 	}
 }
 
-// with is the runtime that is wanted, on an image with the versions.
-func (l layerFlags) with(v nodeimage.Versions) (cluster.Runtime, error) {
+// resolve returns the runtime that is asked for. It is an error where it does not go with the versions.
+func (l runtimeOptions) resolve(v nodeimage.Versions) (cluster.Runtime, error) {
 	runtime, err := cluster.RuntimeOf(*l.runtime)
 	if err != nil {
 		return cluster.Runtime{}, err
@@ -97,37 +99,46 @@ func (l layerFlags) with(v nodeimage.Versions) (cluster.Runtime, error) {
 	return runtime, nil
 }
 
-func makeReady(ctx context.Context, e *engine.Engine, named string, v nodeimage.Versions, offline bool, layer layerFlags, p *progress) (ref string, err error) {
-	runtime, err := layer.with(v)
+// nodeImageRequest is the node image that is asked for.
+type nodeImageRequest struct {
+	reference string // an image that the user names; "" chooses one
+	versions  nodeimage.Versions
+	offline   bool // build it even where a registry gives kind's
+	options   runtimeOptions
+}
+
+// prepare has the image in the engine's store, and returns its reference.
+func (r nodeImageRequest) prepare(ctx context.Context, e *engine.Engine, p *progress) (ref string, err error) {
+	runtime, err := r.options.resolve(r.versions)
 	if err != nil {
 		return "", err
 	}
 	var choice nodeimage.Choice
-	if offline {
+	if r.offline {
 		choice = nodeimage.Choice{Offline: true, From: nodeimage.FromBuild, Why: "asked for by --offline"}
-		choice.Ref, _, err = nodeimage.Build(ctx, e, v, p.step)
+		choice.Ref, _, err = nodeimage.Build(ctx, e, r.versions, p.step)
 	} else {
-		choice, err = nodeimage.Choose(ctx, e, named, v, p.step)
+		choice, err = nodeimage.Choose(ctx, e, r.reference, r.versions, p.step)
 	}
 	if err == nil {
-		choice, err = nodeimage.OnRuntime(ctx, e, choice, runtime, *layer.bundles, p.step)
+		choice, err = nodeimage.OnRuntime(ctx, e, choice, runtime, *r.options.bundles, p.step)
 	}
-	if err != nil || offline && runtime.Layer == nil {
+	if err != nil || r.offline && runtime.Layer == nil {
 		return choice.Ref, err
 	}
 	fmt.Fprintf(p.out, "node image: %s, %s; %s\n", choice.Ref, choice.From, choice.Why)
 	return choice.Ref, nil
 }
 
-// progress shows how a build goes, in plain lines.
+// progress writes how a build goes, in plain lines.
 type progress struct {
 	out  io.Writer
 	what string    // is built; "" is the node image
 	last time.Time // when something was shown
 }
 
-// quiet is how long nothing is shown while one component goes on.
-const quiet = 15 * time.Second
+// progressInterval is the time between two lines of one component.
+const progressInterval = 15 * time.Second
 
 func (p *progress) step(s nodeimage.Step) {
 	count := ""
@@ -143,7 +154,7 @@ func (p *progress) step(s nodeimage.Step) {
 		text = fmt.Sprintf("%s: done (%s)", s.Component, took)
 	case took == 0:
 		text = s.Component + " ..."
-	case time.Since(p.last) < quiet:
+	case time.Since(p.last) < progressInterval:
 		return
 	case s.Detail == "":
 		text = fmt.Sprintf("%s ... (%s)", s.Component, took)
@@ -160,14 +171,14 @@ func newNodeImagePlan() *cobra.Command {
 		Short: "Say which node image a run would use, and why; nothing is built",
 		Args:  between(0, 1, "at most one reference"),
 	}
-	form, layer := outputFlag(cmd, "text", "json"), runtimeFlags(cmd)
+	form, options := outputFlag(cmd, "text", "json"), runtimeFlags(cmd)
 	versions := versionFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		form, err := form()
 		if err != nil {
 			return err
 		}
-		runtime, err := layer.with(*versions)
+		runtime, err := options.resolve(*versions)
 		if err != nil {
 			return err
 		}
@@ -176,9 +187,9 @@ func newNodeImagePlan() *cobra.Command {
 			return err
 		}
 		defer func() { _ = e.Close() }() // only its temporary configuration
-		choice, err := nodeimage.Plan(cmd.Context(), e, named(args), *versions)
+		choice, err := nodeimage.Plan(cmd.Context(), e, imageReference(args), *versions)
 		if err == nil {
-			choice, err = nodeimage.PlanRuntime(cmd.Context(), e, choice, runtime, *layer.bundles)
+			choice, err = nodeimage.PlanRuntime(cmd.Context(), e, choice, runtime, *options.bundles)
 		}
 		if err != nil {
 			return err
@@ -186,14 +197,14 @@ func newNodeImagePlan() *cobra.Command {
 		if form == "json" {
 			return writeJSON(cmd.OutOrStdout(), choice)
 		}
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), tellChoice(choice))
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), choiceText(choice))
 		return err
 	}
 	return cmd
 }
 
-// tellChoice is a node image in one line.
-func tellChoice(c nodeimage.Choice) string {
+// choiceText describes a node image in one line.
+func choiceText(c nodeimage.Choice) string {
 	text := c.Ref + ", " + c.From
 	if c.From == nodeimage.FromBuild {
 		text = c.Ref + ", to be built offline (10 to 15 minutes on two cores)"

@@ -20,6 +20,8 @@ func newRoot(chapters []requirement.Chapter) *cobra.Command {
 	root := group("parley", "Requirements of communication in Kubernetes, and what a run of them needs",
 		newList(chapters), newExplain(chapters), newDiff(), newDoctor(), newImage(), newNodeImage(), newBenchUpstream(), newClean(), newVersion())
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.Version = version()
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see `%s --help`", err, cmd.CommandPath())
 	})
@@ -88,7 +90,7 @@ func variable(flag string) string {
 	return os.Getenv("PARLEY_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_")))
 }
 
-// mayInstall is what -install of a run is by its variable; true where it says nothing that can be read.
+// mayInstall is the value that its variable gives -install; true where there is none, or none that can be read.
 func mayInstall() bool {
 	may, err := strconv.ParseBool(variable("install"))
 	return err != nil || may

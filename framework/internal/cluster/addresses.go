@@ -9,15 +9,15 @@ const spareBits = 6
 // the other end, and only to the run's own containers, of which there are few.
 func (c *Cluster) SpareAddresses() (all []netip.Prefix) {
 	for _, subnet := range c.net.Subnets {
-		if spare, ok := last(subnet, spareBits); ok {
+		if spare, ok := lastPart(subnet, spareBits); ok {
 			all = append(all, spare)
 		}
 	}
 	return all
 }
 
-// last is the last part of a prefix that leaves so many bits; ok is false where it is not twice as large.
-func last(p netip.Prefix, bits int) (part netip.Prefix, ok bool) {
+// lastPart is the last part of a prefix that leaves so many bits; ok is false where it is not twice as large.
+func lastPart(p netip.Prefix, bits int) (part netip.Prefix, ok bool) {
 	length := p.Addr().BitLen() - bits
 	if p.Bits() >= length {
 		return netip.Prefix{}, false

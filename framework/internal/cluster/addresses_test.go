@@ -16,7 +16,7 @@ func TestSpareAddressesAreTheLast(t *testing.T) {
 		{"10.0.0.0/30", ""},
 		{"fd00:1:2:3::/64", "fd00:1:2:3:ffff:ffff:ffff:ffc0/122"},
 	} {
-		got, ok := last(netip.MustParsePrefix(c.subnet), spareBits)
+		got, ok := lastPart(netip.MustParsePrefix(c.subnet), spareBits)
 		require.Equal(t, c.want != "", ok, c.subnet)
 		if ok {
 			require.Equal(t, c.want, got.String())

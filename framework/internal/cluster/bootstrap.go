@@ -14,7 +14,7 @@ import (
 	"github.com/parley-k8s/parley/framework/until"
 )
 
-// bootstrap is what can be done with a cluster while kind still makes it.
+// bootstrap is a cluster that kind is still making.
 type bootstrap struct {
 	cluster *Cluster
 	up      chan struct{} // closed when the control plane runs
@@ -23,17 +23,17 @@ type bootstrap struct {
 	made    kubernetes.Interface
 }
 
-// isUp says that the control plane runs.
-func (b *bootstrap) isUp() { b.closing.Do(func() { close(b.up) }) }
+// markUp notes that the control plane runs.
+func (b *bootstrap) markUp() { b.closing.Do(func() { close(b.up) }) }
 
-// follow is called as each of kind's phases begins, and holds kind until it returns. It knows phases by words of
-// their names: if kind changes those, the nodes' network is laid later and the join takes longer, no more.
-func (b *bootstrap) follow(ctx context.Context, phase string) {
+// onPhase is called as each of kind's phases begins, and kind goes on when it returns. It knows phases by words of
+// their names: if kind changes those, the pod network is configured later and the join takes longer, no more.
+func (b *bootstrap) onPhase(ctx context.Context, phase string) {
 	switch {
 	case strings.Contains(phase, "installing"):
-		b.isUp()
+		b.markUp()
 	case strings.Contains(phase, "joining"):
-		b.isUp()
+		b.markUp()
 		b.awaitSignature(ctx)
 	}
 }
@@ -63,7 +63,7 @@ func (b *bootstrap) client(ctx context.Context) (kubernetes.Interface, error) {
 		if err != nil {
 			return err
 		}
-		return c.use(config)
+		return c.setConfig(config)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the control plane's kubeconfig: %w", err)
@@ -96,6 +96,6 @@ func (b *bootstrap) awaitSignature(ctx context.Context) {
 				return nil
 			}
 		}
-		return notYet("not signed")
+		return pending("not signed")
 	})
 }

@@ -18,11 +18,11 @@ import (
 	"github.com/parley-k8s/parley/framework/internal/runid"
 )
 
-// Image is the node image that a cluster is made of.
+// Image is the node image that a cluster's nodes run.
 type Image struct {
 	Ref        string // what the engine calls it
 	From       string // where it came from: a registry, the engine's store, the offline build
-	Kubernetes string // its version, "v1.36.3"; "" where not told
+	Kubernetes string // its version, "v1.36.3"; "" where not known
 	Why        string // why this one
 	// Offline images were built on this machine: they bring no network of their own, and the egress
 	// guard must hold.
@@ -51,14 +51,14 @@ type Spec struct {
 	Log func(string)
 }
 
-// Cluster is a cluster to measure: one that was made, or one that existed.
+// Cluster is a cluster to test: one that Create made, or one that Existing joined.
 type Cluster struct {
 	name       string
 	kubeconfig string
 	config     *rest.Config
 	client     kubernetes.Interface
 
-	// The rest is there for clusters that were made here.
+	// The rest is set for clusters that were made here.
 	spec    Spec
 	kind    *kind.Provider
 	dir     string
@@ -72,7 +72,7 @@ func (c *Cluster) Name() string { return c.name }
 // Owned says whether the cluster was made by this run.
 func (c *Cluster) Owned() bool { return c.kind != nil }
 
-// Config is how to reach the API server. It is not limited in its rate: an own limit would show as latency.
+// Config returns a copy of the API server's client configuration. Its requests are not rate-limited: waiting for a limit would show as latency.
 func (c *Cluster) Config() *rest.Config { return rest.CopyConfig(c.config) }
 
 // Client is a client of the API server.
@@ -84,7 +84,8 @@ func (c *Cluster) Kubeconfig() string { return c.kubeconfig }
 // Outside is the host beside the cluster; nil where there is none.
 func (c *Cluster) Outside() *Outside { return c.outside }
 
-// NodeCommand runs a program on a node of a cluster that was made here, beside Kubernetes.
+// NodeCommand returns a command that runs a program on a node through the container engine, not through Kubernetes. It is an
+// error for a cluster that was not made here.
 func (c *Cluster) NodeCommand(ctx context.Context, node string, argv ...string) (*exec.Cmd, error) {
 	if !c.Owned() {
 		return nil, fmt.Errorf("programs can be run on the nodes of clusters that Parley made only")
@@ -101,8 +102,8 @@ func (c *Cluster) Delete(ctx context.Context) error {
 	return err
 }
 
-// keepMarker is the name of the file in a run's folder, and of the run's volume, that tell Reap to leave the run's
-// cluster.
+// keepMarker is in the name of the run's volume, and is the name of the file in the run's folder, by which Reap knows that a
+// cluster is kept.
 const keepMarker = "keep"
 
 // keepTimeout bounds the making of the marker.
@@ -183,7 +184,7 @@ func (c *Cluster) prepare(ctx context.Context) error {
 	if err := os.Mkdir(c.dir, 0o700); err != nil {
 		return fmt.Errorf("making the run's folder: %w", err)
 	}
-	c.holdHost(ctx)
+	c.prepareHost(ctx)
 	var err error
 	if c.net, err = createNetwork(ctx, c.spec.Engine, c.spec.Run); err != nil {
 		return err
@@ -220,10 +221,10 @@ func (c *Cluster) connect(kubeContext string) error {
 	if err != nil {
 		return fmt.Errorf("reading the kubeconfig: %w", err)
 	}
-	return c.use(config)
+	return c.setConfig(config)
 }
 
-func (c *Cluster) use(config *rest.Config) error {
+func (c *Cluster) setConfig(config *rest.Config) error {
 	config.QPS = -1
 	config.WarningHandler = rest.NoWarnings{}
 	client, err := kubernetes.NewForConfig(config)
@@ -232,12 +233,4 @@ func (c *Cluster) use(config *rest.Config) error {
 	}
 	c.config, c.client = config, client
 	return nil
-}
-
-// Refused is how many packets of this run's containers the egress guard refused so far.
-func (c *Cluster) Refused() (uint64, error) {
-	if !c.Owned() {
-		return 0, nil
-	}
-	return guardHits(c.spec.Run.Name())
 }

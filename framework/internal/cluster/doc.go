@@ -1,4 +1,4 @@
-// Package cluster makes kind clusters with kind's own library, joins existing ones, says what is true of
+// Package cluster makes kind clusters with kind's own library, joins existing ones, reads the facts of
 // either, and removes what was made, also for owners that died without doing so.
 //
 // Everything that a run makes on the host carries the run's ID in its name: the node containers, one

@@ -38,14 +38,14 @@ func Existing(ctx context.Context, kubeconfig, kubeContext string) (*Cluster, er
 	if c.name == "" {
 		c.name = filepath.Base(c.kubeconfig)
 	}
-	if err := c.answers(ctx); err != nil {
+	if err := c.checkAPIServer(ctx); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// answers asks the API server for its version.
-func (c *Cluster) answers(ctx context.Context) error {
+// checkAPIServer asks the API server for its version.
+func (c *Cluster) checkAPIServer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, existingTimeout, fmt.Errorf("no answer within %s", existingTimeout))
 	defer cancel()
 	err := c.client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error()

@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Facts is what is true of a cluster. A field that could not be told says so, or is empty.
+// Facts describe a cluster. A field that could not be read is "not told", or empty.
 type Facts struct {
 	Kubernetes string `json:"kubernetes"` // the API server's version
 	Nodes      []Node `json:"nodes"`
@@ -45,17 +45,17 @@ type Node struct {
 	Taints []string `json:"taints,omitempty"`
 }
 
-const notTold = "not told"
+const notKnown = "not told"
 
 // factsTimeout bounds the reading of all facts.
 const factsTimeout = 30 * time.Second
 
-// Facts reads what is true of the cluster. Only its nodes must be readable: what else the user's rights don't
-// reach is "not told".
+// Facts reads the facts from the API server. Only the nodes must be readable, else it is an error: what else the user's
+// rights don't reach is "not told".
 func (c *Cluster) Facts(ctx context.Context) (Facts, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, factsTimeout, fmt.Errorf("not done within %s", factsTimeout))
 	defer cancel()
-	f := Facts{Kubernetes: notTold, CNI: notTold, ProxyMode: notTold, Owned: c.Owned()}
+	f := Facts{Kubernetes: notKnown, CNI: notKnown, ProxyMode: notKnown, Owned: c.Owned()}
 	if c.Owned() {
 		f.NodeImage, f.NodeImageFrom = c.spec.Image.Ref, c.spec.Image.From
 	}
@@ -68,7 +68,7 @@ func (c *Cluster) Facts(ctx context.Context) (Facts, error) {
 		nodes, err = c.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		return err
 	})
-	// The rest is told as far as the user's rights reach.
+	// The rest is read as far as the user's rights reach.
 	group.Go(func() error {
 		if v, err := c.client.Discovery().ServerVersion(); err == nil {
 			f.Kubernetes = v.GitVersion
@@ -99,12 +99,12 @@ func (c *Cluster) Facts(ctx context.Context) (Facts, error) {
 	f.Nodes = readNodes(nodes.Items)
 	f.Families = families(service, f.Nodes, dns)
 	if daemons != nil {
-		f.CNI = cniOf(daemons.Items, f.Nodes)
-		if f.ProxyMode == notTold {
+		f.CNI = detectCNI(daemons.Items, f.Nodes)
+		if f.ProxyMode == notKnown {
 			f.ProxyMode = replacedProxy(daemons.Items)
 		}
 	}
-	if c.Owned() && c.spec.Image.Offline && f.CNI == notTold {
+	if c.Owned() && c.spec.Image.Offline && f.CNI == notKnown {
 		f.CNI = "reference plugins (ptp, host-local, portmap) with host routes"
 	}
 	return f, nil
@@ -200,11 +200,12 @@ var cniDaemons = []struct{ prefix, name string }{
 	{"anetd", "gke dataplane v2"},
 }
 
-func cniOf(daemons []appsv1.DaemonSet, nodes []Node) string {
-	for _, known := range cniDaemons {
+// detectCNI names the CNI by its daemon set, with the version that its image's tag has.
+func detectCNI(daemons []appsv1.DaemonSet, nodes []Node) string {
+	for _, cni := range cniDaemons {
 		for _, d := range daemons {
-			if strings.HasPrefix(d.Name, known.prefix) && d.Name != "cilium-envoy" {
-				return known.name + tagOf(d)
+			if strings.HasPrefix(d.Name, cni.prefix) && d.Name != "cilium-envoy" {
+				return cni.name + tagOf(d)
 			}
 		}
 	}
@@ -214,7 +215,7 @@ func cniOf(daemons []appsv1.DaemonSet, nodes []Node) string {
 			return "flannel (k3s)"
 		}
 	}
-	return notTold
+	return notKnown
 }
 
 // tagOf is a daemon's version as its image's tag says.

@@ -27,9 +27,9 @@ func TestCNIOf(t *testing.T) {
 		"antrea 2.4":          {daemon("antrea-agent", "antrea:2.4")},
 		"ovn-kubernetes v1.2": {daemon("ovnkube-node", "ovn:v1.2")},
 	} {
-		require.Equal(t, want, cniOf(daemons, nil))
+		require.Equal(t, want, detectCNI(daemons, nil))
 	}
-	require.Equal(t, "flannel (k3s)", cniOf(nil, []Node{{Kubelet: "v1.36.3+k3s1"}}))
+	require.Equal(t, "flannel (k3s)", detectCNI(nil, []Node{{Kubelet: "v1.36.3+k3s1"}}))
 }
 
 func TestProxyModeOf(t *testing.T) {
@@ -45,7 +45,7 @@ func TestProxyModeOf(t *testing.T) {
 		require.False(t, ok)
 	}
 	require.Equal(t, "cilium (no kube-proxy)", replacedProxy([]appsv1.DaemonSet{daemon("cilium", "c:1")}))
-	require.Equal(t, notTold, replacedProxy([]appsv1.DaemonSet{daemon("cilium", "c:1"), daemon("kube-proxy", "p:1")}))
+	require.Equal(t, notKnown, replacedProxy([]appsv1.DaemonSet{daemon("cilium", "c:1"), daemon("kube-proxy", "p:1")}))
 }
 
 func TestFamilies(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// File is a file that nodes get.
+// File is a file to write on nodes.
 type File struct {
 	At   string // its path on the node
 	Mode os.FileMode
@@ -25,7 +25,7 @@ type File struct {
 // filesTimeout bounds bringing files to every node: some 100 MB each.
 const filesTimeout = 3 * time.Minute
 
-// Put brings files to every node. Each appears whole, in place of an older one.
+// Put writes files on every node of a cluster that was made here. Each is replaced whole.
 func (c *Cluster) Put(ctx context.Context, files ...File) error {
 	if !c.Owned() {
 		return errors.New("files can be put on the nodes of clusters that Parley made only")
@@ -40,7 +40,7 @@ func (c *Cluster) Put(ctx context.Context, files ...File) error {
 	for _, node := range nodes {
 		group.Go(func() error {
 			for _, f := range files {
-				if err := c.put(ctx, node.String(), f); err != nil {
+				if err := c.writeFile(ctx, node.String(), f); err != nil {
 					if ctx.Err() != nil {
 						err = context.Cause(ctx)
 					}
@@ -53,11 +53,11 @@ func (c *Cluster) Put(ctx context.Context, files ...File) error {
 	return group.Wait()
 }
 
-// putScript writes its input to the file that it is given, which has the mode that it is given before it has its name.
-const putScript = `cat > "$1.new" && chmod "$2" "$1.new" && mv "$1.new" "$1"`
+// writeScript writes its standard input to the file $1, which has the mode $2 before it has its name.
+const writeScript = `cat > "$1.new" && chmod "$2" "$1.new" && mv "$1.new" "$1"`
 
-func (c *Cluster) put(ctx context.Context, node string, f File) error {
-	cmd := c.spec.Engine.Command(ctx, "exec", "-i", node, "sh", "-c", putScript, "sh", f.At, fmt.Sprintf("%o", f.Mode.Perm()))
+func (c *Cluster) writeFile(ctx context.Context, node string, f File) error {
+	cmd := c.spec.Engine.Command(ctx, "exec", "-i", node, "sh", "-c", writeScript, "sh", f.At, fmt.Sprintf("%o", f.Mode.Perm()))
 	var content io.Reader = bytes.NewReader(f.Content)
 	if f.From != "" {
 		file, err := os.Open(f.From)

@@ -80,7 +80,7 @@ func setGuard(table, bridge string, within []netip.Prefix) error {
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)},
 		&expr.Verdict{Kind: expr.VerdictAccept})
 	for _, p := range within {
-		rule(cluster, append(toward(p), &expr.Notrack{})...)
+		rule(cluster, append(destinationIn(p), &expr.Notrack{})...)
 	}
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("setting nftables table %s: %w", table, err)
@@ -90,8 +90,8 @@ func setGuard(table, bridge string, within []netip.Prefix) error {
 
 const egressChain = "egress"
 
-// toward matches packets to an address of the prefix.
-func toward(p netip.Prefix) []expr.Any {
+// destinationIn matches packets to an address of the prefix.
+func destinationIn(p netip.Prefix) []expr.Any {
 	protocol, offset, bits := byte(unix.NFPROTO_IPV4), uint32(16), 32
 	if p.Addr().Is6() {
 		protocol, offset, bits = unix.NFPROTO_IPV6, 24, 128
@@ -112,28 +112,6 @@ func toward(p netip.Prefix) []expr.Any {
 // ctDirectionReply is IP_CT_DIR_REPLY of the kernel's nf_conntrack_tuple_common.h.
 const ctDirectionReply = 1
 
-// guardHits says how many packets the guard refused.
-func guardHits(table string) (uint64, error) {
-	conn, err := nftables.New()
-	if err != nil {
-		return 0, err
-	}
-	t := &nftables.Table{Name: table, Family: nftables.TableFamilyINet}
-	rules, err := conn.GetRules(t, &nftables.Chain{Name: egressChain, Table: t})
-	if err != nil {
-		return 0, err
-	}
-	var hits uint64
-	for _, r := range rules {
-		for _, e := range r.Exprs {
-			if c, ok := e.(*expr.Counter); ok {
-				hits += c.Packets
-			}
-		}
-	}
-	return hits, nil
-}
-
 // guardTables lists the names of the nftables tables of the family that guards have.
 func guardTables() ([]string, error) {
 	conn, err := nftables.New()
@@ -151,8 +129,8 @@ func guardTables() ([]string, error) {
 	return names, nil
 }
 
-// guarded is the bridge that a guard is over, and whether it is still there.
-func guarded(table string) (bridge string, there bool) {
+// guardedBridge returns the bridge that a guard is set for, and whether it still exists.
+func guardedBridge(table string) (bridge string, there bool) {
 	conn, err := nftables.New()
 	if err != nil {
 		return "", false

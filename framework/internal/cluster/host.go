@@ -16,7 +16,7 @@ import (
 	"github.com/parley-k8s/parley/framework/internal/engine"
 )
 
-// HostFacts is what this host has for a lab. It is plain data.
+// HostFacts describe this host as far as it matters for making clusters. It is plain data.
 type HostFacts struct {
 	OS           string `json:"os"`
 	Kernel       string `json:"kernel"`
@@ -61,8 +61,8 @@ func Host(ctx context.Context) HostFacts {
 	h := HostFacts{
 		OS: runtime.GOOS, Architecture: runtime.GOARCH, Root: os.Geteuid() == 0,
 		CPUs: runtime.NumCPU(), Limits: engine.Limits(), MissingCapabilities: missingCapabilities(),
-		Features: features(), InotifyInstances: number("/proc/sys/fs/inotify/max_user_instances"),
-		InotifyWatches: number("/proc/sys/fs/inotify/max_user_watches"),
+		Features: features(), InotifyInstances: readNumber("/proc/sys/fs/inotify/max_user_instances"),
+		InotifyWatches: readNumber("/proc/sys/fs/inotify/max_user_watches"),
 	}
 	if k, err := host.KernelVersionWithContext(ctx); err == nil {
 		h.Kernel = k
@@ -71,8 +71,8 @@ func Host(ctx context.Context) HostFacts {
 		h.MemoryBytes, h.MemoryFreeBytes = m.Total, m.Available
 	}
 	h.IPv4, h.IPv6 = addressFamilies()
-	h.TempDiskFreeBytes = free(ctx, os.TempDir())
-	h.DiskFreeBytes = free(ctx, "/")
+	h.TempDiskFreeBytes = freeBytes(ctx, os.TempDir())
+	h.DiskFreeBytes = freeBytes(ctx, "/")
 	e, attempts, err := engine.Find(ctx, engine.Options{})
 	h.Attempts = attempts
 	if err != nil {
@@ -81,7 +81,7 @@ func Host(ctx context.Context) HostFacts {
 		defer func() { _ = e.Close() }() // only its temporary configuration
 		h.Engine, h.Rootless, h.CgroupVersion = e.Name+" "+e.Version, e.Rootless, e.CgroupVersion
 		if root := storageRoot(ctx, e); root != "" {
-			h.DiskFreeBytes = free(ctx, root)
+			h.DiskFreeBytes = freeBytes(ctx, root)
 		}
 		if e.Rootless || e.Remote {
 			h.EgressGuard = errGuardElsewhere.Error()
@@ -109,7 +109,7 @@ func storageRoot(ctx context.Context, e *engine.Engine) string {
 	return out
 }
 
-func free(ctx context.Context, path string) uint64 {
+func freeBytes(ctx context.Context, path string) uint64 {
 	u, err := disk.UsageWithContext(ctx, path)
 	if err != nil {
 		return 0
@@ -117,7 +117,7 @@ func free(ctx context.Context, path string) uint64 {
 	return u.Free
 }
 
-func number(path string) uint64 {
+func readNumber(path string) uint64 {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return 0

@@ -34,55 +34,55 @@ func missingCapabilities() []string {
 	return missing
 }
 
-// attempt is a feature and how it is tried.
-type attempt struct {
+// featureProbe is a feature of the kernel and how it is tried.
+type featureProbe struct {
 	name, needed string
 	try          func() error
 }
 
-// hostAttempts change nothing.
-var hostAttempts = []attempt{
+// hostProbes are those that change nothing.
+var hostProbes = []featureProbe{
 	{"sctp sockets", "SCTP rows", func() error { return openSocket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP) }},
 	{"ipv6 sockets", "IPv6 and dual-stack clusters", func() error { return openSocket(unix.AF_INET6, unix.SOCK_STREAM, 0) }},
 	{"bpf type format", "eBPF data paths", func() error { _, err := os.Stat("/sys/kernel/btf/vmlinux"); return err }},
 }
 
-// namespaceAttempts make something in network, mount and IPC namespaces that are thrown away with it.
-var namespaceAttempts = []attempt{
+// namespaceProbes are those that make something, in network, mount and IPC namespaces that are thrown away with it.
+var namespaceProbes = []featureProbe{
 	{"overlay file system", "the engine and the nodes' runtime", overlay},
 	{"posix message queues", "container/posix-message-queue", messageQueue},
 	{"nftables", "the egress guard, faults, kube-proxy in nftables mode", makeTable},
-	{"bridge", "the lab's network, CNIs that bridge", link(func(a netlink.LinkAttrs) netlink.Link { return &netlink.Bridge{LinkAttrs: a} })},
-	{"veth", "every CNI", link(func(a netlink.LinkAttrs) netlink.Link { return &netlink.Veth{LinkAttrs: a, PeerName: "peer"} })},
+	{"bridge", "the lab's network, CNIs that bridge", linkProbe(func(a netlink.LinkAttrs) netlink.Link { return &netlink.Bridge{LinkAttrs: a} })},
+	{"veth", "every CNI", linkProbe(func(a netlink.LinkAttrs) netlink.Link { return &netlink.Veth{LinkAttrs: a, PeerName: "peer"} })},
 	{"bridge netfilter", "kube-proxy with CNIs that bridge", bridgeNetfilter},
 	{"ipvs", "kube-proxy in ipvs mode", ipvs},
-	{"dummy", "kube-proxy in ipvs mode", link(func(a netlink.LinkAttrs) netlink.Link { return &netlink.Dummy{LinkAttrs: a} })},
-	{"vxlan", "overlays of flannel, calico, cilium", link(func(a netlink.LinkAttrs) netlink.Link {
+	{"dummy", "kube-proxy in ipvs mode", linkProbe(func(a netlink.LinkAttrs) netlink.Link { return &netlink.Dummy{LinkAttrs: a} })},
+	{"vxlan", "overlays of flannel, calico, cilium", linkProbe(func(a netlink.LinkAttrs) netlink.Link {
 		return &netlink.Vxlan{LinkAttrs: a, VxlanId: 1, Port: 4789}
 	})},
-	{"geneve", "overlays of cilium, antrea, ovn-kubernetes", link(func(a netlink.LinkAttrs) netlink.Link {
+	{"geneve", "overlays of cilium, antrea, ovn-kubernetes", linkProbe(func(a netlink.LinkAttrs) netlink.Link {
 		return &netlink.Geneve{LinkAttrs: a, ID: 1, Remote: net.IPv4(127, 0, 0, 1)}
 	})},
-	{"ipip", "overlays of calico", link(func(a netlink.LinkAttrs) netlink.Link {
+	{"ipip", "overlays of calico", linkProbe(func(a netlink.LinkAttrs) netlink.Link {
 		return &netlink.Iptun{LinkAttrs: a, Local: net.IPv4(127, 0, 0, 1), Remote: net.IPv4(127, 0, 0, 2)}
 	})},
-	{"wireguard", "encrypted overlays", link(func(a netlink.LinkAttrs) netlink.Link { return &netlink.Wireguard{LinkAttrs: a} })},
+	{"wireguard", "encrypted overlays", linkProbe(func(a netlink.LinkAttrs) netlink.Link { return &netlink.Wireguard{LinkAttrs: a} })},
 	{"netem", "faults of delay and loss", netem},
 }
 
 // features tries each feature of this kernel. Modules that the kernel loads by itself when asked may stay loaded.
 func features() []Feature {
 	var all []Feature
-	for _, a := range hostAttempts {
+	for _, a := range hostProbes {
 		all = append(all, a.feature(a.try()))
 	}
 	results, err := inThrowawayNamespace(func() (errs []error) {
-		for _, a := range namespaceAttempts {
+		for _, a := range namespaceProbes {
 			errs = append(errs, a.try())
 		}
 		return errs
 	})
-	for i, a := range namespaceAttempts {
+	for i, a := range namespaceProbes {
 		if err != nil {
 			all = append(all, a.feature(err))
 		} else {
@@ -92,7 +92,7 @@ func features() []Feature {
 	return all
 }
 
-func (a attempt) feature(err error) Feature {
+func (a featureProbe) feature(err error) Feature {
 	f := Feature{Name: a.name, There: err == nil, For: a.needed}
 	if err != nil {
 		f.Error = err.Error()
@@ -174,8 +174,8 @@ func messageQueue() error {
 	return unix.Close(int(fd))
 }
 
-// link tries to make a link of a kind.
-func link(of func(netlink.LinkAttrs) netlink.Link) func() error {
+// linkProbe returns a probe that makes a link of a kind.
+func linkProbe(of func(netlink.LinkAttrs) netlink.Link) func() error {
 	return func() error {
 		l := of(netlink.LinkAttrs{Name: "try"})
 		if err := netlink.LinkAdd(l); err != nil {

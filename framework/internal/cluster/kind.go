@@ -19,8 +19,8 @@ import (
 // kindTimeout bounds kind's part: it took 30 seconds on two slow cores with the node image there.
 const kindTimeout = 10 * time.Minute
 
-// layTimeout bounds the nodes' network once all have joined: it is a second's work.
-const layTimeout = time.Minute
+// podNetworkTimeout bounds the configuration of the pod network once all nodes have joined: it takes a second.
+const podNetworkTimeout = time.Minute
 
 // setEnvironment makes kind's library, which runs the engine's command itself, use the run's network, the
 // engine's private configuration, and the command that Ctrl-C does not reach.
@@ -56,7 +56,7 @@ func provider(e *engine.Engine, log *kindLogger) *kind.Provider {
 	return kind.NewProvider(which, kind.ProviderWithLogger(log))
 }
 
-// runKind makes the cluster with kind, and beside it the nodes' network where the image brings none, so that
+// runKind makes the cluster with kind, and configures the pod network meanwhile where the image brings none, so that
 // nodes become ready while others still join.
 func (c *Cluster) runKind(ctx context.Context, phase *phases) error {
 	limits := engine.Limits()
@@ -80,9 +80,9 @@ func (c *Cluster) runKind(ctx context.Context, phase *phases) error {
 	defer cancel()
 	group, grouped := errgroup.WithContext(ctx)
 	boot := &bootstrap{cluster: c, up: make(chan struct{})}
-	log.began = func(name string) { boot.follow(grouped, name) }
-	laying, tooLong := context.WithCancelCause(grouped)
-	defer tooLong(nil)
+	log.began = func(name string) { boot.onPhase(grouped, name) }
+	networkCtx, cancelNetwork := context.WithCancelCause(grouped)
+	defer cancelNetwork(nil)
 	group.Go(func() error {
 		err := c.createCancellable(grouped, kind.CreateWithV1Alpha4Config(cfg),
 			kind.CreateWithRetain(true), // the details of a failure are read from the nodes before they go
@@ -90,13 +90,13 @@ func (c *Cluster) runKind(ctx context.Context, phase *phases) error {
 		if err != nil {
 			return err
 		}
-		boot.isUp()
-		stop := time.AfterFunc(layTimeout, func() { tooLong(fmt.Errorf("not within %s of the last join", layTimeout)) })
-		context.AfterFunc(laying, func() { stop.Stop() })
+		boot.markUp()
+		stop := time.AfterFunc(podNetworkTimeout, func() { cancelNetwork(fmt.Errorf("not within %s of the last join", podNetworkTimeout)) })
+		context.AfterFunc(networkCtx, func() { stop.Stop() })
 		return c.connect("")
 	})
 	if c.spec.Image.Offline {
-		group.Go(func() error { return c.layNetwork(laying, boot) })
+		group.Go(func() error { return c.configurePodNetwork(networkCtx, boot) })
 	}
 	if err := group.Wait(); err != nil {
 		if e := context.Cause(ctx); e != nil {
@@ -147,7 +147,7 @@ func (c *Cluster) explain(ctx context.Context, phase string, log *kindLogger, er
 	details := log.text() + "\n" + said + "\n"
 	if run := kindexec.RunErrorForError(err); run != nil {
 		details += "\n$ " + run.PrettyCommand() + "\n" + string(run.Output)
-		if line := tellingLine(string(run.Output)); line != "" {
+		if line := errorLine(string(run.Output)); line != "" {
 			said = line
 		}
 	}
@@ -194,10 +194,10 @@ func (c *Cluster) journals(ctx context.Context) string {
 	return b.String()
 }
 
-// tellingLine is the line of a command's output that says what went wrong: the last that begins with an
+// errorLine is the line of a command's output that says what went wrong: the last that begins with an
 // error's mark, else the last.
-func tellingLine(output string) string {
-	var last, telling string
+func errorLine(output string) string {
+	var last, failed string
 	for line := range strings.Lines(output) {
 		line = strings.TrimSpace(line)
 		if line == "" {
@@ -205,11 +205,11 @@ func tellingLine(output string) string {
 		}
 		last = line
 		if l := strings.ToLower(line); strings.HasPrefix(l, "error") || strings.HasPrefix(l, "[error") {
-			telling = line
+			failed = line
 		}
 	}
-	if telling != "" {
-		return telling
+	if failed != "" {
+		return failed
 	}
 	return last
 }

@@ -109,8 +109,8 @@ func TestPhaseOf(t *testing.T) {
 }
 
 func TestTellingLine(t *testing.T) {
-	require.Equal(t, "error: could not bootstrap", tellingLine("I1 starting\nerror: could not bootstrap\nto see the trace use -v=5\n"))
-	require.Equal(t, "[ERROR Port-6443]: in use", tellingLine("x\n[ERROR Port-6443]: in use\n\n"))
-	require.Equal(t, "last", tellingLine("first\nlast\n\n"))
-	require.Empty(t, tellingLine(""))
+	require.Equal(t, "error: could not bootstrap", errorLine("I1 starting\nerror: could not bootstrap\nto see the trace use -v=5\n"))
+	require.Equal(t, "[ERROR Port-6443]: in use", errorLine("x\n[ERROR Port-6443]: in use\n\n"))
+	require.Equal(t, "last", errorLine("first\nlast\n\n"))
+	require.Empty(t, errorLine(""))
 }

@@ -60,7 +60,7 @@ func uniqueLocal(id runid.ID) netip.Prefix {
 // readNetwork reads `network inspect`, which docker (and nerdctl) and podman answer in different forms.
 func readNetwork(id runid.ID, inspect []byte) (network, error) {
 	n := network{Name: id.Name()}
-	seen, err := inspected(inspect)
+	seen, err := parseNetworks(inspect)
 	if err != nil {
 		return n, err
 	}
@@ -78,8 +78,8 @@ func readNetwork(id runid.ID, inspect []byte) (network, error) {
 	return n, nil
 }
 
-// inspection is one answer of `network inspect`.
-type inspection struct {
+// networkInspect is one answer of `network inspect`.
+type networkInspect struct {
 	// podman
 	NetworkInterface string `json:"network_interface"`
 	Subnets          []struct {
@@ -93,7 +93,8 @@ type inspection struct {
 	}
 }
 
-func inspected(out []byte) (seen []inspection, err error) {
+// parseNetworks reads the answers of `network inspect`.
+func parseNetworks(out []byte) (seen []networkInspect, err error) {
 	if err := json.Unmarshal(out, &seen); err != nil {
 		return nil, fmt.Errorf("reading container networks: %w", err)
 	}
@@ -101,7 +102,7 @@ func inspected(out []byte) (seen []inspection, err error) {
 }
 
 // bridge is the network's bridge on the host; "" where not told.
-func (s inspection) bridge() string {
+func (s networkInspect) bridge() string {
 	switch {
 	case s.NetworkInterface != "":
 		return s.NetworkInterface
@@ -113,10 +114,10 @@ func (s inspection) bridge() string {
 	return ""
 }
 
-// orphaned says whether a guard's bridge is one that podman made and has forgotten: its commands were killed amid
+// orphanedBridge says whether a guard's bridge is one that podman made and has forgotten: its commands were killed amid
 // their work. The bridge is looked for first: one that another run makes meanwhile is in that run's network by then.
-func orphaned(ctx context.Context, e *engine.Engine, guard string) (bridge string, yes bool) {
-	bridge, there := guarded(guard)
+func orphanedBridge(ctx context.Context, e *engine.Engine, guard string) (bridge string, yes bool) {
+	bridge, there := guardedBridge(guard)
 	if !there || e == nil || e.Name != "podman" || e.Rootless || e.Remote || !strings.HasPrefix(bridge, "podman") {
 		return bridge, false
 	}
@@ -128,7 +129,7 @@ func orphaned(ctx context.Context, e *engine.Engine, guard string) (bridge strin
 	if err != nil {
 		return bridge, false
 	}
-	seen, err := inspected([]byte(out))
+	seen, err := parseNetworks([]byte(out))
 	if err != nil {
 		return bridge, false
 	}

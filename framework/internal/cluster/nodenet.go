@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,37 +15,37 @@ import (
 	"github.com/parley-k8s/parley/manifests"
 )
 
-// nodeNet is what the network of a node rests on.
+// nodeNet are the addresses of a node and of its pods.
 type nodeNet struct {
 	Name     string
 	IPs      []netip.Addr   // its InternalIPs
 	PodCIDRs []netip.Prefix // of its pods
 }
 
-// layNetwork gives the nodes a network where their image brings none: each node's pods on veths of their own
+// configurePodNetwork gives the nodes a network where their image brings none: each node's pods on veths of their own
 // with addresses of the node's podCIDRs, routes to the other nodes' podCIDRs, and no NAT between them. It
-// begins as soon as the API server answers, follows the nodes as they join, and ends when the last has joined.
-func (c *Cluster) layNetwork(ctx context.Context, boot *bootstrap) error {
+// begins as soon as the API server answers, watches the nodes as they join, and ends when the last has joined.
+func (c *Cluster) configurePodNetwork(ctx context.Context, boot *bootstrap) error {
 	client, err := boot.client(ctx)
 	if err != nil {
 		return err
 	}
-	laid := map[string]nodeNet{}
-	err = follow(ctx, listNodes(client), func(seen map[string]*corev1.Node) error {
-		known := map[string]nodeNet{}
-		for name, node := range seen {
+	configured := 0
+	err = watchUntil(ctx, listNodes(client), func(nodes map[string]*corev1.Node) error {
+		var ready []nodeNet
+		for _, node := range nodes {
 			if n, ok := netOf(node); ok {
-				known[name] = n
+				ready = append(ready, n)
 			}
 		}
-		if len(known) > len(laid) {
-			if err := c.configureNodes(ctx, known); err != nil {
+		if len(ready) > configured {
+			if err := c.configureNodes(ctx, ready); err != nil {
 				return err
 			}
-			laid = known
+			configured = len(ready)
 		}
-		if want := c.spec.Workers + 1; len(laid) < want {
-			return notYet("%d of %d nodes have their pods' addresses", len(laid), want)
+		if want := c.spec.Workers + 1; configured < want {
+			return pending("%d of %d nodes have their pods' addresses", configured, want)
 		}
 		return nil
 	})
@@ -75,9 +74,9 @@ func netOf(node *corev1.Node) (n nodeNet, ok bool) {
 	return n, len(n.IPs) > 0 && len(n.PodCIDRs) > 0
 }
 
-// configureNodes writes to every node that is known what it has to know of all of them.
-func (c *Cluster) configureNodes(ctx context.Context, known map[string]nodeNet) error {
-	all := slices.SortedFunc(maps.Values(known), func(a, b nodeNet) int { return strings.Compare(a.Name, b.Name) })
+// configureNodes configures the network of each of the nodes toward all of them.
+func (c *Cluster) configureNodes(ctx context.Context, all []nodeNet) error {
+	slices.SortFunc(all, func(a, b nodeNet) int { return strings.Compare(a.Name, b.Name) })
 	group, ctx := errgroup.WithContext(ctx)
 	for _, self := range all {
 		group.Go(func() error {

@@ -68,7 +68,7 @@ func runningProxyMode(ctx context.Context, client kubernetes.Interface) string {
 func replacedProxy(daemons []appsv1.DaemonSet) string {
 	for _, d := range daemons {
 		if strings.HasPrefix(d.Name, "kube-proxy") {
-			return notTold
+			return notKnown
 		}
 	}
 	for _, d := range daemons {
@@ -79,5 +79,5 @@ func replacedProxy(daemons []appsv1.DaemonSet) string {
 			return "kube-router (no kube-proxy)"
 		}
 	}
-	return notTold
+	return notKnown
 }

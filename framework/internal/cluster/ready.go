@@ -35,11 +35,11 @@ func (c *Cluster) ready(ctx context.Context) error {
 	nodes := c.spec.Workers + 1
 	group, grouped := errgroup.WithContext(bounded)
 	group.Go(func() error {
-		return follow(grouped, listNodes(c.client), func(seen map[string]*corev1.Node) error { return nodesReady(seen, nodes) })
+		return watchUntil(grouped, listNodes(c.client), func(seen map[string]*corev1.Node) error { return nodesReady(seen, nodes) })
 	})
-	group.Go(func() error { return follow(grouped, listDeployment(c.client, "coredns"), deploymentAvailable) })
+	group.Go(func() error { return watchUntil(grouped, listDeployment(c.client, "coredns"), deploymentAvailable) })
 	group.Go(func() error {
-		return follow(grouped, listDaemonSet(c.client, "kube-proxy"), func(seen map[string]*appsv1.DaemonSet) error {
+		return watchUntil(grouped, listDaemonSet(c.client, "kube-proxy"), func(seen map[string]*appsv1.DaemonSet) error {
 			return daemonsAvailable(seen, nodes)
 		})
 	})
@@ -48,16 +48,16 @@ func (c *Cluster) ready(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		if why := c.notReady(ctx); why != "" {
+		if why := c.firstNotReady(ctx); why != "" {
 			err = fmt.Errorf("%w; %s", err, why)
 		}
 		return c.keepDetails(ctx, err, err.Error()+"\n")
 	}
-	return c.hasRuntime(ctx)
+	return c.checkRuntime(ctx)
 }
 
-// notReady says why the first of the cluster's own pods that are not ready is not; "" where there is none, or it can't be asked.
-func (c *Cluster) notReady(ctx context.Context) string {
+// firstNotReady says why the first of the cluster's own pods that are not ready is not; "" where there is none, or it can't be asked.
+func (c *Cluster) firstNotReady(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	pods, err := c.client.CoreV1().Pods(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{})
@@ -74,8 +74,8 @@ func (c *Cluster) notReady(ctx context.Context) string {
 	return ""
 }
 
-// hasRuntime says whether every node reports the runtime that was asked for: an image that was named may have another.
-func (c *Cluster) hasRuntime(ctx context.Context) error {
+// checkRuntime says whether every node reports the runtime that was asked for: an image that was named may have another.
+func (c *Cluster) checkRuntime(ctx context.Context) error {
 	if c.spec.Runtime == "" {
 		return nil
 	}
@@ -120,9 +120,9 @@ func nodesReady(seen map[string]*corev1.Node, want int) error {
 	slices.Sort(missing)
 	switch {
 	case len(missing) > 0:
-		return notYet("nodes not Ready: %s", strings.Join(missing, ", "))
+		return pending("nodes not Ready: %s", strings.Join(missing, ", "))
 	case len(seen) < want:
-		return notYet("%d of %d nodes have joined", len(seen), want)
+		return pending("%d of %d nodes have joined", len(seen), want)
 	}
 	return nil
 }
@@ -135,19 +135,19 @@ func deploymentAvailable(seen map[string]*appsv1.Deployment) error {
 				return nil
 			}
 		}
-		return notYet("deployment %s has %d of %d replicas available", name, d.Status.AvailableReplicas, d.Status.Replicas)
+		return pending("deployment %s has %d of %d replicas available", name, d.Status.AvailableReplicas, d.Status.Replicas)
 	}
-	return notYet("the name service's deployment is not there")
+	return pending("the name service's deployment is not there")
 }
 
 func daemonsAvailable(seen map[string]*appsv1.DaemonSet, want int) error {
 	for name, d := range seen {
 		if int(d.Status.NumberAvailable) < want {
-			return notYet("daemon set %s runs on %d of %d nodes", name, d.Status.NumberAvailable, want)
+			return pending("daemon set %s runs on %d of %d nodes", name, d.Status.NumberAvailable, want)
 		}
 		return nil
 	}
-	return notYet("kube-proxy's daemon set is not there")
+	return pending("kube-proxy's daemon set is not there")
 }
 
 func listNodes(client kubernetes.Interface) *cache.ListWatch {

@@ -49,7 +49,7 @@ func TestFollowSeesChanges(t *testing.T) {
 	asked := make(chan struct{}, 100)
 	done := make(chan error, 1)
 	go func() {
-		done <- follow(t.Context(), listNodes(client), func(seen map[string]*corev1.Node) error {
+		done <- watchUntil(t.Context(), listNodes(client), func(seen map[string]*corev1.Node) error {
 			asked <- struct{}{}
 			return nodesReady(seen, 1)
 		})
@@ -74,10 +74,10 @@ func TestFollowEndsWithWhatIsMissing(t *testing.T) {
 	late := errors.New("too late")
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, late)
 	defer cancel()
-	err := follow(ctx, listNodes(client), func(seen map[string]*corev1.Node) error { return nodesReady(seen, 1) })
+	err := watchUntil(ctx, listNodes(client), func(seen map[string]*corev1.Node) error { return nodesReady(seen, 1) })
 	require.ErrorIs(t, err, late)
 	require.ErrorContains(t, err, "nodes not Ready: a (no network)")
 	broken := errors.New("broken")
-	err = follow(t.Context(), listNodes(client), func(map[string]*corev1.Node) error { return broken })
+	err = watchUntil(t.Context(), listNodes(client), func(map[string]*corev1.Node) error { return broken })
 	require.ErrorIs(t, err, broken)
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/parley-k8s/parley/framework/until"
 )
 
-// Thing is something on this host that a run made.
-type Thing struct {
+// HostResource is a container, volume, network, nftables table or folder on this host that a run made.
+type HostResource struct {
 	Kind string // container, volume, network, nftables table, folder
 	Name string
 	Run  runid.ID
@@ -24,7 +24,7 @@ type Thing struct {
 	Alive, Kept bool
 }
 
-func (t Thing) String() string {
+func (t HostResource) String() string {
 	state := "owner gone"
 	switch {
 	case t.Alive:
@@ -35,7 +35,7 @@ func (t Thing) String() string {
 	return fmt.Sprintf("%s %s (%s)", t.Kind, t.Name, state)
 }
 
-// The kinds of things, in the order in which they must be removed: containers hold volumes and the network,
+// The kinds of host resources, in the order in which they must be removed: containers hold volumes and the network,
 // and the guard stays until nothing is left that it guards.
 const (
 	container = "container"
@@ -50,62 +50,62 @@ var kinds = []string{container, volume, netKind, table, folder}
 // Leftovers lists what runs made and is still there, of living owners and of dead ones, in the order of
 // removal. e may be nil: then only tables and folders are looked for. A guard over a bridge that is still there,
 // of a run of which this engine has nothing, is another engine's and not listed.
-func Leftovers(ctx context.Context, e *engine.Engine) ([]Thing, error) {
-	var things []Thing
+func Leftovers(ctx context.Context, e *engine.Engine) ([]HostResource, error) {
+	var resources []HostResource
 	var errs []error
 	here, marked := map[runid.ID]bool{}, map[runid.ID]bool{}
 	for _, kind := range kinds {
-		names, err := list(ctx, e, kind)
+		names, err := listNames(ctx, e, kind)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("listing what is left of kind %s: %w", kind, err))
 		}
 		for name, owner := range names {
 			id, ok := runid.Parse(owner)
-			if !ok || kind == table && !here[id] && elsewhere(ctx, e, name) {
+			if !ok || kind == table && !here[id] && ofOtherEngine(ctx, e, name) {
 				continue
 			}
 			here[id] = here[id] || kind == container || kind == netKind
-			marked[id] = marked[id] || kind == volume && name == id.Name(keepMarker) || kept(id)
-			things = append(things, Thing{Kind: kind, Name: name, Run: id, Alive: id.Alive()})
+			marked[id] = marked[id] || kind == volume && name == id.Name(keepMarker) || isKept(id)
+			resources = append(resources, HostResource{Kind: kind, Name: name, Run: id, Alive: id.Alive()})
 		}
 	}
-	for i := range things {
-		things[i].Kept = marked[things[i].Run]
+	for i := range resources {
+		resources[i].Kept = marked[resources[i].Run]
 	}
-	slices.SortStableFunc(things, func(a, b Thing) int {
+	slices.SortStableFunc(resources, func(a, b HostResource) int {
 		if d := slices.Index(kinds, a.Kind) - slices.Index(kinds, b.Kind); d != 0 {
 			return d
 		}
 		return strings.Compare(a.Name, b.Name)
 	})
-	return things, errors.Join(errs...)
+	return resources, errors.Join(errs...)
 }
 
-// elsewhere says whether a guard's bridge is there and another engine's.
-func elsewhere(ctx context.Context, e *engine.Engine, guard string) bool {
-	if _, there := guarded(guard); !there {
+// ofOtherEngine says whether a guard's bridge exists and belongs to another engine.
+func ofOtherEngine(ctx context.Context, e *engine.Engine, guard string) bool {
+	if _, there := guardedBridge(guard); !there {
 		return false
 	}
-	_, forgotten := orphaned(ctx, e, guard)
+	_, forgotten := orphanedBridge(ctx, e, guard)
 	return !forgotten
 }
 
 // liftGuard removes a guard when the bridge under it is gone, or forgotten by its engine and removed first.
 func liftGuard(ctx context.Context, e *engine.Engine, guard string) error {
-	bridge, forgotten := orphaned(ctx, e, guard)
+	bridge, forgotten := orphanedBridge(ctx, e, guard)
 	if forgotten {
 		if err := removeBridge(bridge); err != nil {
 			return err
 		}
 	}
-	if _, there := guarded(guard); there {
+	if _, there := guardedBridge(guard); there {
 		return fmt.Errorf("the bridge %s that it guards is still there", bridge)
 	}
 	return removeGuard(guard)
 }
 
-// list gives the names of all things of a kind, each with the name that tells its run.
-func list(ctx context.Context, e *engine.Engine, kind string) (map[string]string, error) {
+// listNames lists all resources of a kind: their names, each with the name or label that has the run's ID.
+func listNames(ctx context.Context, e *engine.Engine, kind string) (map[string]string, error) {
 	names := map[string]string{}
 	same := func(lines []string, err error) (map[string]string, error) {
 		for _, l := range lines {
@@ -144,18 +144,18 @@ func list(ctx context.Context, e *engine.Engine, kind string) (map[string]string
 	lines, err := e.Lines(ctx, "volume", "ls", "--format", form)
 	for _, l := range lines {
 		fields := strings.Fields(l)
-		for _, told := range fields {
-			if _, ok := runid.Parse(told); ok {
-				names[fields[0]] = told
+		for _, label := range fields {
+			if _, ok := runid.Parse(label); ok {
+				names[fields[0]] = label
 			}
 		}
 	}
 	return names, err
 }
 
-// kept says whether a run's cluster was marked to outlive its owner, as far as its folder tells. Its volume tells
+// isKept says whether a run's cluster was marked to outlive its owner, as far as its folder tells. Its volume tells
 // too: another process may have another folder for temporary files.
-func kept(id runid.ID) bool {
+func isKept(id runid.ID) bool {
 	_, err := os.Stat(filepath.Join(os.TempDir(), id.Name(), keepMarker))
 	return err == nil
 }
@@ -167,11 +167,11 @@ func Reap(ctx context.Context, e *engine.Engine, all bool, log func(string)) ([]
 	if err != nil {
 		return nil, err
 	}
-	things, err := Leftovers(ctx, e)
+	resources, err := Leftovers(ctx, e)
 	var removed []string
 	errs := []error{err}
 	seen := map[runid.ID]bool{self: true}
-	for _, t := range things {
+	for _, t := range resources {
 		if seen[t.Run] || (!all && (t.Alive || t.Kept)) {
 			continue
 		}
@@ -200,12 +200,12 @@ func removeRun(ctx context.Context, e *engine.Engine, id runid.ID, withEngine bo
 		policy.Consecutive = 2 // looked at once more, for what appeared meanwhile
 	}
 	_, err := until.Settled(ctx, policy, func(ctx context.Context) error {
-		things, err := Leftovers(ctx, e)
+		resources, err := Leftovers(ctx, e)
 		if err != nil {
 			return err
 		}
 		of := map[string][]string{}
-		for _, t := range things {
+		for _, t := range resources {
 			inUse := !withEngine && t.Kind == folder && filepath.Base(t.Name) != id.Name()
 			if t.Run == id && !inUse {
 				of[t.Kind] = append(of[t.Kind], t.Name)

@@ -27,9 +27,9 @@ func deadRun(t *testing.T) runid.ID {
 // fakeEngine is an engine whose containers, networks and volumes are files in a folder, made by a shell script.
 func fakeEngine(t *testing.T) (e *engine.Engine, state string) {
 	t.Helper()
-	real := hostwideDir
-	hostwideDir = t.TempDir()
-	t.Cleanup(func() { hostwideDir = real })
+	real := hostSettingsDir
+	hostSettingsDir = t.TempDir()
+	t.Cleanup(func() { hostSettingsDir = real })
 	state = t.TempDir()
 	for _, kind := range []string{"container", "network", "volume"} {
 		require.NoError(t, os.Mkdir(filepath.Join(state, kind), 0o700))

@@ -11,7 +11,7 @@ import (
 	"github.com/parley-k8s/parley/framework/internal/runid"
 )
 
-// HostLimits is what of the host decides podman's private configuration.
+// HostLimits are the properties of the host that podman's private configuration depends on.
 type HostLimits struct {
 	// SysResource says whether CAP_SYS_RESOURCE is in the capability bounding set: without it no limit
 	// can be raised over the hard one, not even by root.
@@ -139,9 +139,9 @@ func hasCapability(status string, number uint) bool {
 	return true
 }
 
-// daemonMayPrivileged says why this host's dockerd can't run privileged containers, which nodes are: it asks
+// checkPrivileged says why this host's dockerd can't run privileged containers, which nodes are: it asks
 // the kernel for all capabilities, and one that lacks CAP_SYS_RESOURCE itself is refused.
-func daemonMayPrivileged() error {
+func checkPrivileged() error {
 	b, err := os.ReadFile("/var/run/docker.pid")
 	if err != nil {
 		return nil // not told, so not held against it

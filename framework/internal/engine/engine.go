@@ -34,14 +34,14 @@ type Engine struct {
 // is killed.
 const killGrace = 5 * time.Second
 
-// Environ is what the engine's commands need in their environment besides the process's own, as
-// "key=value": nothing on an ordinary host. kind's library runs the engine's command itself, with this
+// Environ are the environment variables that the engine's commands need besides the process's own, as
+// "key=value": none on an ordinary host. kind's library runs the engine's command itself, with this
 // process's environment, so whoever uses it sets these for the process.
 func (e *Engine) Environ() []string { return append([]string(nil), e.env...) }
 
-// Shim is a folder that holds a command of the engine's name, for those who find it by the search path and can't
-// say how to run it: it runs the engine apart from this process's group, where Ctrl-C in a terminal does not reach
-// it. "" where none is needed: only podman, which has no daemon, leaves half-done work behind.
+// Shim returns a folder with a command of the engine's name, to be put into PATH for libraries that run the engine by its
+// name: it runs the engine in a session of its own, where Ctrl-C in a terminal does not reach it. It returns "" where none
+// is needed: only podman, which has no daemon, leaves half-done work behind.
 func (e *Engine) Shim() (string, error) {
 	setsid, err := exec.LookPath("setsid")
 	if e.Name != "podman" || e.dir == "" || err != nil {
@@ -58,19 +58,18 @@ func (e *Engine) Shim() (string, error) {
 	return dir, nil
 }
 
-// Command is the engine's command with the private configuration's environment, ended when ctx is.
+// Command returns the engine's command with the environment of the private configuration. It is sent SIGTERM when ctx ends.
 func (e *Engine) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, e.Path, args...)
 	cmd.Env = append(os.Environ(), e.env...)
 	// Asked to end first: an engine that is killed amid its bookkeeping leaves half of it behind.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = killGrace
-	apart(cmd)
+	setProcessGroup(cmd)
 	return cmd
 }
 
-// Output runs the engine's command and returns what it wrote on standard output. An error carries the
-// command and what it said on standard error.
+// Output runs the engine's command and returns its standard output. An error has the command and its standard error.
 func (e *Engine) Output(ctx context.Context, args ...string) (string, error) {
 	cmd := e.Command(ctx, args...)
 	var out, errOut bytes.Buffer
@@ -84,8 +83,8 @@ func (e *Engine) Output(ctx context.Context, args ...string) (string, error) {
 // changeTimeout bounds a command that changes something once its ctx has ended.
 const changeTimeout = time.Minute
 
-// Change is Output for a command that changes the engine's state: it is begun only while ctx lasts, but is not
-// interrupted amid its work when ctx ends.
+// Change is Output for a command that changes the engine's state: it is not started when ctx has ended, and not
+// interrupted when ctx ends while it runs, for a minute at most.
 func (e *Engine) Change(ctx context.Context, args ...string) (string, error) {
 	if ctx.Err() != nil {
 		return "", commandError(ctx, e.Name, args, "", ctx.Err())
@@ -129,15 +128,15 @@ func commandError(ctx context.Context, name string, args []string, stderr string
 	if ctx.Err() != nil {
 		err = errors.Join(context.Cause(ctx), err)
 	}
-	var said []string
+	var lines []string
 	for line := range strings.Lines(stderr) {
 		line = strings.TrimSpace(line)
 		// podman warns about the host's other configuration on each command: not this command's error.
 		if line != "" && !strings.Contains(line, "level=warning") {
-			said = append(said, line)
+			lines = append(lines, line)
 		}
 	}
-	text := strings.Join(said, "; ")
+	text := strings.Join(lines, "; ")
 	if len(text) > maxStderr {
 		text = "..." + text[len(text)-maxStderr:]
 	}

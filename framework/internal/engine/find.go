@@ -15,8 +15,8 @@ import (
 // Variable names the environment variable that chooses an engine by name.
 const Variable = "PARLEY_ENGINE"
 
-// order is the order in which engines are tried.
-var order = []string{"docker", "podman", "nerdctl"}
+// engineOrder is the order in which engines are tried.
+var engineOrder = []string{"docker", "podman", "nerdctl"}
 
 // askTimeout is how long an engine may take to answer for itself. podman's first answer on a cold machine
 // sets up its storage, which takes a few seconds.
@@ -29,18 +29,18 @@ type Options struct {
 	// Install allows podman to be installed from Debian's packages where no engine answers and this
 	// process is root on Debian.
 	Install bool
-	// Log is told, in one line each, what is done that takes time; nil tells nobody.
+	// Log takes a line for each step that takes time; it may be nil.
 	Log func(string)
 }
 
-// Attempt is one engine that was tried, and what came of it.
+// Attempt is one engine that was tried, and its answer or error.
 type Attempt struct {
 	Engine string `json:"engine"`
 	Result string `json:"result"`
 }
 
-// Find returns the first engine that answers, and what was tried, in order. Its error is one sentence that
-// says what was tried and what to install. Close the engine when the last command was run.
+// Find returns the first engine that answers, and all that were tried, in order. Its error is one sentence that
+// says what was tried and what to install. The caller closes the engine after its last command.
 func Find(ctx context.Context, opts Options) (*Engine, []Attempt, error) {
 	if opts.Log == nil {
 		opts.Log = func(string) {}
@@ -48,16 +48,16 @@ func Find(ctx context.Context, opts Options) (*Engine, []Attempt, error) {
 	if opts.Want == "" {
 		opts.Want = os.Getenv(Variable)
 	}
-	names := order
+	names := engineOrder
 	if opts.Want != "" {
-		if !slices.Contains(order, opts.Want) {
+		if !slices.Contains(engineOrder, opts.Want) {
 			return nil, nil, fmt.Errorf("%q is no engine that Parley knows: choose docker, podman or nerdctl", opts.Want)
 		}
 		names = []string{opts.Want}
 	}
 	var attempts []Attempt
 	for _, name := range names {
-		e, err := try(ctx, name)
+		e, err := tryEngine(ctx, name)
 		if ctx.Err() != nil {
 			return nil, attempts, fmt.Errorf("looking for a container engine: %w", context.Cause(ctx))
 		}
@@ -77,7 +77,7 @@ func Find(ctx context.Context, opts Options) (*Engine, []Attempt, error) {
 			if err := install(ctx, opts.Log); err != nil {
 				return nil, append(attempts, Attempt{"podman", err.Error()}), fmt.Errorf("no container engine answers, and installing podman failed: %w", err)
 			}
-			e, err := try(ctx, "podman")
+			e, err := tryEngine(ctx, "podman")
 			if err == nil {
 				return e, append(attempts, Attempt{"podman", "installed from Debian's packages, version " + e.Version}), nil
 			}
@@ -91,8 +91,8 @@ func Find(ctx context.Context, opts Options) (*Engine, []Attempt, error) {
 	return nil, attempts, fmt.Errorf("no container engine answers: %s; tried in this order: %s", remedy, strings.Join(tried, ", "))
 }
 
-// try asks one engine for itself.
-func try(ctx context.Context, name string) (*Engine, error) {
+// tryEngine returns the engine of that name if it answers.
+func tryEngine(ctx context.Context, name string) (*Engine, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer within %s", askTimeout))
 	defer cancel()
 	path, err := exec.LookPath(name)
@@ -105,15 +105,15 @@ func try(ctx context.Context, name string) (*Engine, error) {
 			return nil, err
 		}
 	}
-	if err := e.ask(ctx); err != nil {
+	if err := e.identify(ctx); err != nil {
 		_ = e.Close() // the answer is the error that counts
 		return nil, err
 	}
 	return e, nil
 }
 
-// ask fills in what the engine says of itself, from its server where it has one.
-func (e *Engine) ask(ctx context.Context) error {
+// identify asks the engine for its version and properties: the server's, where it has one.
+func (e *Engine) identify(ctx context.Context) error {
 	format := "{{json .}}"
 	if e.Name == "podman" {
 		format = "json"
@@ -174,7 +174,7 @@ func (e *Engine) readDocker(out []byte) error {
 	e.Remote = runtime.GOOS != "linux" || strings.Contains(info.OperatingSystem, "Docker Desktop") ||
 		(e.Name == "docker" && host != "" && !strings.HasPrefix(host, "unix://"))
 	if e.Name == "docker" && !e.Remote && !e.Rootless {
-		return daemonMayPrivileged()
+		return checkPrivileged()
 	}
 	return nil
 }

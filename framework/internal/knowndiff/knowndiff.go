@@ -17,7 +17,7 @@ import (
 //go:embed lists
 var lists embed.FS
 
-// In are the differences that Parley knows of for one of the report's clusters, each with the document that says so.
+// In returns the known differences that Parley ships for the report's clusters.
 func In(r *reports.Report) ([]reports.Known, error) {
 	all, err := All()
 	if err != nil {
@@ -28,7 +28,7 @@ func In(r *reports.Report) ([]reports.Known, error) {
 	}), nil
 }
 
-// All are the differences of every list.
+// All returns the known differences that Parley ships, for every runtime, handler and family.
 func All() ([]reports.Known, error) {
 	names, err := fs.Glob(lists, "lists/*.yaml")
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// Crashing names a container of the pod that has ended three times, "" where none has: waiting longer only hides why.
+// Crashing returns the name of a container in CrashLoopBackOff that was restarted three times or more; "" where there is none.
+// Such a pod is not worth waiting for.
 func Crashing(pod *corev1.Pod) string {
 	for _, s := range pod.Status.ContainerStatuses {
 		if s.RestartCount >= 3 && s.State.Waiting != nil && s.State.Waiting.Reason == "CrashLoopBackOff" {
@@ -22,14 +23,15 @@ func Crashing(pod *corev1.Pod) string {
 	return ""
 }
 
-// Why finds the most telling sentence about the pod, which is nil where it was never seen.
+// Why says in one sentence why the pod is not ready: from its containers' states, else its newest warning event, else its
+// conditions. name is how the sentence calls the pod, which is nil where the API server never had it.
 func Why(ctx context.Context, kube kubernetes.Interface, name string, pod *corev1.Pod) string {
 	if pod == nil {
 		return name + " was never seen"
 	}
 	for _, s := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
 		if w := s.State.Waiting; w != nil && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
-			return fmt.Sprintf("%s, container %s: %s: %s%s", name, s.Name, w.Reason, w.Message, lastWords(ctx, kube, pod))
+			return fmt.Sprintf("%s, container %s: %s: %s%s", name, s.Name, w.Reason, w.Message, lastLogLine(ctx, kube, pod))
 		}
 		if t := s.State.Terminated; t != nil {
 			return fmt.Sprintf("%s, container %s ended with %d: %s", name, s.Name, t.ExitCode, t.Reason)
@@ -46,8 +48,8 @@ func Why(ctx context.Context, kube kubernetes.Interface, name string, pod *corev
 	return fmt.Sprintf("%s is %s and no reason is given; see kubectl describe pod -n %s %s", name, pod.Status.Phase, pod.Namespace, pod.Name)
 }
 
-// lastWords is the last line that a crashing container logged.
-func lastWords(ctx context.Context, kube kubernetes.Interface, pod *corev1.Pod) string {
+// lastLogLine is the last line that a crashing container logged.
+func lastLogLine(ctx context.Context, kube kubernetes.Interface, pod *corev1.Pod) string {
 	if Crashing(pod) == "" {
 		return ""
 	}

@@ -62,7 +62,7 @@ const cleanupTimeout = 2 * time.Minute
 // Run builds what is missing, makes a cluster, has both suites judge it in each round and removes it. Where it is
 // interrupted, the rounds that were done are returned with the error.
 func Run(ctx context.Context, o Options) (c *Comparison, err error) {
-	rounds, err := chosen(o.Rounds)
+	rounds, err := selectRounds(o.Rounds)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func Run(ctx context.Context, o Options) (c *Comparison, err error) {
 	if err := b.makeCluster(ctx, id); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, b.leave(ctx)) }()
+	defer func() { err = errors.Join(err, b.cleanUp(ctx)) }()
 	o.Say("loading the specs' images into every node")
 	if err := b.cluster.LoadImage(ctx, "the specs' images", images); err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func Run(ctx context.Context, o Options) (c *Comparison, err error) {
 	for _, s := range standIns {
 		c.StandIns = append(c.StandIns, s.ref)
 	}
-	if err := b.survey(ctx, id, c); err != nil {
+	if err := b.readCluster(ctx, id, c); err != nil {
 		return nil, err
 	}
 	for _, f := range rounds {
@@ -117,8 +117,8 @@ func Run(ctx context.Context, o Options) (c *Comparison, err error) {
 	return c, nil
 }
 
-// chosen are the rounds by name, in the order in which they are run.
-func chosen(names []string) ([]Fault, error) {
+// selectRounds are the rounds by name, in the order in which they are run.
+func selectRounds(names []string) ([]Fault, error) {
 	all := append([]Fault{Healthy}, Faults...)
 	if len(names) == 0 {
 		return all, nil
@@ -141,7 +141,7 @@ func (b *bench) build(ctx context.Context) (images string, err error) {
 	if b.programs, err = Programs().Build(ctx, o.Progress); err != nil {
 		return "", err
 	}
-	if err := listed(ctx, b.programs); err != nil {
+	if err := checkStandIns(ctx, b.programs); err != nil {
 		return "", err
 	}
 	debian, err := nodeimage.DebianArchive(ctx, packages, o.Progress)
@@ -189,13 +189,13 @@ func (b *bench) makeCluster(ctx context.Context, id runid.ID) error {
 	}
 	b.agent = agent.Ref()
 	if err := b.cluster.LoadImage(ctx, b.agent, archive); err != nil {
-		return errors.Join(err, b.leave(ctx))
+		return errors.Join(err, b.cleanUp(ctx))
 	}
 	return nil
 }
 
-// leave removes the cluster, or keeps it where that was asked for.
-func (b *bench) leave(ctx context.Context) error {
+// cleanUp removes the cluster, or keeps it where that was asked for.
+func (b *bench) cleanUp(ctx context.Context) error {
 	if b.options.Keep {
 		b.options.Say("kept: export KUBECONFIG=" + b.cluster.Kubeconfig() + "; `make clean-all` removes it")
 		return b.cluster.Keep()
@@ -205,8 +205,8 @@ func (b *bench) leave(ctx context.Context) error {
 	return b.cluster.Delete(ctx)
 }
 
-// survey reads what the faults, and a reader, have to know of the cluster.
-func (b *bench) survey(ctx context.Context, id runid.ID, c *Comparison) error {
+// readCluster reads what the faults, and a reader, have to know of the cluster.
+func (b *bench) readCluster(ctx context.Context, id runid.ID, c *Comparison) error {
 	facts, err := b.cluster.Facts(ctx)
 	if err != nil {
 		return fmt.Errorf("asking the cluster what it is: %w", err)
@@ -228,7 +228,7 @@ func (b *bench) survey(ctx context.Context, id runid.ID, c *Comparison) error {
 func (b *bench) round(ctx context.Context, f Fault) (r Round, err error) {
 	r = Round{Name: f.Name, Title: f.Title}
 	var where []string
-	for _, n := range f.on(b.injector.nodes) {
+	for _, n := range f.affected(b.injector.nodes) {
 		where = append(where, n.name)
 	}
 	if len(where) > 0 {

@@ -58,16 +58,16 @@ var Faults = []Fault{
 		type filter hook forward priority %d;
 		ip saddr . ip daddr @selves counter name acted drop
 	}`, beforeFilter)},
-	{Name: "size", Title: fmt.Sprintf("packets over %d bytes lost between nodes", largest), chains: between(
+	{Name: "size", Title: fmt.Sprintf("packets over %d bytes lost between nodes", largest), chains: dropBetween(
 		fmt.Sprintf("meta length > %d", largest))},
 	// DNS apart: without it nothing starts, and both suites would only tell that.
-	{Name: "udp", Title: "UDP between nodes dropped, DNS apart", chains: between(
+	{Name: "udp", Title: "UDP between nodes dropped, DNS apart", chains: dropBetween(
 		"meta l4proto udp", "udp dport 53 accept", "udp sport 53 accept")},
 }
 
-// between are the chains that drop what matches on its way from this node to another's pods, or from this node's
+// dropBetween are the chains that drop what matches on its way from this node to another's pods, or from this node's
 // pods to another node; what is accepted first stays.
-func between(match string, first ...string) string {
+func dropBetween(match string, first ...string) string {
 	var b strings.Builder
 	for _, hook := range []string{"forward", "output"} {
 		fmt.Fprintf(&b, "\n\tchain %s {\n\t\ttype filter hook %s priority %d;\n", hook, hook, beforeFilter)
@@ -115,8 +115,8 @@ table inet %[1]s {
 `, table, self.pods, strings.Join(pods, ", "), strings.Join(nodes, ", "), strings.Join(selves, ", "), f.chains), nil
 }
 
-// on says which nodes have the fault: the last worker alone, or all.
-func (f Fault) on(all []node) []node {
+// affected says which nodes have the fault: the last worker alone, or all.
+func (f Fault) affected(all []node) []node {
 	switch {
 	case f.chains == "":
 		return nil
@@ -157,7 +157,7 @@ func (i injector) nft(ctx context.Context, n node, stdin string, args ...string)
 
 // inject puts the fault on; lift takes it away, also where injecting it failed amid.
 func (i injector) inject(ctx context.Context, f Fault) error {
-	for _, n := range f.on(i.nodes) {
+	for _, n := range f.affected(i.nodes) {
 		script, err := f.script(i.table, n, i.nodes)
 		if err == nil {
 			_, err = i.nft(ctx, n, script, "-f", "-")
@@ -171,7 +171,7 @@ func (i injector) inject(ctx context.Context, f Fault) error {
 
 func (i injector) lift(ctx context.Context, f Fault) error {
 	var errs []error
-	for _, n := range f.on(i.nodes) {
+	for _, n := range f.affected(i.nodes) {
 		// Made and removed in one step: so it is no error where there is none.
 		if _, err := i.nft(ctx, n, fmt.Sprintf("table inet %[1]s\ndelete table inet %[1]s\n", i.table), "-f", "-"); err != nil {
 			errs = append(errs, fmt.Errorf("lifting the fault %q: %w", f.Title, err))
@@ -182,12 +182,12 @@ func (i injector) lift(ctx context.Context, f Fault) error {
 
 // acted is how often the fault met a packet so far, on all its nodes; of the masquerade, a connection.
 func (i injector) acted(ctx context.Context, f Fault) (total uint64, err error) {
-	for _, n := range f.on(i.nodes) {
+	for _, n := range f.affected(i.nodes) {
 		out, err := i.nft(ctx, n, "", "-j", "list", "counter", "inet", i.table, "acted")
 		if err != nil {
 			return 0, fmt.Errorf("asking how often the fault %q acted: %w", f.Title, err)
 		}
-		packets, err := counted([]byte(out))
+		packets, err := parseCounter([]byte(out))
 		if err != nil {
 			return 0, fmt.Errorf("asking node %s how often the fault %q acted: %w", n.name, f.Title, err)
 		}
@@ -196,8 +196,8 @@ func (i injector) acted(ctx context.Context, f Fault) (total uint64, err error) 
 	return total, nil
 }
 
-// counted reads the packets of the counter that nft lists as JSON.
-func counted(list []byte) (uint64, error) {
+// parseCounter reads the packets of the counter that nft lists as JSON.
+func parseCounter(list []byte) (uint64, error) {
 	var got struct {
 		Nftables []struct {
 			Counter *struct {

@@ -28,7 +28,7 @@ func three() []node {
 
 func TestFaultNodes(t *testing.T) {
 	names := func(f Fault) (all []string) {
-		for _, n := range f.on(three()) {
+		for _, n := range f.affected(three()) {
 			all = append(all, n.name)
 		}
 		return all
@@ -112,7 +112,7 @@ func TestCounted(t *testing.T) {
 		`{"nftables":[{"table":{}}]}`: "no counter",
 		`{"nftables":[{"counter":{"packets":-1}}]}`: "reading nft's counter",
 	} {
-		_, err := counted([]byte(text))
+		_, err := parseCounter([]byte(text))
 		require.ErrorContains(t, err, want, text)
 	}
 }

@@ -49,8 +49,8 @@ var standIns = []standIn{
 // listTimeout bounds e2e.test's list of its images.
 const listTimeout = time.Minute
 
-// listed says which of the stand-ins this e2e.test does not name: their names have changed with its version.
-func listed(ctx context.Context, dir string) error {
+// checkStandIns says which of the stand-ins this e2e.test does not name: their names have changed with its version.
+func checkStandIns(ctx context.Context, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, filepath.Join(dir, e2eTest), "--list-images").Output()

@@ -52,8 +52,8 @@ func lastLine(logFile string) string {
 	return strings.TrimSpace(lines[len(lines)-1]) + " (all of it: " + logFile + ")"
 }
 
-// withoutOwn is this process's environment without Parley's variables: they are meant for another cluster.
-func withoutOwn(environ []string) []string {
+// withoutParleyVariables is this process's environment without Parley's variables: they are meant for another cluster.
+func withoutParleyVariables(environ []string) []string {
 	var left []string
 	for _, e := range environ {
 		if !strings.HasPrefix(e, "PARLEY_") {

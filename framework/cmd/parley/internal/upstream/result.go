@@ -63,8 +63,8 @@ func (s Seconds) Duration() time.Duration {
 	return time.Duration(float64(s) * float64(time.Second)).Round(100 * time.Millisecond)
 }
 
-// ofSpecs is what upstream told.
-func ofSpecs(specs []ginkgo.Spec) Side {
+// specsSide is what upstream told.
+func specsSide(specs []ginkgo.Spec) Side {
 	var side Side
 	for _, s := range specs {
 		red := Red{Name: s.Name, Message: s.First, Bytes: s.Bytes, Took: Seconds(s.Took.Seconds())}
@@ -82,8 +82,8 @@ func ofSpecs(specs []ginkgo.Spec) Side {
 	return side
 }
 
-// ofReport is what Parley told.
-func ofReport(r *reports.Report) Side {
+// reportSide is what Parley told.
+func reportSide(r *reports.Report) Side {
 	side := Side{Ended: r.Interrupted}
 	for _, c := range r.Clusters {
 		for _, res := range c.Results {
@@ -120,13 +120,13 @@ func (c *Comparison) compare() {
 	before := c.Rounds[healthy]
 	for i := range c.Rounds {
 		if i != healthy {
-			mark(c.Rounds[i].Upstream.Reds, before.Upstream.Reds)
-			mark(c.Rounds[i].Parley.Reds, before.Parley.Reds)
+			markBefore(c.Rounds[i].Upstream.Reds, before.Upstream.Reds)
+			markBefore(c.Rounds[i].Parley.Reds, before.Parley.Reds)
 		}
 	}
 }
 
-func mark(reds, before []Red) {
+func markBefore(reds, before []Red) {
 	was := map[string]bool{}
 	for _, r := range before {
 		was[r.Name] = true
@@ -136,8 +136,8 @@ func mark(reds, before []Red) {
 	}
 }
 
-// New is how many reds tell of the round's fault: those that were green when healthy.
-func (s Side) New() int {
+// NewReds is how many reds tell of the round's fault: those that were green when healthy.
+func (s Side) NewReds() int {
 	n := 0
 	for _, r := range s.Reds {
 		if !r.Before {

@@ -28,7 +28,7 @@ func TestOfReport(t *testing.T) {
 		{ID: "pod/e", Level: reports.Must, Outcome: reports.Unsupported, Reason: "no SCTP"},
 		{ID: "pod/f", Level: reports.Must, Outcome: reports.Skipped, Reason: "slow"},
 	}}}
-	side := ofReport(r)
+	side := reportSide(r)
 	require.Equal(t, 3, side.Judged)
 	require.Equal(t, 2, side.NotAsked)
 	require.Equal(t, "interrupted by SIGINT", side.Ended)
@@ -40,7 +40,7 @@ func TestOfReport(t *testing.T) {
 }
 
 func TestOfSpecs(t *testing.T) {
-	side := ofSpecs([]ginkgo.Spec{
+	side := specsSide([]ginkgo.Spec{
 		{Name: "a", Passed: true, Took: time.Second},
 		{Name: "b", First: "1 out of 2 connections failed", Bytes: 52000, Took: 121 * time.Second},
 		{Name: "c", First: "pod never ran", Bytes: 10, NoImage: "registry.example/x:1"},
@@ -79,7 +79,7 @@ func TestCompare(t *testing.T) {
 			all.compare() // each round is followed by one
 			var upstream, own []int
 			for _, r := range all.Rounds {
-				upstream, own = append(upstream, r.Upstream.New()), append(own, r.Parley.New())
+				upstream, own = append(upstream, r.Upstream.NewReds()), append(own, r.Parley.NewReds())
 			}
 			require.Equal(t, c.upstream, upstream)
 			require.Equal(t, c.own, own)
@@ -130,7 +130,7 @@ func TestChosen(t *testing.T) {
 		{[]string{"udp", "healthy"}, "healthy udp", ""},
 		{[]string{"mtu"}, "", "the rounds are healthy, masquerade, hairpin, size, udp"},
 	} {
-		got, err := chosen(c.names)
+		got, err := selectRounds(c.names)
 		if c.err != "" {
 			require.ErrorContains(t, err, c.err)
 			continue
@@ -159,5 +159,5 @@ func TestProgramsPinned(t *testing.T) {
 	version, err := Programs().Version()
 	require.NoError(t, err)
 	require.Regexp(t, `^v1\.[0-9]+\.[0-9]+$`, version)
-	require.Equal(t, []string{"HOME=/root"}, withoutOwn([]string{"PARLEY_KEEP=true", "HOME=/root"}))
+	require.Equal(t, []string{"HOME=/root"}, withoutParleyVariables([]string{"PARLEY_KEEP=true", "HOME=/root"}))
 }

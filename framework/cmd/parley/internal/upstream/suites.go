@@ -39,15 +39,14 @@ func (b *bench) runUpstream(ctx context.Context, dir string) (Side, error) {
 	if err != nil {
 		return Side{}, err
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(b.programs, ginkgoCLI),
+	limited, cancel := b.limit(ctx) // ginkgo keeps the limit itself, and writes its report then
+	defer cancel()
+	cmd := exec.CommandContext(limited, filepath.Join(b.programs, ginkgoCLI),
 		"--procs="+strconv.Itoa(b.options.Procs), "--timeout="+b.options.Limit.String(), "--focus="+chosen, "--no-color", "--succinct",
 		"--junit-report="+junitFile, "--output-dir="+dir, filepath.Join(b.programs, e2eTest), "--",
 		"--kubeconfig="+b.cluster.Kubeconfig(), "--kubectl-path="+filepath.Join(b.programs, kubectl), "--provider=skeleton", "--disable-log-dump")
 	// Each process of the specs makes a temporary folder for kubectl's settings as it starts, and leaves it there.
-	cmd.Dir, cmd.Env = dir, append(withoutOwn(os.Environ()), "TMPDIR="+b.scratch)
-	// ginkgo keeps the limit itself, and writes its report then.
-	limited, cancel := context.WithTimeoutCause(ctx, b.options.Limit+endGrace, fmt.Errorf("not ended within %s", b.options.Limit+endGrace))
-	defer cancel()
+	cmd.Dir, cmd.Env = dir, append(withoutParleyVariables(os.Environ()), "TMPDIR="+b.scratch)
 	log := filepath.Join(dir, "output.txt")
 	took, code, err := execute(limited, cmd, log)
 	if ctx.Err() != nil {
@@ -56,7 +55,7 @@ func (b *bench) runUpstream(ctx context.Context, dir string) (Side, error) {
 	var side Side
 	specs, readErr := readFile(filepath.Join(dir, junitFile))
 	if readErr == nil {
-		side = ofSpecs(specs)
+		side = specsSide(specs)
 	}
 	side.Wall = Seconds(took.Seconds())
 	switch {
@@ -69,10 +68,16 @@ func (b *bench) runUpstream(ctx context.Context, dir string) (Side, error) {
 	case code != 0 && len(side.Reds)+len(side.Unjudged) == 0:
 		side.Ended = fmt.Sprintf("its exit code was %d without a red spec; its output is in %s", code, log)
 	}
-	if err := b.settle(ctx); err != nil {
+	if err := b.awaitNamespacesGone(ctx); err != nil {
 		b.options.Say(err.Error())
 	}
 	return side, context.Cause(ctx)
+}
+
+// limit bounds a suite that does not end at its own limit.
+func (b *bench) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	within := b.options.Limit + endGrace
+	return context.WithTimeoutCause(ctx, within, fmt.Errorf("not ended within %s", within))
 }
 
 func readFile(name string) ([]ginkgo.Spec, error) {
@@ -84,12 +89,12 @@ func readFile(name string) ([]ginkgo.Spec, error) {
 	return ginkgo.Read(f)
 }
 
-// settleWithin bounds the wait for the specs' namespaces to go: a Service's pods may take their whole grace period.
-const settleWithin = 3 * time.Minute
+// namespacesTimeout bounds the wait for the specs' namespaces to go: a Service's pods may take their whole grace period.
+const namespacesTimeout = 3 * time.Minute
 
-// settle waits until the namespaces of the specs are gone, so that neither suite meets what the other left.
-func (b *bench) settle(ctx context.Context) error {
-	_, err := until.Settled(ctx, until.Policy{Within: settleWithin, Every: 500 * time.Millisecond}, func(ctx context.Context) error {
+// awaitNamespacesGone waits until the namespaces of the specs are gone, so that neither suite meets what the other left.
+func (b *bench) awaitNamespacesGone(ctx context.Context) error {
+	_, err := until.Settled(ctx, until.Policy{Within: namespacesTimeout, Every: 500 * time.Millisecond}, func(ctx context.Context) error {
 		list, err := b.cluster.Client().CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: "e2e-framework"})
 		if err != nil {
 			return err
@@ -130,11 +135,11 @@ const testsPackage = "github.com/parley-k8s/parley/tests"
 
 // runParley runs Parley's chapters on the cluster. What they say is no error; that they said nothing is in Side.Ended.
 func (b *bench) runParley(ctx context.Context, dir string) (Side, error) {
-	cmd := exec.CommandContext(ctx, b.testsBinary, "-test.timeout="+b.options.Limit.String(), "-kubeconfig="+b.cluster.Kubeconfig(),
-		"-agent-image="+b.agent, "-faults=false", "-select="+b.options.Select, "-report="+dir)
-	cmd.Dir, cmd.Env = b.testsDir, withoutOwn(os.Environ())
-	limited, cancel := context.WithTimeoutCause(ctx, b.options.Limit+endGrace, fmt.Errorf("not ended within %s", b.options.Limit+endGrace))
+	limited, cancel := b.limit(ctx)
 	defer cancel()
+	cmd := exec.CommandContext(limited, b.testsBinary, "-test.timeout="+b.options.Limit.String(), "-kubeconfig="+b.cluster.Kubeconfig(),
+		"-agent-image="+b.agent, "-faults=false", "-select="+b.options.Select, "-report="+dir)
+	cmd.Dir, cmd.Env = b.testsDir, withoutParleyVariables(os.Environ())
 	log := filepath.Join(dir, "output.txt")
 	took, code, err := execute(limited, cmd, log)
 	if ctx.Err() != nil {
@@ -152,7 +157,7 @@ func (b *bench) runParley(ctx context.Context, dir string) (Side, error) {
 		side.Ended = errors.Join(err, readErr).Error()
 		return side, nil
 	}
-	side = ofReport(report)
+	side = reportSide(report)
 	side.Wall = Seconds(took.Seconds())
 	if err != nil && side.Ended == "" {
 		side.Ended = err.Error()

@@ -33,23 +33,26 @@ func WriteText(w io.Writer, c *Comparison) error {
 		return err
 	}
 	for _, r := range c.Rounds {
-		fmt.Fprintf(&b, "\n%s%s\n", r.Title, where(r))
+		fmt.Fprintf(&b, "\n%s%s\n", r.Title, affectedNodes(r))
 		for _, s := range r.sides() {
-			s.tell(&b)
+			s.writeMessages(&b)
 		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-type named struct {
+// namedSide is a Side with the name of its suite.
+type namedSide struct {
 	name string
 	Side
 }
 
-func (r Round) sides() []named { return []named{{"upstream", r.Upstream}, {"Parley", r.Parley}} }
+func (r Round) sides() []namedSide {
+	return []namedSide{{"upstream", r.Upstream}, {"Parley", r.Parley}}
+}
 
-func where(r Round) string {
+func affectedNodes(r Round) string {
 	if r.Where == "" {
 		return ""
 	}
@@ -75,7 +78,7 @@ func (s Side) verdict() string {
 		return "all green"
 	}
 	text := fmt.Sprintf("%d red", len(s.Reds))
-	if before := len(s.Reds) - s.New(); before > 0 {
+	if before := len(s.Reds) - s.NewReds(); before > 0 {
 		text += fmt.Sprintf(", %d of them when healthy too", before)
 	}
 	if s.Ended != "" {
@@ -84,15 +87,15 @@ func (s Side) verdict() string {
 	return text
 }
 
-// tell writes the messages of a side.
-func (s named) tell(b *strings.Builder) {
+// writeMessages writes the messages of a side.
+func (s namedSide) writeMessages(b *strings.Builder) {
 	fmt.Fprintf(b, "  %s: %s", s.name, s.verdict())
 	if s.NotAsked > 0 {
 		fmt.Fprintf(b, " (%d more are unsupported here or left out by choice)", s.NotAsked)
 	}
 	b.WriteByte('\n')
 	if s.Ended != "" {
-		fmt.Fprintf(b, "    cut short: %s\n", short(s.Ended))
+		fmt.Fprintf(b, "    cut short: %s\n", firstLine(s.Ended))
 	}
 	for _, red := range s.Reds {
 		note := ""
@@ -102,15 +105,15 @@ func (s named) tell(b *strings.Builder) {
 		if red.Before {
 			note += ", red when healthy too"
 		}
-		fmt.Fprintf(b, "    red after %.1fs, %d bytes%s: %s\n      %s\n", float64(red.Took), red.Bytes, note, red.Name, short(red.Message))
+		fmt.Fprintf(b, "    red after %.1fs, %d bytes%s: %s\n      %s\n", float64(red.Took), red.Bytes, note, red.Name, firstLine(red.Message))
 	}
 	for _, one := range s.Unjudged {
-		fmt.Fprintf(b, "    not judged: %s\n      %s\n", one.Name, short(one.Message))
+		fmt.Fprintf(b, "    not judged: %s\n      %s\n", one.Name, firstLine(one.Message))
 	}
 }
 
-// short is the text's first line, cut where it is too long for one.
-func short(text string) string {
+// firstLine is the text's first line, cut after lineMax characters.
+func firstLine(text string) string {
 	text = ginkgo.FirstLine(text)
 	if utf8.RuneCountInString(text) > lineMax {
 		text = string([]rune(text)[:lineMax]) + " ..."

@@ -16,17 +16,18 @@ import (
 	"github.com/parley-k8s/parley/framework/internal/runid"
 )
 
-// hostwide is a setting of the whole host that clusters need. It is counted, not toggled: each run leaves a file
+// hostSetting is a setting of the whole host that clusters need. It is counted, not toggled: each run leaves a file
 // with its ID beside the original, and whoever finds no living run there puts the original back.
-type hostwide struct {
+type hostSetting struct {
 	dir string
-	// need changes the host and says what was there before; "" when nothing had to change.
-	need func() (original string, err error)
-	back func(original string) error
+	// apply changes the host and returns the value that was there before; "" where nothing had to change.
+	apply func() (original string, err error)
+	// restore puts the original value back.
+	restore func(original string) error
 }
 
-// hostwideDir outlives runs and not the host's start, as the settings themselves do. Tests have their own.
-var hostwideDir = "/run/parley"
+// hostSettingsDir outlives runs and not the host's start, as the settings themselves do. Tests have their own.
+var hostSettingsDir = "/run/parley"
 
 const (
 	inotifyInstances = "/proc/sys/fs/inotify/max_user_instances"
@@ -35,13 +36,13 @@ const (
 	modulesDir    = "/lib/modules"
 )
 
-// hostwideSettings are what kind's nodes need of the host.
-func hostwideSettings(root string) []hostwide {
-	return []hostwide{
-		{dir: filepath.Join(root, "inotify"), need: raiseInotify, back: func(original string) error {
+// hostSettings are what kind's nodes need of the host.
+func hostSettings(root string) []hostSetting {
+	return []hostSetting{
+		{dir: filepath.Join(root, "inotify"), apply: raiseInotify, restore: func(original string) error {
 			return os.WriteFile(inotifyInstances, []byte(original), 0o644)
 		}},
-		{dir: filepath.Join(root, "modules"), need: makeModules, back: func(string) error {
+		{dir: filepath.Join(root, "modules"), apply: makeModules, restore: func(string) error {
 			err := os.Remove(modulesDir) // fails, rightly, when something was put there since
 			if errors.Is(err, os.ErrNotExist) {
 				return nil
@@ -72,10 +73,10 @@ func makeModules() (string, error) {
 	return "made", os.Mkdir(modulesDir, 0o755)
 }
 
-// hold has the setting made, if it is not, and counts the run among those that rest on it.
-func (h hostwide) hold(ctx context.Context, id runid.ID) error {
+// acquire applies the setting where it is not in force, and counts the run among those that need it.
+func (h hostSetting) acquire(ctx context.Context, id runid.ID) error {
 	return h.locked(ctx, func() error {
-		original, err := h.need()
+		original, err := h.apply()
 		if err != nil {
 			return err
 		}
@@ -91,9 +92,9 @@ func (h hostwide) hold(ctx context.Context, id runid.ID) error {
 	})
 }
 
-// release takes the run from the count, and those that died without doing so and of which nothing runs; the last puts
-// the original back.
-func (h hostwide) release(ctx context.Context, id runid.ID, running map[runid.ID]bool) error {
+// release ends the run's need of the setting, and that of runs whose owner is dead and of which no container runs. Where no
+// run needs it any more, the original is restored.
+func (h hostSetting) release(ctx context.Context, id runid.ID, running map[runid.ID]bool) error {
 	if _, err := os.Stat(h.dir); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -107,7 +108,7 @@ func (h hostwide) release(ctx context.Context, id runid.ID, running map[runid.ID
 			holder, ok := runid.Parse(e.Name())
 			switch {
 			case !ok:
-			case holder == id || !holder.Alive() && !kept(holder) && !running[holder]:
+			case holder == id || !holder.Alive() && !isKept(holder) && !running[holder]:
 				if err := os.Remove(filepath.Join(h.dir, e.Name())); err != nil {
 					return err
 				}
@@ -120,13 +121,13 @@ func (h hostwide) release(ctx context.Context, id runid.ID, running map[runid.ID
 			return nil
 		}
 		if err == nil {
-			err = h.back(string(original))
+			err = h.restore(string(original))
 		}
 		return errors.Join(err, os.Remove(filepath.Join(h.dir, "original")))
 	})
 }
 
-func (h hostwide) locked(ctx context.Context, do func() error) error {
+func (h hostSetting) locked(ctx context.Context, do func() error) error {
 	if err := os.MkdirAll(h.dir, 0o755); err != nil {
 		return err
 	}
@@ -137,18 +138,19 @@ func (h hostwide) locked(ctx context.Context, do func() error) error {
 	return errors.Join(do(), lock.Unlock())
 }
 
-// holdHost makes what the nodes need of the host. A host that refuses is told so and not failed: fewer nodes may
-// fit all the same.
-func (c *Cluster) holdHost(ctx context.Context) {
-	for _, h := range hostwideSettings(hostwideDir) {
-		if err := h.hold(ctx, c.spec.Run); err != nil {
+// prepareHost applies the host settings that the nodes need. Where the host refuses, it is logged and the run goes on: fewer
+// nodes may fit all the same.
+func (c *Cluster) prepareHost(ctx context.Context) {
+	for _, h := range hostSettings(hostSettingsDir) {
+		if err := h.acquire(ctx, c.spec.Run); err != nil {
 			c.spec.Log(fmt.Sprintf("the host's %s could not be prepared: %v", filepath.Base(h.dir), err))
 		}
 	}
 }
 
+// releaseHost ends the run's need of the host settings.
 func releaseHost(ctx context.Context, e *engine.Engine, id runid.ID) error {
-	running, err := list(ctx, e, container)
+	running, err := listNames(ctx, e, container)
 	if err != nil {
 		return fmt.Errorf("listing what rests on the host's settings: %w", err)
 	}
@@ -159,7 +161,7 @@ func releaseHost(ctx context.Context, e *engine.Engine, id runid.ID) error {
 		}
 	}
 	var problems []error
-	for _, h := range hostwideSettings(hostwideDir) {
+	for _, h := range hostSettings(hostSettingsDir) {
 		if err := h.release(ctx, id, owners); err != nil {
 			problems = append(problems, fmt.Errorf("putting the host's %s back: %w", filepath.Base(h.dir), err))
 		}

@@ -19,33 +19,33 @@ import (
 // listRetry is how often the API server is asked again while it does not answer: it starts within seconds.
 const listRetry = 250 * time.Millisecond
 
-// errNotYet is what a follower's judge returns while something is missing; anything else ends the following.
-type errNotYet struct{ missing string }
+// pendingError is what a check returns while something is missing; any other result of it ends the watch.
+type pendingError struct{ missing string }
 
-func (e errNotYet) Error() string { return e.missing }
+func (e pendingError) Error() string { return e.missing }
 
-func notYet(format string, a ...any) error { return errNotYet{fmt.Sprintf(format, a...)} }
+func pending(format string, a ...any) error { return pendingError{fmt.Sprintf(format, a...)} }
 
-// follow lists objects and watches them, and asks judge after every change until it returns nil or an error
-// that is no errNotYet. When ctx ends, the error is the last thing that was missing.
-func follow[T runtime.Object](ctx context.Context, lw *cache.ListWatch, judge func(objects map[string]T) error) error {
-	missing := notYet("the API server has not answered yet")
+// watchUntil lists objects and watches them, and calls check after every change until it returns nil or an error
+// that is no pendingError. When ctx ends, the error is the last thing that was missing.
+func watchUntil[T runtime.Object](ctx context.Context, lw *cache.ListWatch, check func(objects map[string]T) error) error {
+	missing := pending("the API server has not answered yet")
 	for {
-		err := followOnce(ctx, lw, func(objects map[string]T) error {
-			missing = judge(objects)
+		err := watchOnce(ctx, lw, func(objects map[string]T) error {
+			missing = check(objects)
 			return missing
 		})
 		if ctx.Err() != nil && missing != nil {
 			return fmt.Errorf("%w: %w", missing, context.Cause(ctx))
 		}
-		if !errors.As(err, &errNotYet{}) {
+		if !errors.As(err, &pendingError{}) {
 			return err
 		}
 	}
 }
 
-// followOnce is follow until the watch breaks off, which the last errNotYet tells.
-func followOnce[T runtime.Object](ctx context.Context, lw *cache.ListWatch, judge func(map[string]T) error) error {
+// watchOnce is watchUntil on one watch: where that breaks off, the error is a pendingError.
+func watchOnce[T runtime.Object](ctx context.Context, lw *cache.ListWatch, check func(map[string]T) error) error {
 	var list runtime.Object
 	// The deadline is ctx's own: Within only has to be longer.
 	_, err := until.Settled(ctx, until.Policy{Within: 24 * time.Hour, Every: listRetry}, func(ctx context.Context) (err error) {
@@ -53,13 +53,13 @@ func followOnce[T runtime.Object](ctx context.Context, lw *cache.ListWatch, judg
 		return err
 	})
 	if err != nil {
-		return notYet("the API server does not answer: %v", err)
+		return pending("the API server does not answer: %v", err)
 	}
 	objects := map[string]T{}
-	if err := meta.EachListItem(list, func(o runtime.Object) error { return put(objects, o) }); err != nil {
+	if err := meta.EachListItem(list, func(o runtime.Object) error { return store(objects, o) }); err != nil {
 		return err
 	}
-	if err := judge(objects); !errors.As(err, &errNotYet{}) {
+	if err := check(objects); !errors.As(err, &pendingError{}) {
 		return err
 	}
 	version, err := meta.NewAccessor().ResourceVersion(list)
@@ -74,25 +74,25 @@ func followOnce[T runtime.Object](ctx context.Context, lw *cache.ListWatch, judg
 	for event := range watcher.ResultChan() {
 		switch event.Type {
 		case watch.Added, watch.Modified:
-			err = put(objects, event.Object)
+			err = store(objects, event.Object)
 		case watch.Deleted:
 			delete(objects, nameOf(event.Object))
 		case watch.Error: // the version is too old: list again
-			return notYet("the watch broke off")
+			return pending("the watch broke off")
 		default:
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		if err := judge(objects); !errors.As(err, &errNotYet{}) {
+		if err := check(objects); !errors.As(err, &pendingError{}) {
 			return err
 		}
 	}
-	return notYet("the watch broke off")
+	return pending("the watch broke off")
 }
 
-func put[T runtime.Object](objects map[string]T, o runtime.Object) error {
+func store[T runtime.Object](objects map[string]T, o runtime.Object) error {
 	t, ok := o.(T)
 	if !ok {
 		return fmt.Errorf("the API server sent a %T where a %T was expected", o, t)

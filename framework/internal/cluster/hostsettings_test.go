@@ -20,12 +20,12 @@ func TestHostwideSettingsAreCounted(t *testing.T) {
 		require.NoError(t, err)
 		return string(raw)
 	}
-	h := hostwide{dir: filepath.Join(t.TempDir(), "counted"), need: func() (string, error) {
+	h := hostSetting{dir: filepath.Join(t.TempDir(), "counted"), apply: func() (string, error) {
 		if read() != "128" {
 			return "", nil
 		}
 		return "128", os.WriteFile(setting, []byte("1024"), 0o600)
-	}, back: func(original string) error { return os.WriteFile(setting, []byte(original), 0o600) }}
+	}, restore: func(original string) error { return os.WriteFile(setting, []byte(original), 0o600) }}
 
 	self, err := runid.New()
 	require.NoError(t, err)
@@ -33,12 +33,12 @@ func TestHostwideSettingsAreCounted(t *testing.T) {
 	require.False(t, other.Alive())
 
 	require.NoError(t, h.release(ctx, self, nil), "nothing was ever held")
-	require.NoError(t, h.hold(ctx, other))
+	require.NoError(t, h.acquire(ctx, other))
 	require.Equal(t, "1024", read())
-	require.NoError(t, h.hold(ctx, self))
+	require.NoError(t, h.acquire(ctx, self))
 	require.NoError(t, h.release(ctx, other, nil))
 	require.Equal(t, "1024", read(), "one run still rests on it")
-	require.NoError(t, h.hold(ctx, other))
+	require.NoError(t, h.acquire(ctx, other))
 	require.NoError(t, h.release(ctx, self, map[runid.ID]bool{other: true}))
 	require.Equal(t, "1024", read(), "the other holder is dead, its containers run")
 	require.NoError(t, h.release(ctx, self, nil))
@@ -48,8 +48,8 @@ func TestHostwideSettingsAreCounted(t *testing.T) {
 
 func TestHostwideLeavesAHostAloneThatHasEnough(t *testing.T) {
 	ctx := context.Background()
-	h := hostwide{dir: filepath.Join(t.TempDir(), "counted"), need: func() (string, error) { return "", nil },
-		back: func(string) error { t.Fatal("nothing was changed"); return nil }}
-	require.NoError(t, h.hold(ctx, "1-aaaaaa"))
+	h := hostSetting{dir: filepath.Join(t.TempDir(), "counted"), apply: func() (string, error) { return "", nil },
+		restore: func(string) error { t.Fatal("nothing was changed"); return nil }}
+	require.NoError(t, h.acquire(ctx, "1-aaaaaa"))
 	require.NoError(t, h.release(ctx, "1-aaaaaa", nil))
 }
