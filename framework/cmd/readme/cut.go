@@ -22,16 +22,17 @@ var (
 	verdictLine = regexp.MustCompile(`^ *[0-9.]+s +[0-9]+ of [0-9]+ `)
 	// progressLine is any other line of the progress: "   0.3s  engine: podman 4.3.1".
 	progressLine = regexp.MustCompile(`^ *[0-9.]+s  \S`)
-	// buildLine is a step of building what is cached from then on: a component of the node image, or what nodes get besides.
-	buildLine = regexp.MustCompile(`^ *[0-9.]+s  (node image: [0-9]+ of [0-9]+,|.* \.\.\.$|.*: cached$)`)
+	// stepLine is a step that is left out: one of kind's, or of building what is cached from then on (a component of the node image,
+	// or what nodes get besides).
+	stepLine = regexp.MustCompile(`^ *[0-9.]+s  (cluster: kind: |node image: [0-9]+ of [0-9]+,|.* \.\.\.$|.*: cached$)`)
 	// chapterLine is a chapter's line of the summary: "  pod  31 passed of 34  3 unsupported".
 	chapterLine = regexp.MustCompile(`^  \S+ +[0-9]+ passed of [0-9]+`)
 	// closingLine is the last of the summary: "263 passed of 273, 10 unsupported, 4 skipped; took 6m20s".
 	closingLine = regexp.MustCompile(`^[0-9]+ passed of [0-9]+`)
 )
 
-// shortenRun cuts what a run shows to what a reader wants to see of it: the steps but those of building what is cached from
-// then on, the first three verdicts and the last one, and of the summary the chapters and the closing line.
+// shortenRun cuts what a run shows to what a reader wants to see of it: the steps but those of kind and of building what is
+// cached from then on, the first three verdicts and the last one, and of the summary the chapters and the closing line.
 func shortenRun(output string) (string, error) {
 	var kept, held []string // held are verdicts that are shown only where none follows
 	n, closed := 0, false
@@ -44,7 +45,7 @@ func shortenRun(output string) (string, error) {
 				continue
 			}
 			held = append(held, line)
-		case buildLine.MatchString(line):
+		case stepLine.MatchString(line):
 		case progressLine.MatchString(line), chapterLine.MatchString(line), closingLine.MatchString(line):
 			kept = append(append(kept, release(held)...), line)
 			held, closed = nil, closed || closingLine.MatchString(line)

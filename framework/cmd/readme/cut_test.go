@@ -11,6 +11,7 @@ const ofRun = `   0.3s  engine: podman 4.3.1
    2.0s  node image: 1 of 9, kubernetes v1.36.3 ...
    9.0s  node image: 1 of 9, kubernetes v1.36.3: cached
   10.0s  runsc: cached
+  12.5s  cluster: kind: joining worker nodes (7.9s)
   57.2s  holds: 6 requirements
   60.0s    1 of 6   passed      pod/own-ip (2.748s)
   60.1s    2 of 6   passed      pod/ip-unique (1s)

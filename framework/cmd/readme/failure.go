@@ -35,6 +35,9 @@ const byHand = `table inet byhand {
 // shownRule is the same as a person would type it, after the table and the chain.
 const shownRule = "nft add rule inet byhand forward tcp dport 20000-28000 drop"
 
+// shownRun is the run as a person would start it. -faults lets the diagnosis count packets by rules of its own.
+const shownRun = "$ go test ./tests -args -kubeconfig KUBECONFIG -agent-image IMAGE -faults -select " + failing
+
 // removeTimeout bounds the removal of the cluster, which goes on when this program is interrupted.
 const removeTimeout = 2 * time.Minute
 
@@ -65,7 +68,7 @@ func failure(ctx context.Context) (text string, err error) {
 		return "", err
 	}
 	cmd := exec.CommandContext(ctx, "go", "test", "./tests", "-count=1", "-timeout", "15m", "-args", "-kubeconfig", c.Kubeconfig(),
-		"-agent-image", agent, "-select", failing, "-report", filepath.Join(dir, "reports"))
+		"-agent-image", agent, "-faults", "-select", failing, "-report", filepath.Join(dir, "reports"))
 	progress := filepath.Join(dir, "progress.txt")
 	if err := os.WriteFile(progress, nil, 0o600); err != nil {
 		return "", err
@@ -80,7 +83,7 @@ func failure(ctx context.Context) (text string, err error) {
 	if err != nil {
 		return "", errors.Join(err, runErr)
 	}
-	return fmt.Sprintf("$ %s exec %s \\\n    %s\n$ make conformance ...\n%s", e.Name, node, shownRule, told), nil
+	return fmt.Sprintf("$ %s exec %s \\\n    %s\n%s\n%s", e.Name, node, shownRule, shownRun, told), nil
 }
 
 // makeCluster makes a cluster of two workers and brings the agent's image there, whose name it returns.

@@ -2,7 +2,7 @@
 // failure on a cluster with a firewall rule that is put on a node by hand. It writes them between the README's markers.
 //
 // What is cut is said beside the examples: of the verdicts the first three and the last are shown, of the summary the chapters and
-// the closing line; the building of what is cached is left out; long lines are folded; and this machine's own folders and resolver are
+// the closing line; kind's steps and the building of what is cached are left out; long lines are folded; and this machine's own folders and resolver are
 // not shown.
 package main
 
