@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -20,18 +19,10 @@ import (
 func (s *Stage) deployWorld(ctx context.Context) error {
 	core := s.kube.CoreV1()
 	for _, ns := range s.plan.Namespaces() {
-		if _, err := core.Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
-			return fmt.Errorf("making the namespace %s: %w", ns.Name, err)
-		}
-		name := ns.Name
-		s.undoUnlessKept("removing the namespace "+name, func(ctx context.Context) error {
-			err := core.Namespaces().Delete(ctx, name, metav1.DeleteOptions{})
-			if apierrors.IsNotFound(err) {
-				return nil
-			}
+		if _, err := own(ctx, s, core.Namespaces(), ns); err != nil {
 			return err
-		})
-		if err := s.copyPullSecrets(ctx, name); err != nil {
+		}
+		if err := s.copyPullSecrets(ctx, ns.Name); err != nil {
 			return err
 		}
 	}
@@ -41,9 +32,9 @@ func (s *Stage) deployWorld(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	for _, service := range s.plan.Services() {
 		group.Go(func() error {
-			made, err := core.Services(service.Namespace).Create(groupCtx, service, metav1.CreateOptions{})
+			made, _, err := requirement.Create(groupCtx, core.Services(service.Namespace), service) // it goes with its namespace
 			if err != nil {
-				return fmt.Errorf("making the Service %s: %w", service.Name, err)
+				return err
 			}
 			s.players.setService(made)
 			return nil
@@ -53,6 +44,15 @@ func (s *Stage) deployWorld(ctx context.Context) error {
 		return err
 	}
 	return s.deployPods(ctx, s.options.Roles)
+}
+
+// own makes an object that is removed with the world; on a cluster that is kept for a look it stays.
+func own[T metav1.Object](ctx context.Context, s *Stage, client requirement.Client[T], object T) (T, error) {
+	made, remove, err := requirement.Create(ctx, client, object)
+	if err == nil {
+		s.undoUnlessKept("removing the world", remove)
+	}
+	return made, err
 }
 
 // deployPods makes the pods that the roles need and waits until all run.
@@ -130,7 +130,7 @@ func (s *Stage) copyPullSecrets(ctx context.Context, namespace string) error {
 			return fmt.Errorf("reading the pull secret %s: %w", source, err)
 		}
 		twin := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace}, Type: secret.Type, Data: secret.Data}
-		if _, err := s.kube.CoreV1().Secrets(namespace).Create(ctx, twin, metav1.CreateOptions{}); err != nil {
+		if _, _, err := requirement.Create(ctx, s.kube.CoreV1().Secrets(namespace), twin); err != nil {
 			return fmt.Errorf("copying the pull secret %s: %w", source, err)
 		}
 	}

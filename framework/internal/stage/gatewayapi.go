@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/until"
 )
 
@@ -68,7 +69,7 @@ func (s *Stage) bringGatewayAPI(ctx context.Context) (bool, error) {
 			return false, fmt.Errorf("making the kind %s: %w", object.GetName(), err)
 		}
 		s.undoUnlessKept("removing the kind "+made.GetName(), func(ctx context.Context) error {
-			return unlessGone(client.Resource(definitions).Delete(ctx, made.GetName(), metav1.DeleteOptions{}))
+			return requirement.IgnoreNotFound(client.Resource(definitions).Delete(ctx, made.GetName(), metav1.DeleteOptions{}))
 		})
 	}
 	_, err = until.Settled(ctx, until.Policy{Within: kindsServed}, func(ctx context.Context) error {
@@ -93,16 +94,9 @@ func (s *Stage) applyGatewayClass(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making a client of Gateway API: %w", err)
 	}
-	classes := client.GatewayV1().GatewayClasses()
-	class, err := classes.Create(ctx, &gatewayv1.GatewayClass{
+	_, err = own(ctx, s, client.GatewayV1().GatewayClasses(), &gatewayv1.GatewayClass{
 		ObjectMeta: metav1.ObjectMeta{Name: s.plan.ClassName(), Labels: s.plan.Labels},
 		Spec:       gatewayv1.GatewayClassSpec{ControllerName: world.ReferenceController},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("making the run's GatewayClass: %w", err)
-	}
-	s.undoUnlessKept("removing the GatewayClass "+class.Name, func(ctx context.Context) error {
-		return unlessGone(classes.Delete(ctx, class.Name, metav1.DeleteOptions{}))
 	})
-	return nil
+	return err
 }

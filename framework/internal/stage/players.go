@@ -179,6 +179,13 @@ func (p *players) why(role world.Role) string {
 	return p.missing[role] + p.broken[role]
 }
 
+// size is how many agents there are.
+func (p *players) size() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.agents)
+}
+
 func (p *players) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -2,13 +2,12 @@ package stage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/requirement"
 )
 
 // WantsReference says whether one of the roles is played by a reference implementation.
@@ -35,31 +34,16 @@ func (s *Stage) applyReference(ctx context.Context) error {
 	if s.plan.Reference == "" {
 		return nil
 	}
-	for _, r := range s.plan.ReferenceRights() {
-		if _, err := s.kube.CoreV1().ServiceAccounts(r.Account.Namespace).Create(ctx, r.Account, metav1.CreateOptions{}); err != nil {
-			return fmt.Errorf("making the account of the reference implementations: %w", err)
-		}
-		if _, err := s.kube.RbacV1().Roles(r.Role.Namespace).Create(ctx, r.Role, metav1.CreateOptions{}); err != nil {
-			return fmt.Errorf("granting the reference implementations their rights: %w", err)
-		}
-		if _, err := s.kube.RbacV1().RoleBindings(r.Binding.Namespace).Create(ctx, r.Binding, metav1.CreateOptions{}); err != nil {
+	for _, r := range s.plan.ReferenceRights() { // they go with their namespace
+		_, _, account := requirement.Create(ctx, s.kube.CoreV1().ServiceAccounts(r.Account.Namespace), r.Account)
+		_, _, role := requirement.Create(ctx, s.kube.RbacV1().Roles(r.Role.Namespace), r.Role)
+		_, _, binding := requirement.Create(ctx, s.kube.RbacV1().RoleBindings(r.Binding.Namespace), r.Binding)
+		if err := errors.Join(account, role, binding); err != nil {
 			return fmt.Errorf("granting the reference implementations their rights: %w", err)
 		}
 	}
-	classes := s.kube.NetworkingV1().IngressClasses()
-	class, err := classes.Create(ctx, s.plan.IngressClass(), metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("making the run's IngressClass: %w", err)
+	if _, err := own(ctx, s, s.kube.NetworkingV1().IngressClasses(), s.plan.IngressClass()); err != nil {
+		return err
 	}
-	s.undoUnlessKept("removing the IngressClass "+class.Name, func(ctx context.Context) error {
-		return unlessGone(classes.Delete(ctx, class.Name, metav1.DeleteOptions{}))
-	})
 	return s.applyGatewayClass(ctx)
-}
-
-func unlessGone(err error) error {
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
 }

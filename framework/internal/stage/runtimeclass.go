@@ -41,15 +41,8 @@ func (s *Stage) runtimeClass(ctx context.Context, name string) (*nodev1.RuntimeC
 	if err := s.hasProgram(ctx, name); err != nil {
 		return nil, err
 	}
-	class, err := classes.Create(ctx, &nodev1.RuntimeClass{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{runid.Label: string(s.options.Run)}}, Handler: name}, metav1.CreateOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("making the RuntimeClass %s: %w", name, err)
-	}
-	s.undoUnlessKept("removing the RuntimeClass "+name, func(ctx context.Context) error {
-		return unlessGone(classes.Delete(ctx, name, metav1.DeleteOptions{}))
-	})
-	return class, nil
+	return own(ctx, s, classes, &nodev1.RuntimeClass{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{runid.Label: string(s.options.Run)}}, Handler: name})
 }
 
 // othersThan names the RuntimeClasses that there are, for the user to choose of.

@@ -88,7 +88,7 @@ func (s *Stage) Deploy(ctx context.Context) error {
 	if err := s.deployWorld(ctx); err != nil {
 		return fmt.Errorf("the world could not be set up: %w", err)
 	}
-	s.options.Log.Say("world: %d agents run (%.1fs)", len(s.players.agents), time.Since(start).Seconds())
+	s.options.Log.Say("world: %d agents run (%.1fs)", s.players.size(), time.Since(start).Seconds())
 	return nil
 }
 
