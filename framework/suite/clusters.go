@@ -22,8 +22,8 @@ import (
 	"github.com/parley-k8s/parley/reports"
 )
 
-// judge judges the clusters that were asked for: one in this process, several each in a process of its own, whose first cluster this
-// is.
+// judge judges the clusters that were asked for: one in this process, several each in a process of its own, which comes here
+// with one.
 func (r *Run) judge(t *testing.T) error {
 	if err := reports.Forget(r.config.Report); err != nil {
 		return err

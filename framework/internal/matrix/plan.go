@@ -42,8 +42,9 @@ type Plan struct {
 	Clusters []axis.Group     // each with the columns that share it
 	NotRun   []reports.NotRun // what this host can't make and was not asked for by name
 	Engine   *engine.Engine   // nil for a cluster of the user's
-	slots    int              // how many clusters are there at a time
-	options  Options          //
+
+	options Options
+	slots   int // how many clusters are there at a time
 }
 
 // New plans a run: it finds the engine, leaves out what this host can't make, and refuses what the time does not suffice for, before
