@@ -22,9 +22,13 @@ const (
 	changedWord = "changed"
 )
 
-// content is what a volume has, as it must be found in each container.
+// content is a volume, and what each container must find in it.
 type content struct {
 	protocol string
+	volume   corev1.VolumeSource
+	changed  corev1.VolumeSource // takes the volume's place in the last container under the control
+	// variables are of every container.
+	variables []corev1.EnvVar
 	// files are the texts by path, environment those of variables. They may name what is known only of the running pod.
 	files       func(*corev1.Pod) map[string]string
 	environment func(*corev1.Pod) map[string]string
@@ -34,17 +38,16 @@ type content struct {
 	more        func(context.Context, *requirement.End, *corev1.Pod) error
 }
 
-// arrives makes the pod with the two volumes, the second for the last container under the control, and looks at what
-// every container finds.
-func arrives(ctx context.Context, env *requirement.Env, pod *corev1.Pod, c content, first, second corev1.VolumeSource, variables ...corev1.EnvVar) error {
-	mountAll(pod, "content", first, contentPath)
+// arrives starts the pod with the volume and says whether every container finds what it must.
+func arrives(ctx context.Context, env *requirement.Env, pod *corev1.Pod, c content) error {
+	mountAll(pod, "content", c.volume, contentPath)
 	last := &pod.Spec.Containers[len(pod.Spec.Containers)-1]
 	if env.Fixture(changedContent) {
-		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "changed", VolumeSource: second})
+		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "changed", VolumeSource: c.changed})
 		last.VolumeMounts[len(last.VolumeMounts)-1].Name = "changed"
 	}
 	for i := range pod.Spec.Containers {
-		pod.Spec.Containers[i].Env = append(pod.Spec.Containers[i].Env, variables...)
+		pod.Spec.Containers[i].Env = append(pod.Spec.Containers[i].Env, c.variables...)
 	}
 	started, err := env.Start(ctx, pod)
 	if err != nil {

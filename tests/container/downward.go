@@ -55,7 +55,10 @@ func checkDownward(ctx context.Context, env *requirement.Env) error {
 	for _, name := range []string{"name", "namespace", "uid", "label", "annotation"} {
 		modes[name] = defaultMode
 	}
-	return arrives(ctx, env, pod, content{protocol: "downward API", modes: modes, inMemory: true,
+	return arrives(ctx, env, pod, content{protocol: "downward API", volume: volume("metadata.name"), changed: volume("metadata.namespace"),
+		variables: []corev1.EnvVar{fieldVariable("NAME", "metadata.name"), fieldVariable("NODE", "spec.nodeName"),
+			fieldVariable("IP", "status.podIP"), fieldVariable("IPS", "status.podIPs"), fieldVariable("HOST", "status.hostIP")},
+		modes: modes, inMemory: true,
 		files: func(pod *corev1.Pod) map[string]string {
 			return map[string]string{"name": pod.Name, "namespace": pod.Namespace, "uid": string(pod.UID), "label": pod.Labels["parley.dev/pod"],
 				"annotation": pod.Annotations[annotation], "limit": fmt.Sprint(pod.Spec.Containers[0].Resources.Limits.Memory().Value())}
@@ -67,8 +70,7 @@ func checkDownward(ctx context.Context, env *requirement.Env) error {
 			}
 			return map[string]string{"NAME": pod.Name, "NODE": pod.Spec.NodeName, "IP": pod.Status.PodIP, "IPS": strings.Join(ips, ","), "HOST": pod.Status.HostIP}
 		},
-	}, volume("metadata.name"), volume("metadata.namespace"), fieldVariable("NAME", "metadata.name"), fieldVariable("NODE", "spec.nodeName"),
-		fieldVariable("IP", "status.podIP"), fieldVariable("IPS", "status.podIPs"), fieldVariable("HOST", "status.hostIP"))
+	})
 }
 
 func projected() requirement.Requirement {
@@ -116,7 +118,7 @@ func checkProjected(ctx context.Context, env *requirement.Env) error {
 	user := int64(projectedUser)
 	pod.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: &user}
 	first := ""
-	return arrives(ctx, env, pod, content{protocol: "projected volume", inMemory: true,
+	return arrives(ctx, env, pod, content{protocol: "projected volume", volume: volumes[0], changed: volumes[1], inMemory: true,
 		modes: map[string]uint32{plainKey: defaultMode, nestedPath: itemMode, "name": defaultMode},
 		files: func(pod *corev1.Pod) map[string]string {
 			return map[string]string{plainKey: plain, nestedPath: string(nested), "name": pod.Name}
@@ -130,7 +132,7 @@ func checkProjected(ctx context.Context, env *requirement.Env) error {
 			first = token
 			return err
 		},
-	}, volumes[0], volumes[1])
+	})
 }
 
 // tokenIn judges the token that a container finds.

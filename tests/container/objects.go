@@ -78,11 +78,11 @@ func configMap() requirement.Requirement {
 				return corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: maps[i].Name},
 					Items: objectItems, DefaultMode: ref[int32](defaultMode)}}
 			}
-			return arrives(ctx, env, twoContainers(env), content{protocol: "ConfigMap",
+			return arrives(ctx, env, twoContainers(env), content{protocol: "ConfigMap", volume: volume(0), changed: volume(1),
+				variables: []corev1.EnvVar{{Name: "PLAIN", ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{
+					LocalObjectReference: corev1.LocalObjectReference{Name: maps[0].Name}, Key: plainKey}}}},
 				files:       always(map[string]string{plainKey: plain, nestedPath: string(nested)}),
-				environment: always(map[string]string{"PLAIN": plain}), modes: objectModes,
-			}, volume(0), volume(1), corev1.EnvVar{Name: "PLAIN", ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{
-				LocalObjectReference: corev1.LocalObjectReference{Name: maps[0].Name}, Key: plainKey}}})
+				environment: always(map[string]string{"PLAIN": plain}), modes: objectModes})
 		},
 		Control: changed(),
 	}
@@ -113,11 +113,11 @@ func secret() requirement.Requirement {
 			volume := func(i int) corev1.VolumeSource {
 				return corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secrets[i].Name, Items: objectItems, DefaultMode: ref[int32](defaultMode)}}
 			}
-			return arrives(ctx, env, twoContainers(env), content{protocol: "Secret",
+			return arrives(ctx, env, twoContainers(env), content{protocol: "Secret", volume: volume(0), changed: volume(1),
+				variables: []corev1.EnvVar{{Name: "PLAIN", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
+					LocalObjectReference: corev1.LocalObjectReference{Name: secrets[0].Name}, Key: plainKey}}}},
 				files:       always(map[string]string{plainKey: plain, nestedPath: string(nested)}),
-				environment: always(map[string]string{"PLAIN": plain}), modes: objectModes, inMemory: true,
-			}, volume(0), volume(1), corev1.EnvVar{Name: "PLAIN", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
-				LocalObjectReference: corev1.LocalObjectReference{Name: secrets[0].Name}, Key: plainKey}}})
+				environment: always(map[string]string{"PLAIN": plain}), modes: objectModes, inMemory: true})
 		},
 		Control: changed(),
 	}

@@ -79,84 +79,104 @@ func checkSidecar(ctx context.Context, env *requirement.Env, plain bool) error {
 	if err != nil {
 		return err
 	}
-	pod, side, second, main := started.Pod, started.Ends["sidecar"], started.Ends["second"], started.Ends["main"]
-	fail := func(end *requirement.End, expected, observed string) error {
-		return kubeletFailure(requirement.NoEffect, end, pod, "sidecar", expected, observed)
-	}
-	waits := func(container, for_ string) error {
-		now, err := env.Kube.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
-		if err != nil {
-			return fmt.Errorf("reading the pod %s: %w", pod.Name, err)
+	s := sidecars{env: env, pod: started.Pod, side: started.Ends["sidecar"], second: started.Ends["second"], main: started.Ends["main"]}
+	for _, phase := range []func(context.Context) error{s.startInOrder, s.restartAlone, s.endLast} {
+		if err := phase(ctx); err != nil {
+			return err
 		}
-		initialized := corev1.ConditionUnknown
-		for _, c := range now.Status.Conditions {
-			if c.Type == corev1.PodInitialized {
-				initialized = c.Status
-			}
-		}
-		if s := statusOf(now, container); s.State.Running != nil || s.State.Terminated != nil || initialized != corev1.ConditionFalse {
-			return fail(side, fmt.Sprintf("the container %s to wait for %s", container, for_),
-				fmt.Sprintf("it %s, and the pod's condition Initialized %s", stateWords(s), initialized))
-		}
-		return nil
 	}
-	runs := func(container string) error {
-		_, err := become(ctx, env, pod, func(now *corev1.Pod) error {
-			if s := statusOf(now, container); s.State.Running == nil {
-				return fail(nil, "the container "+container+" to start then", stateWords(s))
-			}
-			return nil
-		})
-		return err
-	}
-	reaches := func(from *requirement.End) error {
-		_, err := exchange.Works(ctx, env, exchange.Talk{From: from, To: side, Network: "tcp", Dial: requirement.At(env.Loopback(), env.Port(0))})
-		return err
-	}
+	return nil
+}
 
-	// Before the main container.
-	if err := waits("second", "the sidecar's startup probe"); err != nil {
+// sidecars is the pod of sidecarPod.
+type sidecars struct {
+	env                *requirement.Env
+	pod                *corev1.Pod
+	side, second, main *requirement.End
+}
+
+// startInOrder has each startup probe succeed in turn: what comes after the sidecar waits for it, and then reaches it.
+func (s sidecars) startInOrder(ctx context.Context) error {
+	if err := s.waits(ctx, "second", "the sidecar's startup probe"); err != nil {
 		return err
 	}
-	if err := listens(ctx, env, side); err != nil {
+	if err := listens(ctx, s.env, s.side); err != nil {
 		return err
 	}
-	if err := runs("second"); err != nil {
+	if err := s.runs(ctx, "second"); err != nil {
 		return err
 	}
-	if err := waits("main", "the second sidecar's startup probe"); err != nil {
+	if err := s.waits(ctx, "main", "the second sidecar's startup probe"); err != nil {
 		return err
 	}
-	if err := reaches(second); err != nil {
+	if err := s.isReached(ctx, s.second); err != nil {
 		return err
 	}
-	if err := did(ctx, second, wire.File{Do: "write", Path: goFile}); err != nil {
+	if err := did(ctx, s.second, wire.File{Do: "write", Path: goFile}); err != nil {
 		return err
 	}
-	if err := runs("main"); err != nil {
+	if err := s.runs(ctx, "main"); err != nil {
 		return err
 	}
-	if err := reaches(main); err != nil {
-		return err
-	}
-	// Restarted alone.
-	before, err := boots(ctx, second, main)
+	return s.isReached(ctx, s.main)
+}
+
+// restartAlone ends the sidecar's process: it is restarted, and neither of the others is.
+func (s sidecars) restartAlone(ctx context.Context) error {
+	before, err := boots(ctx, s.second, s.main)
 	if err != nil {
 		return err
 	}
-	if err := restart(ctx, env, side); err != nil {
+	if err := restart(ctx, s.env, s.side); err != nil {
 		return err
 	}
-	if err := listens(ctx, env, side); err != nil {
+	if err := listens(ctx, s.env, s.side); err != nil {
 		return err
 	}
-	if err := reaches(main); err != nil {
+	if err := s.isReached(ctx, s.main); err != nil {
 		return err
 	}
-	if err := sameBoots(ctx, before, second, main); err != nil {
-		return err
+	return sameBoots(ctx, before, s.second, s.main)
+}
+
+func (s sidecars) fail(end *requirement.End, expected, observed string) error {
+	return kubeletFailure(requirement.NoEffect, end, s.pod, "sidecar", expected, observed)
+}
+
+// waits says whether the container has not started yet, and the pod is not initialized.
+func (s sidecars) waits(ctx context.Context, container, what string) error {
+	pod, err := s.env.Kube.CoreV1().Pods(s.pod.Namespace).Get(ctx, s.pod.Name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("reading the pod %s: %w", s.pod.Name, err)
 	}
-	return endsLast(ctx, env, pod, side, main)
+	initialized := corev1.ConditionUnknown
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodInitialized {
+			initialized = c.Status
+		}
+	}
+	if is := statusOf(pod, container); is.State.Running != nil || is.State.Terminated != nil || initialized != corev1.ConditionFalse {
+		return s.fail(s.side, fmt.Sprintf("the container %s to wait for %s", container, what),
+			fmt.Sprintf("it %s, and the pod's condition Initialized %s", stateWords(is), initialized))
+	}
+	return nil
+}
+
+// runs waits until the container runs.
+func (s sidecars) runs(ctx context.Context, container string) error {
+	_, err := become(ctx, s.env, s.pod, func(pod *corev1.Pod) error {
+		if is := statusOf(pod, container); is.State.Running == nil {
+			return s.fail(nil, "the container "+container+" to start then", stateWords(is))
+		}
+		return nil
+	})
+	return err
+}
+
+// isReached says whether the sidecar answers the other container on localhost.
+func (s sidecars) isReached(ctx context.Context, from *requirement.End) error {
+	_, err := exchange.Works(ctx, s.env, exchange.Talk{From: from, To: s.side, Network: "tcp", Dial: requirement.At(s.env.Loopback(), s.env.Port(0))})
+	return err
 }
 
 // listens opens the server that the sidecar's startup probe dials. It goes with the agent.
@@ -171,8 +191,9 @@ func listens(ctx context.Context, env *requirement.Env, end *requirement.End) er
 	return nil
 }
 
-// endsLast deletes the pod, holds the main container in its preStop hook, and looks whether the sidecar is still there.
-func endsLast(ctx context.Context, env *requirement.Env, pod *corev1.Pod, side, main *requirement.End) error {
+// endLast deletes the pod, holds the main container in its preStop hook, and looks whether the sidecar is still there.
+func (s sidecars) endLast(ctx context.Context) error {
+	env, pod, side := s.env, s.pod, s.side
 	held, release := path.Join(world.SharedPath, holdFile+".begun"), path.Join(world.SharedPath, holdFile+".go")
 	before, err := boots(ctx, side)
 	if err != nil {
@@ -185,7 +206,7 @@ func endsLast(ctx context.Context, env *requirement.Env, pod *corev1.Pod, side, 
 		return err
 	}
 	// The main container has been told to end and has not ended.
-	if _, err := exchange.Works(ctx, env, exchange.Talk{From: main, To: side, Network: "tcp", Dial: requirement.At(env.Loopback(), env.Port(0))}); err != nil {
+	if err := s.isReached(ctx, s.main); err != nil {
 		return err
 	}
 	if err := sameBoots(ctx, before, side); err != nil {

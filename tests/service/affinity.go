@@ -107,16 +107,18 @@ func checkAffinityTimeout(ctx context.Context, env *requirement.Env) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, client := range env.Roles(world.Everywhere) {
+		asker := affinityClient{client: client, ip: ip, endpoints: ends}
 		group.Go(func() error {
 			return env.Until(ctx, func(ctx context.Context) error {
-				var at [3][world.BriefPorts]string
-				if err := askTwice(ctx, env, client, ip, ends, &at[0], &at[1]); err != nil {
+				var at [3]answers
+				var err error
+				if at[0], at[1], err = asker.twice(ctx, env); err != nil {
 					return err
 				}
 				if err := until.Idle(ctx, affinityPause); err != nil {
 					return err
 				}
-				if err := askPorts(ctx, env, client, ip, ends, &at[2]); err != nil {
+				if at[2], err = asker.once(ctx, env); err != nil {
 					return err
 				}
 				return affinityKept(env, client, ip.String(), at)
@@ -126,42 +128,54 @@ func checkAffinityTimeout(ctx context.Context, env *requirement.Env) error {
 	return group.Wait()
 }
 
-// askTwice asks twice in a time that is short against the affinity's; a busy machine gets some tries at that.
-func askTwice(ctx context.Context, env *requirement.Env, client *requirement.End, ip netip.Addr, ends []*requirement.End, first, second *[world.BriefPorts]string) error {
+// affinityClient connects to the ports of StickyBriefly.
+type affinityClient struct {
+	client    *requirement.End
+	ip        netip.Addr
+	endpoints []*requirement.End
+}
+
+// answers are who answered, by port.
+type answers [world.BriefPorts]string
+
+// twice connects to each of the ports two times in a time that is short against the affinity's; a busy machine gets some tries
+// at that.
+func (c affinityClient) twice(ctx context.Context, env *requirement.Env) (first, second answers, err error) {
 	const tries, within = 4, world.AffinitySeconds * time.Second * 2 / 3
 	var took time.Duration
 	for range tries {
 		begun := time.Now()
-		if err := askPorts(ctx, env, client, ip, ends, first); err != nil {
-			return err
+		if first, err = c.once(ctx, env); err != nil {
+			return first, second, err
 		}
-		if err := askPorts(ctx, env, client, ip, ends, second); err != nil {
-			return err
+		if second, err = c.once(ctx, env); err != nil {
+			return first, second, err
 		}
 		if took = time.Since(begun); took < within {
-			return nil
+			return first, second, nil
 		}
 	}
-	return fmt.Errorf("%d connections of %s took %s, %d times: too long to judge an affinity of %d s by them",
-		2*world.BriefPorts, client, took.Round(time.Millisecond), tries, world.AffinitySeconds)
+	return first, second, fmt.Errorf("%d connections of %s took %s, %d times: too long to judge an affinity of %d s by them",
+		2*world.BriefPorts, c.client, took.Round(time.Millisecond), tries, world.AffinitySeconds)
 }
 
-// askPorts connects to each of the ports and writes down who answered.
-func askPorts(ctx context.Context, env *requirement.Env, client *requirement.End, ip netip.Addr, ends []*requirement.End, at *[world.BriefPorts]string) error {
+// once connects to each of the ports, all at once.
+func (c affinityClient) once(ctx context.Context, env *requirement.Env) (at answers, err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	for i := range at {
 		group.Go(func() error {
-			seen, err := exchange.Again(ctx, env, exchange.Talk{From: client, Among: ends, Network: "tcp", Dial: requirement.At(ip, world.ServicePort+i)})
+			seen, err := exchange.Again(ctx, env, exchange.Talk{From: c.client, Among: c.endpoints, Network: "tcp", Dial: requirement.At(c.ip, world.ServicePort+i)})
 			if err == nil {
 				at[i] = seen.Witness.Who
 			}
 			return err
 		})
 	}
-	return group.Wait()
+	err = group.Wait()
+	return at, err
 }
 
-func affinityKept(env *requirement.Env, client *requirement.End, ip string, at [3][world.BriefPorts]string) error {
+func affinityKept(env *requirement.Env, client *requirement.End, ip string, at [3]answers) error {
 	moved := func(a, b int) (n int) {
 		for i := range at[a] {
 			if at[a][i] != at[b][i] {

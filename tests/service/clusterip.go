@@ -33,7 +33,7 @@ func clusterIP(protocol string) requirement.Requirement {
 		Services:  []world.Service{world.Web},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			return each(ctx, env, env.Roles(world.Everywhere), world.Web, webEndpoints(env), []string{protocol}, nil)
+			return calls{clients: env.Roles(world.Everywhere), service: world.Web, endpoints: webEndpoints(env), protocols: []string{protocol}}.work(ctx, env)
 		},
 		Control: requirement.Control{
 			Says: "what goes to the cluster IP dropped on one node",
@@ -126,11 +126,11 @@ func fromNode(r requirement.Requirement, role world.Role, point requirement.Poin
 	r.Services = []world.Service{world.Web}
 	r.PerFamily = true
 	r.Check = func(ctx context.Context, env *requirement.Env) error {
-		return each(ctx, env, env.Roles(role), world.Web, webEndpoints(env), bothProtocols,
-			func(client *requirement.End, protocol string, seen wire.Exchange) error {
+		return calls{clients: env.Roles(role), service: world.Web, endpoints: webEndpoints(env), protocols: bothProtocols,
+			judge: func(client *requirement.End, protocol string, seen wire.Exchange) error {
 				env.Note("%s %s: an endpoint saw the node %s as %s", env.Family, protocol, client.Node, exchange.Addr(seen.Witness.Remote))
 				return nil
-			})
+			}}.work(ctx, env)
 	}
 	r.Control = requirement.Control{
 		Says:  "what goes to the cluster IP dropped as it leaves one node's own sockets",
@@ -157,10 +157,11 @@ func crossNamespace() requirement.Requirement {
 		Services:  []world.Service{world.Web, world.Foreign},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			if err := each(ctx, env, env.Roles(world.Foreigner), world.Web, webEndpoints(env), bothProtocols, nil); err != nil {
+			abroad := calls{clients: env.Roles(world.Foreigner), service: world.Web, endpoints: webEndpoints(env), protocols: bothProtocols}
+			if err := abroad.work(ctx, env); err != nil {
 				return err
 			}
-			return each(ctx, env, env.Roles(world.Near), world.Foreign, env.Roles(world.Foreigner), bothProtocols, nil)
+			return calls{clients: env.Roles(world.Near), service: world.Foreign, endpoints: env.Roles(world.Foreigner), protocols: bothProtocols}.work(ctx, env)
 		},
 		Control: requirement.Control{
 			Says: "what the pod of the other namespace is asked dropped before it",

@@ -33,19 +33,27 @@ func webEndpoints(env *requirement.Env) []*requirement.End {
 	return append(env.Roles(world.WebNear), env.Roles(world.WebFar)...)
 }
 
-// each has every client talk to the Service over every protocol, from the requirement's own source ports, and gives what
-// was seen to see where that is set.
-func each(ctx context.Context, env *requirement.Env, clients []*requirement.End, service world.Service, among []*requirement.End,
-	protocols []string, see func(client *requirement.End, protocol string, seen wire.Exchange) error) error {
-	ip, err := virtualIP(env, service)
+// calls are talks of every client with the Service, over every protocol, which one of the endpoints must answer.
+type calls struct {
+	clients   []*requirement.End
+	service   world.Service
+	endpoints []*requirement.End
+	protocols []string
+	// judge is given what was seen of each talk that worked, where it is set.
+	judge func(client *requirement.End, protocol string, seen wire.Exchange) error
+}
+
+// work says whether all of them work, from the requirement's own source ports.
+func (c calls) work(ctx context.Context, env *requirement.Env) error {
+	ip, err := virtualIP(env, c.service)
 	if err != nil {
 		return err
 	}
-	for _, client := range clients {
-		for i, protocol := range protocols {
-			seen, err := fromPort(ctx, env, i, exchange.Talk{From: client, Among: among, Network: protocol, Dial: requirement.At(ip, world.ServicePort)})
-			if err == nil && see != nil {
-				err = see(client, protocol, seen)
+	for _, client := range c.clients {
+		for i, protocol := range c.protocols {
+			seen, err := fromPort(ctx, env, i, exchange.Talk{From: client, Among: c.endpoints, Network: protocol, Dial: requirement.At(ip, world.ServicePort)})
+			if err == nil && c.judge != nil {
+				err = c.judge(client, protocol, seen)
 			}
 			if err != nil {
 				return err

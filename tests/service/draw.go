@@ -23,13 +23,13 @@ type drawn struct {
 	tally    map[wire.Class]int
 }
 
-// draw has the client make new connections to the Service's port, many at once, and counts who answers.
-func draw(ctx context.Context, env *requirement.Env, client *requirement.End, service requirement.ServiceSeen, port int, protocol string, count int) (drawn, error) {
+// draw has the client make new connections to the Service, many at once, and counts who answers.
+func draw(ctx context.Context, env *requirement.Env, client *requirement.End, service requirement.ServiceSeen, protocol string, count int) (drawn, error) {
 	ip, err := virtualIPOf(env, service)
 	if err != nil {
 		return drawn{}, err
 	}
-	d := drawn{client: client, target: requirement.At(ip, port), protocol: protocol, count: count}
+	d := drawn{client: client, target: requirement.At(ip, world.ServicePort), protocol: protocol, count: count}
 	// All at once up to a hundred: what is not answered costs one attempt's time, and not one for each.
 	got, err := client.Connect(ctx, wire.Connect{Network: protocol, Address: d.target, Count: count, Parallel: 100, Brief: true,
 		Timeout: int(env.Attempt / time.Millisecond)})

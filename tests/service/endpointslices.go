@@ -10,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/requirement"
@@ -35,37 +37,74 @@ func endpointSlices() requirement.Requirement {
 	}
 }
 
-// endpoint is what a slice has to say of a pod, in words that can be compared and printed.
-func endpoint(address, pod, node, zone string, ready, serving, terminating bool, ports string) string {
-	return fmt.Sprintf("%s (pod %s, node %s, zone %q, ready %t, serving %t, terminating %t, ports %s)", address, pod, node, zone, ready, serving, terminating, ports)
+// endpoint is what a slice has to say of a pod.
+type endpoint struct {
+	address, pod, node, zone    string
+	ready, serving, terminating bool
+	ports                       string
 }
 
+// String has all of it, so that it can be compared, ordered and printed.
+func (e endpoint) String() string {
+	return fmt.Sprintf("%s (pod %s, node %s, zone %q, ready %t, serving %t, terminating %t, ports %s)",
+		e.address, e.pod, e.node, e.zone, e.ready, e.serving, e.terminating, e.ports)
+}
+
+// checkEndpointSlices has one pod of each kind behind a Service: ready, not ready, ending and still serving, and over. Another pod
+// has another label.
 func checkEndpointSlices(ctx context.Context, env *requirement.Env) error {
 	label := ownLabel()
 	service, err := selecting(ctx, env, label, allFamilies)
 	if err != nil {
 		return err
 	}
-	// One pod of each kind: ready, ending and still serving, not ready, and over. Another has another label.
 	ready, stranger := env.Role(world.WebNear), env.Role(world.SiblingA)
 	if err := mark(ctx, env, ready, label, true); err != nil {
 		return err
 	}
+	unready, ending, err := startBesideReady(ctx, env, ready.Node, label)
+	if err != nil {
+		return err
+	}
+	if err := deletePod(ctx, env, ending.Pod); err != nil {
+		return err
+	}
+	if err := keepBySlice(ctx, env, service, stranger); err != nil {
+		return err
+	}
+	want, err := endpointsOf(ctx, env, service, []podConditions{
+		{end: ready, ready: true, serving: true}, {end: unready.Ends["web"]}, {end: ending.Ends["web"], serving: true, terminating: true}})
+	if err != nil {
+		return err
+	}
+	within := programmedWithin
+	if env.Patience == 0 {
+		within = redWithin
+	}
+	seen, err := until.Settled(ctx, until.Policy{Within: within}, func(ctx context.Context) error { return sameEndpoints(ctx, env, service, want) })
+	if f := requirement.AsFailure(err); f != nil {
+		f.Attempts, f.Took = seen.Attempts, seen.Took
+		return f
+	}
+	return err
+}
+
+// startBesideReady starts the pods that the label selects beside the ready one, all at once, on its node: one that never gets
+// ready, one that goes on serving for a while when it is deleted, and one that is over, which no slice may have.
+func startBesideReady(ctx context.Context, env *requirement.Env, node, label string) (unready, ending *requirement.Started, err error) {
 	serves := fmt.Sprintf("tcp=:%d", world.TargetPort)
-	unready := env.NewPod(ready.Node, world.Container("web", serves))
-	unready.Spec.Containers[0].ReadinessProbe = &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{
+	never := env.NewPod(node, world.Container("web", serves))
+	never.Spec.Containers[0].ReadinessProbe = &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{
 		Exec: &corev1.ExecAction{Command: []string{"/agent", "exists", "/run/parley/never"}}}}
-	ending := env.NewPod(ready.Node, world.Container("web", serves))
-	draining(ending)
-	over := env.NewPod(ready.Node, world.Container("web", serves))
+	drains := env.NewPod(node, world.Container("web", serves))
+	draining(drains)
+	over := env.NewPod(node, world.Container("web", serves))
 	over.Spec.RestartPolicy = corev1.RestartPolicyNever
 	over.Spec.Containers[0].Command, over.Spec.Containers[0].Args = []string{"/agent"}, []string{"note", "/tmp/over"}
 	kinds := []struct {
 		pod    *corev1.Pod
 		enough func(*corev1.Pod) bool
-	}{{unready, isRunning}, {ending, requirement.Ready}, {over, func(pod *corev1.Pod) bool {
-		return pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
-	}}}
+	}{{never, isRunning}, {drains, requirement.Ready}, {over, isOver}}
 	started := make([]*requirement.Started, len(kinds))
 	failed := make(chan error, len(kinds))
 	for i, kind := range kinds {
@@ -81,51 +120,47 @@ func checkEndpointSlices(ctx context.Context, env *requirement.Env) error {
 		problems = append(problems, <-failed)
 	}
 	if err := errors.Join(problems...); err != nil {
-		return err
+		return nil, nil, err
 	}
-	drained := started[1].Ends["web"]
+	unready, ending = started[0], started[1]
 	env.Defer(func(ctx context.Context) error {
-		if finish(ctx, drained) != nil {
+		if finish(ctx, ending.Ends["web"]) != nil {
 			return nil // the hook ends by itself, and the pod's removal says what remains
 		}
 		return nil
 	})
-	if err := deletePod(ctx, env, started[1].Pod); err != nil {
-		return err
-	}
-	if err := keepBySlice(ctx, env, service, stranger); err != nil {
-		return err
-	}
-	node, err := env.Kube.CoreV1().Nodes().Get(ctx, ready.Node, metav1.GetOptions{})
+	return unready, ending, nil
+}
+
+func isOver(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
+}
+
+// podConditions is a pod and the conditions of its endpoints.
+type podConditions struct {
+	end                         *requirement.End
+	ready, serving, terminating bool
+}
+
+// endpointsOf is what the Service's slices have to say of the pods, an endpoint for each address family, in order.
+func endpointsOf(ctx context.Context, env *requirement.Env, service requirement.ServiceSeen, pods []podConditions) (want []string, err error) {
+	name := pods[0].end.Node
+	node, err := env.Kube.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return fmt.Errorf("reading the node %s: %w", ready.Node, err)
+		return nil, fmt.Errorf("reading the node %s: %w", name, err)
 	}
-	zone := node.Labels[corev1.LabelTopologyZone]
-	ports := portWords(service.Spec.Ports)
-	var want []string
-	for _, e := range []struct {
-		end                         *requirement.End
-		ready, serving, terminating bool
-	}{{ready, true, true, false}, {started[0].Ends["web"], false, false, false}, {drained, false, true, true}} {
+	for _, p := range pods {
 		for _, family := range service.Spec.IPFamilies {
-			ip, ok := e.end.IP(family)
+			ip, ok := p.end.IP(family)
 			if !ok {
-				return fmt.Errorf("%s has no %s address in its status (%v)", e.end, family, e.end.IPs)
+				return nil, fmt.Errorf("%s has no %s address in its status (%v)", p.end, family, p.end.IPs)
 			}
-			want = append(want, endpoint(ip.String(), e.end.Pod, e.end.Node, zone, e.ready, e.serving, e.terminating, ports))
+			want = append(want, endpoint{address: ip.String(), pod: p.end.Pod, node: p.end.Node, zone: node.Labels[corev1.LabelTopologyZone],
+				ready: p.ready, serving: p.serving, terminating: p.terminating, ports: portWords(service.Spec.Ports)}.String())
 		}
 	}
 	slices.Sort(want)
-	within := programmedWithin
-	if env.Patience == 0 {
-		within = redWithin
-	}
-	seen, err := until.Settled(ctx, until.Policy{Within: within}, func(ctx context.Context) error { return sameEndpoints(ctx, env, service, want) })
-	if f := requirement.AsFailure(err); f != nil {
-		f.Attempts, f.Took = seen.Attempts, seen.Took
-		return f
-	}
-	return err
+	return want, nil
 }
 
 func portWords(ports []corev1.ServicePort) string {
@@ -137,6 +172,25 @@ func portWords(ports []corev1.ServicePort) string {
 	return strings.Join(words, " ")
 }
 
+// endpointsIn is what one slice says.
+func endpointsIn(slice discoveryv1.EndpointSlice) (got []string) {
+	var ports []corev1.ServicePort
+	for _, p := range slice.Ports {
+		ports = append(ports, corev1.ServicePort{Name: ptr.Deref(p.Name, ""), Protocol: ptr.Deref(p.Protocol, ""),
+			TargetPort: intstr.FromInt32(ptr.Deref(p.Port, 0))})
+	}
+	for _, e := range slice.Endpoints {
+		is := endpoint{address: strings.Join(e.Addresses, "+"), pod: "none", node: ptr.Deref(e.NodeName, "none"), zone: ptr.Deref(e.Zone, ""),
+			ready: ptr.Deref(e.Conditions.Ready, false), serving: ptr.Deref(e.Conditions.Serving, false),
+			terminating: ptr.Deref(e.Conditions.Terminating, false), ports: portWords(ports)}
+		if e.TargetRef != nil {
+			is.pod = e.TargetRef.Name
+		}
+		got = append(got, is.String())
+	}
+	return got
+}
+
 // sameEndpoints compares what all of the Service's slices say with what is wanted.
 func sameEndpoints(ctx context.Context, env *requirement.Env, service requirement.ServiceSeen, want []string) error {
 	list, err := env.Kube.DiscoveryV1().EndpointSlices(service.Namespace).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service.Name})
@@ -145,34 +199,7 @@ func sameEndpoints(ctx context.Context, env *requirement.Env, service requiremen
 	}
 	var got []string
 	for _, slice := range list.Items {
-		var ports []corev1.ServicePort
-		for _, p := range slice.Ports {
-			one := corev1.ServicePort{}
-			if p.Name != nil {
-				one.Name = *p.Name
-			}
-			if p.Protocol != nil {
-				one.Protocol = *p.Protocol
-			}
-			if p.Port != nil {
-				one.TargetPort.IntVal = *p.Port
-			}
-			ports = append(ports, one)
-		}
-		is := func(b *bool) bool { return b != nil && *b }
-		for _, e := range slice.Endpoints {
-			pod, node, zone := "none", "none", ""
-			if e.TargetRef != nil {
-				pod = e.TargetRef.Name
-			}
-			if e.NodeName != nil {
-				node = *e.NodeName
-			}
-			if e.Zone != nil {
-				zone = *e.Zone
-			}
-			got = append(got, endpoint(strings.Join(e.Addresses, "+"), pod, node, zone, is(e.Conditions.Ready), is(e.Conditions.Serving), is(e.Conditions.Terminating), portWords(ports)))
-		}
+		got = append(got, endpointsIn(slice)...)
 	}
 	slices.Sort(got)
 	if slices.Equal(got, want) {
