@@ -10,7 +10,7 @@ import (
 // ComparisonKind is the Kind of a Comparison in its file; its APIVersion is a Report's.
 const ComparisonKind = "ConformanceComparison"
 
-// Comparison is what several clusters have in common and where they differ, requirement by requirement.
+// Comparison has the requirements in which several clusters differ, and counts those in which they agree.
 type Comparison struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -24,11 +24,11 @@ type Comparison struct {
 	Columns     []Column  `json:"columns"`
 	NotRun      []NotRun  `json:"notRun,omitempty"`
 	Notices     []string  `json:"notices,omitempty"`
-	// Differences come in the order of their kinds, the gravest first, and in a kind those that hold on the first column.
+	// Differences are in the order of their kinds, the worst first; within a kind, those that hold on the first column are first.
 	Differences []Difference `json:"differences"`
 	// Everywhere are the requirements that hold on none of the clusters that judged them: failed, or not judged.
 	Everywhere []Difference `json:"everywhere,omitempty"`
-	// Same counts the requirements with one and the same outcome in all columns.
+	// Same counts the requirements that have the same outcome in all columns.
 	Same Counts `json:"same"`
 }
 
@@ -47,20 +47,20 @@ type Column struct {
 	Converged []Converged `json:"converged,omitempty"`
 }
 
-// DifferenceKind is what kind of difference there is between columns.
+// DifferenceKind says in what the columns differ.
 type DifferenceKind string
 
-// The kinds, the gravest first. A requirement is of the first that fits.
+// The kinds, the worst first. A requirement that fits several is of the first.
 const (
 	// DiffersInHolding: it was seen to hold on some clusters and not to hold on others.
 	DiffersInHolding DifferenceKind = "holds"
-	// DiffersInSupport: some clusters lack what it rests on.
+	// DiffersInSupport: some clusters lack a feature that it needs.
 	DiffersInSupport DifferenceKind = "supported"
 	// DiffersInJudging: on some clusters it could not be judged.
 	DiffersInJudging DifferenceKind = "judged"
 	// DiffersInChoice: on some clusters it was left out, or the report does not have it.
 	DiffersInChoice DifferenceKind = "chosen"
-	// DiffersInProof: the outcomes are the same, and on some clusters its control was not seen to act.
+	// DiffersInProof: the outcomes are the same, but its negative control acted on some clusters only.
 	DiffersInProof DifferenceKind = "proved"
 )
 
@@ -74,29 +74,28 @@ type Difference struct {
 	Level   string         `json:"level"`
 	Clause  Clause         `json:"clause,omitzero"`
 	Kind    DifferenceKind `json:"kind,omitempty"`
-	// Holds and Not name the columns on which it holds, and those on which it was seen not to hold or lacks its ground.
+	// Holds names the columns on which it passed, Not those on which it failed or is unsupported.
 	Holds []string `json:"holds,omitempty"`
 	Not   []string `json:"not,omitempty"`
-	// Reasons are what is documented of it: the known differences that say why it does not hold on a column.
+	// Reasons are the known differences that explain why it does not hold on a column.
 	Reasons []Reason `json:"reasons,omitempty"`
-	// Unknown names the columns on which it does not hold, or is not supported, and no known difference says why. That a
-	// cluster lacks what is OPTIONAL needs no more than the reason that it gave.
+	// Unknown names the columns on which it failed or is unsupported and no known difference explains it. An OPTIONAL
+	// requirement that is unsupported needs no explanation.
 	Unknown []string `json:"unknown,omitempty"`
-	// Unexplained says that Unknown names one.
+	// Unexplained is true where Unknown is not empty.
 	Unexplained bool   `json:"unexplained,omitempty"`
 	Cells       []Cell `json:"cells"`
 }
 
-// Cell is a requirement on one cluster.
+// Cell is the outcome of a requirement on one cluster.
 type Cell struct {
 	Column string `json:"column"`
 	// Outcome is "" where the column's report does not have the requirement.
 	Outcome Outcome `json:"outcome,omitempty"`
 	Warning bool    `json:"warning,omitempty"`
-	// NotAsked is the result's: the column has no part in the requirement.
+	// NotAsked is Result.NotAsked.
 	NotAsked bool `json:"notAsked,omitempty"`
-	// Observed is the sentence of what was seen, or of why it was not judged. Of one that passed it is what the check noted
-	// beside, mostly "": what its title says was seen.
+	// Observed is the sentence of the failure, or of why it was not judged. Where it passed, it is the check's notes: mostly "".
 	Observed string     `json:"observed,omitempty"`
 	Verdicts []Verdict  `json:"verdicts,omitempty"`
 	Proof    ProofState `json:"proof,omitempty"`
@@ -106,7 +105,7 @@ type Cell struct {
 	Lapsed      *Known `json:"lapsed,omitempty"`
 }
 
-// Compare compares the clusters of a report.
+// Compare compares the clusters of a report, requirement by requirement. Call MarkKnown and MarkWarnings before.
 func Compare(r *Report) *Comparison {
 	c := &Comparison{APIVersion: APIVersion, Kind: ComparisonKind, Run: r.Run, Host: r.Host, Started: r.Started, Ended: r.Ended,
 		Interrupted: r.Interrupted, NotRun: r.NotRun, Notices: r.Notices, Differences: []Difference{}}

@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// Reason is why something does not hold on some columns, as it is documented.
+// Reason is a known difference that explains why a requirement does not hold on some columns.
 type Reason struct {
-	// Columns are those of which the entry speaks.
+	// Columns are the names of those columns.
 	Columns []string `json:"columns"`
 	// Where, Link, Why and Expires are the known difference's.
 	Where   string `json:"where"`
 	Link    string `json:"link"`
 	Why     string `json:"why,omitempty"`
 	Expires string `json:"expires"`
-	// Lapsed says that the entry has expired: it still says why, and accepts the difference no more.
+	// Lapsed says that the entry has expired: it still explains the difference, and no longer accepts it.
 	Lapsed bool `json:"lapsed,omitempty"`
 }
 

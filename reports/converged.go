@@ -8,25 +8,25 @@ import (
 	"time"
 )
 
-// Converged is how long one kind of change took to be in force, as clients on every node saw it. It is reported; what is
-// judged is only whether it came within its bound.
+// Converged has the times until one kind of change was in force, as clients on every node saw them. The times are reported;
+// only whether a change was in force within its bound is judged.
 type Converged struct {
-	// What is the change, in the field's words: "an endpoint turns ready".
+	// What is the kind of change: "an endpoint turns ready".
 	What    string            `json:"what"`
 	Samples []ConvergedSample `json:"samples"`
 }
 
-// ConvergedSample is one change as a client on one node saw it.
+// ConvergedSample has the times of one change, as a client on one node saw it.
 type ConvergedSample struct {
 	Node   string `json:"node"`
 	Family string `json:"family,omitempty"`
-	// FirstRight is from the change to the first right answer, LastWrong to the last question that got a wrong answer or
-	// none; 0 where there was no such question.
+	// FirstRight is the time from the change to the first right answer, LastWrong to the last request with a wrong answer or
+	// none; 0 where there was no such request.
 	FirstRight time.Duration `json:"firstRight"`
 	LastWrong  time.Duration `json:"lastWrong"`
 }
 
-// Quantiles are of a number of times, by the nearest rank: each is one that was measured.
+// Quantiles are those of N times, by the nearest rank, so that each is a time that was measured.
 type Quantiles struct {
 	N   int
 	P50 time.Duration
@@ -34,7 +34,7 @@ type Quantiles struct {
 	Max time.Duration
 }
 
-// QuantilesOf summarizes times; of none it is zero.
+// QuantilesOf returns the quantiles of times; the zero value of none.
 func QuantilesOf(times []time.Duration) Quantiles {
 	if len(times) == 0 {
 		return Quantiles{}
@@ -44,7 +44,7 @@ func QuantilesOf(times []time.Duration) Quantiles {
 	return Quantiles{N: len(s), P50: rank(0.5), P99: rank(0.99), Max: s[len(s)-1]}
 }
 
-// Quantiles are those of the times to the first right and to the last wrong answer, over nodes and rounds.
+// Quantiles returns those of FirstRight and of LastWrong, over all samples.
 func (c Converged) Quantiles() (firstRight, lastWrong Quantiles) {
 	var right, wrong []time.Duration
 	for _, s := range c.Samples {
@@ -98,8 +98,8 @@ func (s *ConvergedSample) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// Converged is what was measured of all the changes in a cluster, over all requirements: by what, in the order in which
-// they first come up.
+// Converged returns the samples of all the cluster's requirements by kind of change, in the order in which the kinds first
+// appear.
 func (c *Cluster) Converged() []Converged {
 	var all []Converged
 	at := map[string]int{}

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Failure is one observation that was not what a requirement demands, with both its ends.
+// Failure is an observation that contradicts a requirement, with both ends of the communication.
 type Failure struct {
 	Requirement string `json:"requirement"`
 	// From and To are the two ends, in words with their addresses: "client (node worker, 10.244.1.5)".
@@ -17,19 +17,19 @@ type Failure struct {
 	// Expected and Observed complete "expected …" and "last observed …".
 	Expected string `json:"expected,omitempty"`
 	Observed string `json:"observed,omitempty"`
-	// Attempts is how often it was tried, within Took.
+	// Attempts is how often it was tried within the time Took.
 	Attempts int           `json:"attempts,omitempty"`
 	Took     time.Duration `json:"took,omitzero"`
 	// FirstBrokenHop is the nearest hop that does not work: loopback, own pod IP, pod on the same node, pod on
 	// another node, endpoint, ClusterIP, NodePort or DNS.
 	FirstBrokenHop string `json:"firstBrokenHop,omitempty"`
-	// Again is a command to see it again by hand.
+	// Again is a command that shows the failure by hand.
 	Again string `json:"again,omitempty"`
-	// Evidence is the folder of what was gathered about it, relative to the report's own.
+	// Evidence is the folder with the evidence that was gathered, relative to the report's folder.
 	Evidence string `json:"evidence,omitempty"`
 }
 
-// Sentence is the failure in one line, both ends in it; what isn't known is left out.
+// Sentence is the failure in one line, with both ends; empty fields are left out.
 func (f Failure) Sentence() string {
 	var parts []string
 	for _, p := range []struct{ before, value string }{{"from ", f.From}, {"to ", f.To}, {"by ", f.Protocol}} {
@@ -85,9 +85,8 @@ func (f Failure) tries() string {
 // blockLabelWidth leaves two blanks after the longest label of a block.
 const blockLabelWidth = len("attempts and time:") + 2
 
-// Block is the failure as lines of text, each field under its label, always all of them and always in this order,
-// then the folder of the evidence where there is one.
-// A value of several lines goes on under its own beginning. The last line has no line feed.
+// Block is the failure as lines of text: every field with its label, always in the same order, then the folder of the
+// evidence where there is one. Further lines of a value are aligned with its first. The last line has no line feed.
 func (f Failure) Block() string {
 	fields := []struct{ label, value string }{
 		{"requirement:", f.Requirement},

@@ -12,17 +12,17 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Known is a difference that is known and accepted until a day: where the requirement does not hold there, the
-// exit code does not count it. It is shown all the same.
+// Known is a known difference: a failure of one requirement in one kind of cluster that is accepted until a day. It is
+// shown all the same, and the exit code does not count it.
 type Known struct {
 	// ID is the requirement's.
 	ID string `json:"id"`
 	// Where is a value of an axis ("nftables"), a cluster of a matrix ("dual+nftables"), the name of a cluster, a runtime
 	// without its version ("cri-o"), or the value of one of its facts ("v1.36.3", "ipv6"), in capitals or not.
 	Where string `json:"where"`
-	// Link is the document or the issue that says so.
+	// Link is the URL of the document or issue that says so.
 	Link string `json:"link"`
-	// Why says in a sentence why it is so.
+	// Why is the reason in a sentence.
 	Why string `json:"why,omitempty"`
 	// Expires is the last day on which it is accepted, as 2006-01-02.
 	Expires string `json:"expires"`
@@ -84,7 +84,7 @@ func (k Known) expired(now time.Time) bool {
 	return err != nil || !now.UTC().Before(day.AddDate(0, 0, 1))
 }
 
-// On says whether the entry is about the cluster.
+// On says whether Where names the cluster.
 func (k Known) On(c *Cluster) bool {
 	return k.Where == c.Name || slices.Contains(c.Values, k.Where) ||
 		slices.ContainsFunc(c.Facts, func(f Fact) bool {
@@ -134,8 +134,8 @@ func clone(k *Known) *Known {
 	return &copied
 }
 
-// MarkKnown marks every result, and notes of each entry whether it has expired, names a requirement that the report does
-// not have, or has become needless since the requirement passed. It is called before MarkWarnings.
+// MarkKnown marks every result, and adds a notice for each entry that has expired, that names a requirement that the report
+// does not have, or that is no longer needed since the requirement passed. Call it before MarkWarnings.
 func (r *Report) MarkKnown(list []Known, now time.Time) {
 	type seen struct{ id, differs, passed bool }
 	of := make([]seen, len(list))

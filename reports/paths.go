@@ -9,25 +9,25 @@ import (
 	"time"
 )
 
-// Path is how fast one way between two ends was, over several rounds. It is reported and never judged.
+// Path has the latency and throughput between two ends, over several rounds. They are reported and never judged.
 type Path struct {
-	// Name is the kind of path in the field's words: "unix stream", "ClusterIP, pod on another node".
+	// Name is the kind of path: "unix stream", "ClusterIP, pod on another node".
 	Name string `json:"name"`
 	// From and To are the two ends, as in Failure.
 	From string `json:"from,omitempty"`
 	To   string `json:"to,omitempty"`
 	// Rounds is how many rounds the figures are of.
 	Rounds int `json:"rounds,omitempty"`
-	// LatencyP50 and LatencyP99 are of one small message and its answer, on one connection.
+	// LatencyP50 and LatencyP99 are the quantiles of the round trip of a small message on one connection.
 	LatencyP50 Times `json:"latencyP50,omitzero"`
 	LatencyP99 Times `json:"latencyP99,omitzero"`
-	// Throughput is in bytes a second, one way on one connection, as the receiver counted them.
+	// Throughput is in bytes per second in one direction on one connection, as the receiver counted them.
 	Throughput Rates `json:"throughputBytesPerSecond,omitzero"`
-	// Connections is how many were made a second, one after another, each with a byte each way.
+	// Connections is the number of connections per second, made one after another, each with a byte in each direction.
 	Connections Rates `json:"connectionsPerSecond,omitzero"`
 	// Missing says why it was not measured; "" where it was.
 	Missing string `json:"missing,omitempty"`
-	// Trouble says what went wrong in rounds that are not in the figures; "" where nothing did.
+	// Trouble is the error of rounds that failed and are not in the figures; "" where none did.
 	Trouble string `json:"trouble,omitempty"`
 }
 
@@ -38,14 +38,14 @@ type Times struct {
 	High   time.Duration `json:"high"`
 }
 
-// Rates are the same, of so many a second.
+// Rates are the median of the rounds, and the lowest and highest of them, as a number per second.
 type Rates struct {
 	Median float64 `json:"median"`
 	Low    float64 `json:"low"`
 	High   float64 `json:"high"`
 }
 
-// TimesOf summarizes rounds; of none it is zero.
+// TimesOf returns the Times of rounds; the zero value of none.
 func TimesOf(rounds []time.Duration) Times {
 	if len(rounds) == 0 {
 		return Times{}
@@ -54,7 +54,7 @@ func TimesOf(rounds []time.Duration) Times {
 	return Times{Median: s[len(s)/2], Low: s[0], High: s[len(s)-1]}
 }
 
-// RatesOf summarizes rounds; of none it is zero.
+// RatesOf returns the Rates of rounds; the zero value of none.
 func RatesOf(rounds []float64) Rates {
 	if len(rounds) == 0 {
 		return Rates{}

@@ -2,8 +2,9 @@ package reports
 
 import "slices"
 
-// Regressions are the MUSTs that hold on the first of two columns and not on the second, and are no known difference there.
-// unjudged are those that hold on the first and could not be judged on the second.
+// Regressions compares two columns, and is empty for any other number. lost are the MUSTs that passed on the first and failed
+// or are unsupported on the second, known differences left out; unjudged are those that passed on the first and could not be
+// judged on the second.
 func (c *Comparison) Regressions() (lost, unjudged []Difference) {
 	for _, d := range c.Differences {
 		if len(d.Cells) != 2 || d.Level == Should || d.Level == Optional {
@@ -21,7 +22,7 @@ func (c *Comparison) Regressions() (lost, unjudged []Difference) {
 	return lost, unjudged
 }
 
-// familyRegressed says whether a family that both have holds on the first alone.
+// familyRegressed says whether an address family that both have passed on the first only.
 func familyRegressed(a, b Cell) bool {
 	for _, v := range a.Verdicts {
 		if v.Outcome == Passed && slices.ContainsFunc(b.Verdicts, func(w Verdict) bool {
@@ -33,7 +34,7 @@ func familyRegressed(a, b Cell) bool {
 	return false
 }
 
-// Compared is the number of requirements of which something can be said: judged on every column, and supported on one.
+// Compared is the number of requirements that were judged on every column and are supported on at least one.
 func (c *Comparison) Compared() int {
 	n := c.Same.Passed + c.Same.Failed + c.Same.Warnings
 	for _, d := range c.Differences {

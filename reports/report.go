@@ -2,14 +2,14 @@ package reports
 
 import "time"
 
-// APIVersion and Kind name the form of a Report in its file. A later form that an old reader would misread gets
-// another version; added fields don't.
+// APIVersion and Kind are in every file of a Report, as in a Kubernetes object. The version changes when an old reader
+// would misread the new form, and not when fields are added.
 const (
 	APIVersion = "parley.dev/v1"
 	Kind       = "ConformanceReport"
 )
 
-// Outcome is what became of one requirement.
+// Outcome is the outcome of one requirement.
 type Outcome string
 
 // The five outcomes. Only Passed ever reads as passed.
@@ -33,7 +33,7 @@ const (
 	Optional = "OPTIONAL"
 )
 
-// ProofState is what became of a requirement's negative control.
+// ProofState is the outcome of a requirement's proof by its negative control.
 type ProofState string
 
 // The states of a proof.
@@ -48,7 +48,7 @@ const (
 	ProofNotRun ProofState = "not run"
 )
 
-// Report is all that one run found out.
+// Report is the result of one run.
 type Report struct {
 	// APIVersion and Kind are the constants of the same names.
 	APIVersion string `json:"apiVersion"`
@@ -62,7 +62,7 @@ type Report struct {
 	Ended   time.Time `json:"ended,omitzero"`
 	// Interrupted says in a sentence why the run ended before all was judged; "" when it went to its end.
 	Interrupted string `json:"interrupted,omitempty"`
-	// Clusters are the clusters that were judged, in the order in which they were taken up.
+	// Clusters are the clusters that were judged, in the order in which the run chose them.
 	Clusters []Cluster `json:"clusters,omitempty"`
 	// NotRun are the clusters of a matrix that this host can't make and that were not asked for by name.
 	NotRun []NotRun `json:"notRun,omitempty"`
@@ -81,22 +81,22 @@ func New(run string, started time.Time) *Report {
 	return &Report{APIVersion: APIVersion, Kind: Kind, Run: run, Started: started}
 }
 
-// Cluster is what was found out about one cluster.
+// Cluster has the facts and results of one cluster.
 type Cluster struct {
 	Name string `json:"name"`
-	// Values are what was asked of the cluster, by the words of a matrix: "nftables", "dual".
+	// Values are the values of the matrix's axes that the cluster was made with: "nftables", "dual".
 	Values []string `json:"values,omitempty"`
 	// Interrupted says why this cluster of several was not judged to the end; "" when it was.
 	Interrupted string `json:"interrupted,omitempty"`
-	// Facts say which cluster this is: Kubernetes version, runtime, CNI, proxy mode, families, nodes.
+	// Facts describe the cluster: Kubernetes version, runtime, CNI, proxy mode, families, nodes.
 	Facts []Fact `json:"facts,omitempty"`
-	// Results are in the order in which the writers show them; the results of one chapter need not stand together.
+	// Results are in the order in which the writers show them. The results of a chapter need not follow each other.
 	Results []Result `json:"results,omitempty"`
-	// Paths are what was measured of the cluster's paths, where that was asked for.
+	// Paths are the latency and throughput of the cluster's network paths, where they were measured.
 	Paths []Path `json:"paths,omitempty"`
 }
 
-// Fact is one thing that is known of a cluster.
+// Fact is one property of a cluster.
 type Fact struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
@@ -118,12 +118,12 @@ type Result struct {
 	Failure *Failure `json:"failure,omitempty"`
 	// Warning marks a failure that is shown but leaves the exit code alone: see MarkWarnings.
 	Warning bool `json:"warning,omitempty"`
-	// NotAsked marks a requirement that was skipped since it says nothing of what sets this cluster's column apart from
-	// others of the same cluster. A comparison takes it for no difference.
+	// NotAsked marks a requirement that was skipped because it does not depend on what distinguishes this column (an OCI
+	// handler) from the other columns of the same cluster. A comparison does not count it as a difference.
 	NotAsked bool `json:"notAsked,omitempty"`
-	// Known is the known difference that the outcome is one of: the failure is shown and leaves the exit code alone.
+	// Known is the known difference that accepts this outcome: it is shown, and the exit code does not count it.
 	Known *Known `json:"known,omitempty"`
-	// Lapsed is a known difference that the outcome would be one of, had it not expired: it says why, and excuses nothing.
+	// Lapsed is a known difference of this outcome that has expired: it explains the outcome, and the exit code counts it.
 	Lapsed *Known `json:"lapsed,omitempty"`
 	// Started and Took are of the check alone, not of its proof.
 	Started time.Time     `json:"started,omitzero"`
@@ -131,23 +131,23 @@ type Result struct {
 	// Verdicts are the outcomes per address family, where the requirement is judged per family.
 	Verdicts []Verdict `json:"verdicts,omitempty"`
 	// Rounds says how many rounds ended how, where the cluster was judged in several (go test -count): the outcome is then
-	// the gravest. A requirement with more than one outcome is either flaky itself or shows a flaky cluster.
+	// the worst. A requirement with more than one outcome is either flaky itself or shows a flaky cluster.
 	Rounds map[Outcome]int `json:"rounds,omitempty"`
 	// Proof is nil where no proof was asked for.
 	Proof *Proof `json:"proof,omitempty"`
-	// RetriedAlone is what was seen at first of a requirement that was judged again alone, as the nodes were too busy to tell: it
-	// failed then. "" where it was judged once.
+	// RetriedAlone is the sentence of the first failure of a requirement that was judged again with nothing beside it, since
+	// the nodes were too busy the first time. The result is of the second time. "" where it was judged once.
 	RetriedAlone string `json:"putOff,omitempty"`
-	// Notes are sentences on what was seen and is reported, not judged.
+	// Notes are sentences on observations that are reported and not judged.
 	Notes []string `json:"notes,omitempty"`
-	// Converged are the times that changes took to be in force on every node.
+	// Converged are the times until changes were in force on every node.
 	Converged []Converged `json:"converged,omitempty"`
 }
 
-// Clause is the place in a specification that a requirement comes from.
+// Clause is the place in a specification that demands what the requirement checks.
 type Clause struct {
 	URL string `json:"url,omitempty"`
-	// Text says in Parley's words what the clause says.
+	// Text is what the clause says, in Parley's words.
 	Text string `json:"text,omitempty"`
 }
 

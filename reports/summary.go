@@ -264,7 +264,7 @@ func (r *Result) failsBy() string {
 	return ""
 }
 
-// ClosingLine says in one line what became of the whole run.
+// ClosingLine is the counts of the whole run in one line.
 func ClosingLine(r *Report) string {
 	sum := r.Summary()
 	line := fmt.Sprintf("%d passed of %d", sum.Passed, sum.Asked())

@@ -12,7 +12,7 @@ const (
 	ExitUnjudged = 2
 )
 
-// ExitCode is what a run with this report exits with.
+// ExitCode is the exit code of a run with this report.
 //
 // ExitFailed: a MUST failed, or with strict a SHOULD or an OPTIONAL, or a proof was refuted. ExitUnjudged: something
 // could not be judged, the run or one of its clusters was interrupted, or nothing at all was judged. ExitPassed: none of
@@ -43,8 +43,8 @@ func (r *Report) ExitCode(strict bool) int {
 	return ExitPassed
 }
 
-// MarkWarnings sets each result's Warning: a failure below MUST, unless strict, or one that is a known difference. Call it before a writer, so that
-// what is shown and the exit code agree.
+// MarkWarnings sets each result's Warning: a failure below MUST, unless strict, or one that is a known difference. Call it before a
+// writer, so that what is shown and the exit code agree.
 func (r *Report) MarkWarnings(strict bool) {
 	for _, c := range r.Clusters {
 		for i := range c.Results {
@@ -129,8 +129,8 @@ func (c *Counts) add(r *Result) {
 	}
 }
 
-// ProofCounts are how many proofs were asked for, and what became of them. Proofs of results that were skipped or
-// are unsupported don't count.
+// ProofCounts count the proofs that were asked for, by their state. Proofs of results that were skipped or are unsupported
+// are not counted.
 type ProofCounts struct {
 	Asked    int `json:"asked"`
 	Proved   int `json:"proved"`
@@ -167,11 +167,11 @@ type ChapterSummary struct {
 type Summary struct {
 	Counts
 	Proofs ProofCounts `json:"proofs"`
-	// Chapters are in the order in which they first come up, cluster by cluster.
+	// Chapters are in the order in which they first appear, cluster by cluster.
 	Chapters []ChapterSummary `json:"chapters,omitempty"`
 }
 
-// Summary counts the results; the JSON and YAML forms carry it, for readers that only want the numbers.
+// Summary counts the results. It is also in the JSON and YAML forms, for readers that only want the numbers.
 func (r *Report) Summary() Summary {
 	var s Summary
 	for i := range r.Clusters {

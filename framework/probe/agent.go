@@ -14,7 +14,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 )
 
-// Errors that Do wraps. None of them says anything of what was probed.
+// Errors that Do wraps. They are about the control channel, and say nothing about the network under test.
 var (
 	// ErrLost: the agent was not reached in time, or no longer keeps the answer.
 	ErrLost = errors.New("the agent's answer was lost")
@@ -57,8 +57,8 @@ type answer struct {
 	err   error
 }
 
-// New returns the agent that d reaches; name is for messages. It connects when it is first asked something,
-// and from then on keeps a stream open until Close.
+// New returns the agent that d reaches; name is for error messages. It connects with the first request, and from then on
+// keeps a stream open until Close.
 func New(name string, d Dialer) *Agent {
 	var id [12]byte
 	_, _ = rand.Read(id[:]) // never fails, by its contract
@@ -73,9 +73,9 @@ func New(name string, d Dialer) *Agent {
 // Name is the name given to New.
 func (a *Agent) Name() string { return a.name }
 
-// Do asks the agent for one operation and decodes its answer into result, which may be nil. Its error says that
-// the channel or the agent could not do it at all: it wraps ErrLost, ErrRestarted, a *wire.Fault or ctx's error.
-// What the probed thing answered is in the result. Without a deadline in ctx it waits as long as it takes.
+// Do sends the agent one operation and decodes its answer into result, which may be nil. An error means that
+// the channel or the agent could not do it at all: it wraps ErrLost, ErrRestarted, a *wire.OpError or ctx's error.
+// What the probed system answered, a refused connection too, is in the result. Without a deadline in ctx it waits without end.
 func (a *Agent) Do(ctx context.Context, op wire.Op, args, result any) error {
 	raw, err := json.Marshal(args)
 	if err != nil {
@@ -177,8 +177,8 @@ func (a *Agent) abandon(c *call, why error) error {
 	return fmt.Errorf("%w: it was not reached in time: %w", ErrLost, why)
 }
 
-// Close ends the session: what the agent still does for it is cancelled, and what it has open for it (servers,
-// held connections, filter tables) is closed. Requests without an answer fail with ErrLost.
+// Close ends the session: its operations are cancelled, and what the agent has open for it (servers, connections, filter
+// tables) is closed. Requests without an answer fail with ErrLost.
 func (a *Agent) Close() error {
 	a.mu.Lock()
 	if a.closed {

@@ -21,7 +21,7 @@ type Dialer interface {
 	Dial(ctx context.Context) (io.ReadWriteCloser, error)
 }
 
-// Output is all that the far end of a stream sends until it ends, at most limit bytes: of a command, what it prints.
+// Output reads a stream until it ends, at most limit bytes: with Exec or Command, the command's standard output.
 func Output(ctx context.Context, d Dialer, limit int64) (string, error) {
 	stream, err := d.Dial(ctx)
 	if err != nil {
@@ -34,8 +34,8 @@ func Output(ctx context.Context, d Dialer, limit int64) (string, error) {
 	return string(text), err
 }
 
-// Local returns the Dialer of an agent within this process, for the outside where the suite's machine is it, and
-// for tests. The function ends that agent and all that it has open.
+// Local starts an agent within this process and returns its Dialer, for tests and where this machine is the host outside the
+// cluster. The function ends that agent and closes all that it has open.
 func Local() (Dialer, func(), error) {
 	agent := serve.New(serve.Limits{})
 	return localDialer{agent}, agent.Close, nil

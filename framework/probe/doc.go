@@ -1,5 +1,5 @@
-// Package probe is the suite's end of the control channel: it asks agents to do things and returns what they
-// saw. One stream carries an agent's requests, thousands in flight, through the Kubernetes API server and the
-// kubelet (never the network under test); it is opened again by itself when it is lost, and nothing that an
-// agent was already doing is lost with it.
+// Package probe is the suite's end of the control channel to the agents: it sends an agent requests and returns what the
+// agent observed. All requests to an agent, thousands at a time, go over one stream through the Kubernetes API server and
+// the kubelet, never over the network under test. When the stream breaks it is opened again, and the answers of requests
+// that the agent had received are not lost.
 package probe

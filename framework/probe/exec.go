@@ -23,8 +23,8 @@ func Exec(cfg *rest.Config, namespace, pod, container string, command ...string)
 	return execDialer{cfg: cfg, namespace: namespace, pod: pod, container: container, command: command}
 }
 
-// Attach returns a Dialer whose stream reads what the container's main process writes from then on, by the same way.
-// What is written to it goes nowhere.
+// Attach returns a Dialer whose stream reads the standard output of the container's main process from then on, through the
+// API server and the kubelet as Exec does. What is written to the stream is discarded.
 func Attach(cfg *rest.Config, namespace, pod, container string) Dialer {
 	return execDialer{cfg: cfg, namespace: namespace, pod: pod, container: container, attach: true}
 }

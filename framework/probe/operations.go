@@ -15,17 +15,17 @@ func do[R any](ctx context.Context, a *Agent, op wire.Op, args any) (R, error) {
 	return result, err
 }
 
-// Identity says who and where the agent is.
+// Identity returns the agent's host name, IDs, namespaces and network interfaces.
 func (a *Agent) Identity(ctx context.Context) (wire.Identity, error) {
 	return do[wire.Identity](ctx, a, wire.OpIdentity, struct{}{})
 }
 
-// Listen opens a server in the agent.
+// Listen opens a server in the agent. Release with the result's Handle closes it.
 func (a *Agent) Listen(ctx context.Context, l wire.Listen) (wire.Listening, error) {
 	return do[wire.Listening](ctx, a, wire.OpListen, l)
 }
 
-// Release closes what has the handle.
+// Release closes what has the handle: a server, a connection, a suspension. An unknown handle is an error.
 func (a *Agent) Release(ctx context.Context, handle string) error {
 	got, err := do[wire.Closed](ctx, a, wire.OpClose, wire.Close{Handle: handle})
 	if err == nil && !got.Ok() {
@@ -34,7 +34,7 @@ func (a *Agent) Release(ctx context.Context, handle string) error {
 	return err
 }
 
-// Connect dials and exchanges.
+// Connect dials an address and exchanges bytes, once or many times; see wire.Connect.
 func (a *Agent) Connect(ctx context.Context, c wire.Connect) (wire.Connected, error) {
 	return do[wire.Connected](ctx, a, wire.OpConnect, c)
 }
@@ -59,27 +59,27 @@ func (a *Agent) Resolve(ctx context.Context, r wire.Resolve) (wire.Resolved, err
 	return do[wire.Resolved](ctx, a, wire.OpResolve, r)
 }
 
-// File does one thing to a path.
+// File writes, reads, lists, renames or removes a path in the agent's container; see wire.File.
 func (a *Agent) File(ctx context.Context, f wire.File) (wire.FileResult, error) {
 	return do[wire.FileResult](ctx, a, wire.OpFile, f)
 }
 
-// Queue does one thing to a System V message queue.
+// Queue creates, uses or removes a System V message queue.
 func (a *Agent) Queue(ctx context.Context, q wire.Queue) (wire.QueueResult, error) {
 	return do[wire.QueueResult](ctx, a, wire.OpQueue, q)
 }
 
-// MQueue does one thing to a POSIX message queue.
+// MQueue creates, uses or removes a POSIX message queue.
 func (a *Agent) MQueue(ctx context.Context, q wire.MQueue) (wire.QueueResult, error) {
 	return do[wire.QueueResult](ctx, a, wire.OpMQueue, q)
 }
 
-// Sem does one thing to a System V semaphore.
+// Sem creates, uses or removes a System V or POSIX semaphore.
 func (a *Agent) Sem(ctx context.Context, s wire.Sem) (wire.SemResult, error) {
 	return do[wire.SemResult](ctx, a, wire.OpSem, s)
 }
 
-// Shm does one thing to a shared memory object.
+// Shm creates, uses or removes a System V or POSIX shared memory object.
 func (a *Agent) Shm(ctx context.Context, s wire.Shm) (wire.ShmResult, error) {
 	return do[wire.ShmResult](ctx, a, wire.OpShm, s)
 }
@@ -98,7 +98,7 @@ func (a *Agent) Mount(ctx context.Context, m wire.Mount) error {
 	return nil
 }
 
-// Either is the channel's error, or what the kernel answered as one; nil where both are well.
+// Either returns err, the control channel's error, or else the kernel's answer as an error; nil where both succeeded.
 func Either(answer wire.Errno, err error) error {
 	if err == nil && !answer.Ok() {
 		return errors.New(answer.String())

@@ -11,7 +11,7 @@ func (a *Agent) Ping(ctx context.Context, p wire.Ping) (wire.Pinged, error) {
 	return do[wire.Pinged](ctx, a, wire.OpPing, p)
 }
 
-// Route adds or removes a route of the run's own.
+// Route adds or removes a route of the run's own to a single address.
 func (a *Agent) Route(ctx context.Context, r wire.Route) (wire.RouteResult, error) {
 	return do[wire.RouteResult](ctx, a, wire.OpRoute, r)
 }
@@ -26,7 +26,7 @@ func (a *Agent) InspectNetns(ctx context.Context, l wire.InspectNetns) (wire.Net
 	return do[wire.NetnsState](ctx, a, wire.OpInspectNetns, l)
 }
 
-// Trace listens for the drops of nftables' rules.
+// Trace starts or stops listening for packets that nftables' rules drop.
 func (a *Agent) Trace(ctx context.Context, t wire.Trace) (wire.Traced, error) {
 	return do[wire.Traced](ctx, a, wire.OpTrace, t)
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 )
 
-// Map maps a file into memory, or touches that memory.
+// Map maps a file into memory, or reads or writes that memory.
 func (a *Agent) Map(ctx context.Context, m wire.Map) (wire.MapResult, error) {
 	return do[wire.MapResult](ctx, a, wire.OpMap, m)
 }
@@ -21,7 +21,7 @@ func (a *Agent) Watch(ctx context.Context, w wire.Watch) (wire.WatchResult, erro
 	return do[wire.WatchResult](ctx, a, wire.OpWatch, w)
 }
 
-// Replace replaces a file again and again, or reads it so.
+// Replace replaces a file repeatedly, or reads it repeatedly and looks for torn versions.
 func (a *Agent) Replace(ctx context.Context, r wire.Replace) (wire.ReplaceResult, error) {
 	return do[wire.ReplaceResult](ctx, a, wire.OpReplace, r)
 }

@@ -83,8 +83,8 @@ func (e *Engine) Output(ctx context.Context, args ...string) (string, error) {
 // changeTimeout bounds a command that changes something once its ctx has ended.
 const changeTimeout = time.Minute
 
-// Change is Output for a command that changes the engine's state: it is begun only while ctx lasts, but is not
-// interrupted amid its work when ctx ends.
+// Change is Output for a command that changes the engine's state: it is not started when ctx has ended, and not
+// interrupted when ctx ends while it runs, for a minute at most.
 func (e *Engine) Change(ctx context.Context, args ...string) (string, error) {
 	if ctx.Err() != nil {
 		return "", commandError(ctx, e.Name, args, "", ctx.Err())

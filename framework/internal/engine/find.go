@@ -29,18 +29,18 @@ type Options struct {
 	// Install allows podman to be installed from Debian's packages where no engine answers and this
 	// process is root on Debian.
 	Install bool
-	// Log is told, in one line each, what is done that takes time; nil tells nobody.
+	// Log takes a line for each step that takes time; it may be nil.
 	Log func(string)
 }
 
-// Attempt is one engine that was tried, and what came of it.
+// Attempt is one engine that was tried, and its answer or error.
 type Attempt struct {
 	Engine string `json:"engine"`
 	Result string `json:"result"`
 }
 
-// Find returns the first engine that answers, and what was tried, in order. Its error is one sentence that
-// says what was tried and what to install. Close the engine when the last command was run.
+// Find returns the first engine that answers, and all that were tried, in order. Its error is one sentence that
+// says what was tried and what to install. The caller closes the engine after its last command.
 func Find(ctx context.Context, opts Options) (*Engine, []Attempt, error) {
 	if opts.Log == nil {
 		opts.Log = func(string) {}
