@@ -17,8 +17,7 @@ import (
 // podCIDRs. It runs the agent, which is the cluster's name service's upstream too: NXDOMAIN to every
 // name but those of wire.UpstreamZone, so that no name leaves this machine.
 type Outside struct {
-	Name string
-	IPs  []netip.Addr
+	IPs []netip.Addr
 	// Relay is the command whose standard input and output are the agent's control channel, and Env what
 	// it needs in its environment besides the process's own.
 	Relay, Env []string
@@ -67,7 +66,7 @@ func (c *Cluster) startOutside(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the addresses of the host outside the cluster: %w", err)
 	}
-	c.outside = &Outside{Name: name, Relay: []string{e.Path, "exec", "-i", name, agentPath, "relay"}, Env: e.Environ()}
+	c.outside = &Outside{Relay: []string{e.Path, "exec", "-i", name, agentPath, "relay"}, Env: e.Environ()}
 	for field := range strings.FieldsSeq(out) {
 		ip, err := netip.ParseAddr(field)
 		if err != nil {

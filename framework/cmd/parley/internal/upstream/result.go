@@ -58,11 +58,6 @@ type Red struct {
 // Seconds is a time as a number of seconds.
 type Seconds float64
 
-// Duration is the time, to a tenth of a second.
-func (s Seconds) Duration() time.Duration {
-	return time.Duration(float64(s) * float64(time.Second)).Round(100 * time.Millisecond)
-}
-
 // specsSide is what upstream told.
 func specsSide(specs []ginkgo.Spec) Side {
 	var side Side

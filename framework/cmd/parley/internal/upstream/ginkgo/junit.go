@@ -40,7 +40,6 @@ type testCase struct {
 
 type text struct {
 	Message string `xml:"message,attr"`
-	Type    string `xml:"type,attr"`
 	Text    string `xml:",chardata"`
 }
 
