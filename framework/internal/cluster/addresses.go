@@ -5,8 +5,8 @@ import "net/netip"
 // spareBits is how large the part of each network is that Parley's own load balancer takes addresses from: 64.
 const spareBits = 6
 
-// SpareAddresses are the last 64 addresses of each network that a cluster made here is in. Engines give addresses from
-// the other end, and only to the run's own containers, of which there are few.
+// SpareAddresses returns the last 64 addresses of each subnet of the cluster's container network, for the reference load
+// balancer. Engines assign addresses from the other end, and only to the run's own containers, of which there are few.
 func (c *Cluster) SpareAddresses() (all []netip.Prefix) {
 	for _, subnet := range c.net.Subnets {
 		if spare, ok := lastPart(subnet, spareBits); ok {
@@ -16,7 +16,7 @@ func (c *Cluster) SpareAddresses() (all []netip.Prefix) {
 	return all
 }
 
-// lastPart is the last part of a prefix that leaves so many bits; ok is false where it is not twice as large.
+// lastPart returns the last prefix with so many host bits within p; ok is false where p has no more host bits than that.
 func lastPart(p netip.Prefix, bits int) (part netip.Prefix, ok bool) {
 	length := p.Addr().BitLen() - bits
 	if p.Bits() >= length {

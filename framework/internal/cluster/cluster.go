@@ -81,7 +81,7 @@ func (c *Cluster) Client() kubernetes.Interface { return c.client }
 // Kubeconfig is the path of the kubeconfig file; in a private folder for clusters that were made here.
 func (c *Cluster) Kubeconfig() string { return c.kubeconfig }
 
-// Outside is the host beside the cluster; nil where there is none.
+// Outside is the host outside the cluster; nil where there is none.
 func (c *Cluster) Outside() *Outside { return c.outside }
 
 // NodeCommand returns a command that runs a program on a node through the container engine, not through Kubernetes. It is an

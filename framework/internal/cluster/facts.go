@@ -19,7 +19,7 @@ type Facts struct {
 	Kubernetes string `json:"kubernetes"` // the API server's version
 	Nodes      []Node `json:"nodes"`
 	CNI        string `json:"cni"`
-	// ProxyMode is kube-proxy's, or what stands in its place.
+	// ProxyMode is kube-proxy's mode, or the name of what replaces it.
 	ProxyMode string `json:"proxyMode"`
 	// Families are the IP families of the cluster's pods, the primary one first.
 	Families []corev1.IPFamily `json:"families"`
@@ -143,8 +143,8 @@ func readNodes(items []corev1.Node) []Node {
 	return nodes
 }
 
-// families are those of the nodes' podCIDRs and of the name service's pods (where addresses come from elsewhere),
-// the kubernetes Service's first.
+// families are the IP families of the kubernetes Service, then of the nodes' podCIDRs and, where pods get their addresses
+// from elsewhere, of the name service's pods.
 func families(service *corev1.Service, nodes []Node, dns *corev1.PodList) []corev1.IPFamily {
 	var found []corev1.IPFamily
 	add := func(f corev1.IPFamily) {

@@ -33,7 +33,7 @@ type HostFacts struct {
 	MissingCapabilities []string          `json:"missingCapabilities"`
 	// Features are what the kernel can do, each found by trying.
 	Features []Feature `json:"features"`
-	// Families are the IP families with an address of global scope, and whether loopback has them.
+	// IPv4 and IPv6 say whether an interface has a global unicast address of the family.
 	IPv4 bool `json:"ipv4"`
 	IPv6 bool `json:"ipv6"`
 
@@ -47,7 +47,7 @@ type HostFacts struct {
 	EgressGuard       string `json:"egressGuard"`       // "" where a run can set it, else why not
 }
 
-// Feature is something that a kernel may lack, and the error with which it said so.
+// Feature is a feature that a kernel may lack, and the error of trying it.
 type Feature struct {
 	Name  string `json:"name"`
 	There bool   `json:"there"`
@@ -56,7 +56,7 @@ type Feature struct {
 	For string `json:"for"`
 }
 
-// Host reads what this host has. What can't be read is left empty; nothing is changed for good.
+// Host reads the facts of this host. What can't be read is left empty; what is made for trying is removed again.
 func Host(ctx context.Context) HostFacts {
 	h := HostFacts{
 		OS: runtime.GOOS, Architecture: runtime.GOARCH, Root: os.Geteuid() == 0,

@@ -13,9 +13,9 @@ import (
 	"github.com/parley-k8s/parley/manifests"
 )
 
-// Outside is a host beside the cluster: a container on the nodes' network that is no pod and knows no route to
-// podCIDRs. It runs the agent, which is the cluster's name service's upstream too: NXDOMAIN to every
-// name but those of wire.UpstreamZone, so that no name leaves this machine.
+// Outside is a host outside the cluster: a container on the nodes' network, with no route to the podCIDRs. It runs the
+// agent, which also is the upstream resolver of the cluster's DNS: it answers NXDOMAIN to every name but those of
+// wire.UpstreamZone, so that no query leaves this machine.
 type Outside struct {
 	IPs []netip.Addr
 	// Relay is the command whose standard input and output are the agent's control channel, and Env what
@@ -23,7 +23,7 @@ type Outside struct {
 	Relay, Env []string
 }
 
-// IP is its address of the family (4 or 6); ok is false where it has none.
+// IP returns its address of the family (4 or 6); ok is false where it has none.
 func (o *Outside) IP(family int) (netip.Addr, bool) {
 	for _, ip := range o.IPs {
 		if ip.Is4() == (family == 4) {

@@ -47,9 +47,9 @@ const (
 
 var kinds = []string{container, volume, netKind, table, folder}
 
-// Leftovers lists what runs made and is still there, of living owners and of dead ones, in the order of
-// removal. e may be nil: then only tables and folders are looked for. A guard over a bridge that is still there,
-// of a run of which this engine has nothing, is another engine's and not listed.
+// Leftovers lists the host resources of all runs, of living owners and of dead ones, in the order of removal. e may be nil:
+// then only nftables tables and folders are listed. An egress guard whose bridge exists and of whose run this engine has
+// nothing belongs to another engine and is not listed.
 func Leftovers(ctx context.Context, e *engine.Engine) ([]HostResource, error) {
 	var resources []HostResource
 	var errs []error
