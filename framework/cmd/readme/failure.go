@@ -8,14 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
-	"github.com/parley-k8s/parley/fixtures/agent/image"
+	"github.com/parley-k8s/parley/framework/internal/axis"
 	"github.com/parley-k8s/parley/framework/internal/cluster"
 	"github.com/parley-k8s/parley/framework/internal/engine"
-	"github.com/parley-k8s/parley/framework/internal/nodeimage"
+	"github.com/parley-k8s/parley/framework/internal/lab"
+	"github.com/parley-k8s/parley/framework/internal/progress"
 	"github.com/parley-k8s/parley/framework/internal/runid"
 )
 
@@ -48,27 +48,22 @@ func failure(ctx context.Context) (text string, err error) {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	say := func(line string) { fmt.Fprintln(os.Stderr, line) }
-	e, _, err := engine.Find(ctx, engine.Options{Log: say})
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, e.Close()) }()
-	c, agent, err := makeCluster(ctx, e, dir, say)
+	made, err := makeCluster(ctx, dir)
 	if err != nil {
 		return "", err
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
 		defer cancel()
-		err = errors.Join(err, c.Delete(ctx))
+		made.Close(ctx)
 	}()
+	c := made.Cluster
 	node := c.Name() + "-worker2"
 	if err := putRule(ctx, c, node); err != nil {
 		return "", err
 	}
 	cmd := exec.CommandContext(ctx, "go", "test", "./tests", "-count=1", "-timeout", "15m", "-args", "-kubeconfig", c.Kubeconfig(),
-		"-agent-image", agent, "-faults", "-select", failing, "-report", filepath.Join(dir, "reports"))
+		"-agent-image", made.AgentImage, "-faults", "-select", failing, "-report", filepath.Join(dir, "reports"))
 	progress := filepath.Join(dir, "progress.txt")
 	if err := os.WriteFile(progress, nil, 0o600); err != nil {
 		return "", err
@@ -83,38 +78,25 @@ func failure(ctx context.Context) (text string, err error) {
 	if err != nil {
 		return "", errors.Join(err, runErr)
 	}
-	return fmt.Sprintf("$ %s exec %s \\\n    %s\n%s\n%s", e.Name, node, shownRule, shownRun, told), nil
+	return fmt.Sprintf("$ %s exec %s \\\n    %s\n%s\n%s", made.Engine(), node, shownRule, shownRun, told), nil
 }
 
-// makeCluster makes a cluster of two workers and brings the agent's image there, whose name it returns.
-func makeCluster(ctx context.Context, e *engine.Engine, dir string, say func(string)) (*cluster.Cluster, string, error) {
+// makeCluster makes a cluster of two workers, as a run without flags does.
+func makeCluster(ctx context.Context, dir string) (*lab.Lab, error) {
 	id, err := runid.New()
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	choice, err := nodeimage.Choose(ctx, e, "", nodeimage.Versions{}, func(s nodeimage.Step) { say(fmt.Sprintf("node image: %+v", s)) })
+	columns, err := axis.Choose(axis.All(), nil).Columns("")
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	agent, err := image.Build(ctx, runtime.GOARCH)
+	log := progress.New(false)
+	e, _, err := engine.Find(ctx, engine.Options{Log: func(line string) { log.Say("%s", line) }})
 	if err != nil {
-		return nil, "", fmt.Errorf("building the agent: %w", err)
+		return nil, err
 	}
-	archive := filepath.Join(dir, "agent.tar")
-	if err := agent.Save(archive); err != nil {
-		return nil, "", err
-	}
-	c, err := cluster.Create(ctx, cluster.Spec{
-		Run: id, Engine: e, Workers: 2, LogDir: dir, Log: say, AgentRef: agent.Ref(), AgentTar: archive,
-		Image: cluster.Image{Ref: choice.Ref, From: choice.From, Kubernetes: choice.Kubernetes, Why: choice.Why, Offline: choice.Offline},
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	if err := c.LoadImage(ctx, agent.Ref(), archive); err != nil {
-		return nil, "", errors.Join(err, c.Delete(context.WithoutCancel(ctx)))
-	}
-	return c, agent.Ref(), nil
+	return lab.Open(ctx, lab.Options{Run: id, Columns: axis.Group(columns), Log: log, Report: dir, Engine: e, Workers: 2})
 }
 
 // putRule puts the rule on the node.

@@ -91,6 +91,14 @@ func (l *Lab) open(ctx context.Context) error {
 	return nil
 }
 
+// Engine is the name of the container engine that made the cluster; "" for a cluster of the user's.
+func (l *Lab) Engine() string {
+	if l.options.Engine == nil {
+		return ""
+	}
+	return l.options.Engine.Name
+}
+
 // Close removes what was made; a cluster that is to be kept stays. What can't be removed is said.
 func (l *Lab) Close(ctx context.Context) {
 	l.undo.All(ctx, func(what string, err error) { l.options.Log.Say("%s failed: %s", what, err) })
