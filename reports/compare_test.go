@@ -2,7 +2,6 @@ package reports
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -265,7 +264,7 @@ func FuzzComparison(f *testing.F) {
 		for line := range strings.Lines(md.String()) {
 			if strings.HasPrefix(line, "| **c/x**") {
 				bare := strings.NewReplacer(`\\`, "", `\|`, "").Replace(line)
-				require.Equal(t, 6, strings.Count(bare, "|"), fmt.Sprintf("%q", line))
+				require.Equal(t, 6, strings.Count(bare, "|"), "%q", line)
 			}
 		}
 	})

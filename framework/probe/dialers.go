@@ -70,7 +70,7 @@ func (d commandDialer) Dial(ctx context.Context) (io.ReadWriteCloser, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(d.name, d.args...)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), d.name, d.args...) // it outlives the dial
 	cmd.Env = append(os.Environ(), d.env...)
 	p := &process{cmd: cmd, exited: make(chan struct{}), stderr: &tail{limit: stderrKept}}
 	cmd.Stderr = p.stderr

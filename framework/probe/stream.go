@@ -118,7 +118,7 @@ func (s *stream) why(err error) error {
 	if cause := s.cause.Load(); cause != nil {
 		return *cause
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return errors.New("the stream ended")
 	}
 	return err

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync/atomic"
@@ -17,7 +18,7 @@ func Tunnel(ctx context.Context, d Dialer) (net.Conn, error) {
 	ours, theirs := net.Pipe()
 	t := &tunnel{Conn: ours}
 	end := func(err error) {
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			t.err.CompareAndSwap(nil, &err)
 		}
 		_ = theirs.Close()
@@ -42,7 +43,7 @@ type tunnel struct {
 
 func (t *tunnel) Read(b []byte) (int, error) {
 	n, err := t.Conn.Read(b)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		if cause := t.err.Load(); cause != nil {
 			err = *cause
 		}

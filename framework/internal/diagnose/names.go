@@ -45,7 +45,7 @@ func (w *walk) names(ctx context.Context) string {
 			return "the agent of " + client.Where() + " does not answer: " + err.Error()
 		case !got.Ok() && where == "":
 			where = fmt.Sprintf("endpoint: the DNS pod %s on %s (%s), asked by %s, answers %s", pod.pod, pod.node, pod.ip, client.Where(), got.Errno)
-			if told := w.follow(ctx, w.path(ctx, client, pod.end(w.env)), func(ctx context.Context, source string) error {
+			if told := w.follow(ctx, w.path(ctx, client, pod.end()), func(ctx context.Context, source string) error {
 				_, err := ask(ctx, pod.ip, known, source)
 				return err
 			}); told != "" {
@@ -73,7 +73,7 @@ func (w *walk) names(ctx context.Context) string {
 }
 
 // end is a stand-in for a pod that has no agent: its node's steps can be counted, its own namespace's can't.
-func (r resolver) end(env *requirement.Env) *requirement.End {
+func (r resolver) end() *requirement.End {
 	return &requirement.End{Agent: nil, Pod: r.pod, Node: r.node}
 }
 

@@ -25,7 +25,7 @@ func TestMentioningKeepsTheChain(t *testing.T) {
 
 func FuzzMentions(f *testing.F) {
 	f.Add("a 10.0.0.1", "10.0.0.1")
-	f.Fuzz(func(t *testing.T, line, address string) {
+	f.Fuzz(func(_ *testing.T, line, address string) {
 		if address != "" {
 			mentions(line, address)
 		}

@@ -96,11 +96,11 @@ func (j *Judge) env(q requirement.Requirement, family corev1.IPFamily, patience 
 
 // familiesOf are the families to judge the requirement in: all of the cluster's, or its first.
 func (j *Judge) familiesOf(q requirement.Requirement) []corev1.IPFamily {
-	if families := j.stage.Families(); q.PerFamily {
+	families := j.stage.Families()
+	if q.PerFamily {
 		return families
-	} else {
-		return families[:1]
 	}
+	return families[:1]
 }
 
 // busy is when the nodes were last seen too busy for what was judged.

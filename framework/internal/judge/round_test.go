@@ -105,7 +105,7 @@ func underControl(_ context.Context, e *requirement.Env) error {
 // attempts fails as often as there are errors, and passes from then on.
 func attempts(errs ...error) func(context.Context, *requirement.Env) error {
 	var mu sync.Mutex
-	return func(_ context.Context, e *requirement.Env) error {
+	return func(context.Context, *requirement.Env) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if len(errs) == 0 {

@@ -139,7 +139,7 @@ func (b *builder) build(ctx context.Context, e *engine.Engine, ref string) error
 			return err
 		}},
 		debian,
-		&step{component: "component images", run: func(s *step) (err error) {
+		&step{component: "component images", run: func(*step) (err error) {
 			if archive, err = b.componentImages(ctx, p); err != nil {
 				return err
 			}

@@ -27,7 +27,7 @@ func parseSums(text string) (map[string]string, error) {
 	sums := map[string]string{}
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
-		name, sum := "", ""
+		var name, sum string
 		switch {
 		case line == "" || strings.HasPrefix(line, "#"):
 			continue

@@ -72,7 +72,7 @@ func (s *Stage) bringGatewayAPI(ctx context.Context) (bool, error) {
 			return requirement.IgnoreNotFound(client.Resource(definitions).Delete(ctx, made.GetName(), metav1.DeleteOptions{}))
 		})
 	}
-	_, err = until.Settled(ctx, until.Policy{Within: kindsServed}, func(ctx context.Context) error {
+	_, err = until.Settled(ctx, until.Policy{Within: kindsServed}, func(context.Context) error {
 		served, err := s.kube.Discovery().ServerResourcesForGroupVersion(gatewayv1.GroupVersion.String())
 		if err == nil && len(served.APIResources) < len(gatewayKinds) {
 			err = fmt.Errorf("%d of %d kinds are served", len(served.APIResources), len(gatewayKinds))
