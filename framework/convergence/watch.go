@@ -118,12 +118,12 @@ func (w *Watch) Change(ctx context.Context, expect Expect, change func(context.C
 		}
 		return err
 	}
-	w.env.Converged(expect.What, samples...)
+	w.env.RecordConvergence(expect.What, samples...)
 	return nil
 }
 
-// Held says whether every client got what is expected at each of its questions since then. It waits for those that are open.
-func (w *Watch) Held(ctx context.Context, since time.Time, expect Expect) (asked int, err error) {
+// Unbroken says whether every client got what is expected at each of its questions since then. It waits for those that are open.
+func (w *Watch) Unbroken(ctx context.Context, since time.Time, expect Expect) (asked int, err error) {
 	now := time.Now()
 	for _, s := range w.streams {
 		var all []question

@@ -166,7 +166,7 @@ func TestWorksAndRefusedByARealAgent(t *testing.T) {
 	defer Release(t.Context(), end, server.Handle)
 	require.Equal(t, requirement.Answered, requirement.AsFailure(Refused(t.Context(), env, talk)).Reason)
 
-	held, err := Hold(t.Context(), env, talk)
+	held, err := KeepOpen(t.Context(), env, talk)
 	require.NoError(t, err)
 	defer Release(t.Context(), end, held.Handle)
 	talk.Reuse = held.Handle

@@ -21,6 +21,6 @@ func TestWhatACheckFoundLackingIsUnsupportedForTheRest(t *testing.T) {
 	outcome, why = c.lacks(needs)
 	require.Equal(t, reports.Unsupported, outcome)
 	require.Equal(t, "nobody gave an address", why)
-	outcome, _ = c.lacks(requirement.Requirement{Needs: []requirement.Feature{requirement.OutsideIs}})
+	outcome, _ = c.lacks(requirement.Requirement{Needs: []requirement.Feature{requirement.OutsideHost}})
 	require.Empty(t, outcome)
 }

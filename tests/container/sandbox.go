@@ -192,7 +192,7 @@ func sandboxReplaced() requirement.Requirement {
 		Check: checkSandboxReplaced,
 		Control: requirement.Control{
 			Says:  "the replacement held back",
-			Fault: &requirement.Fault{Points: []requirement.Point{fault.HoldSandboxesBack(world.SiblingA)}},
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.StopNewSandboxes(world.SiblingA)}},
 			Red:   []requirement.Reason{requirement.NoEffect},
 		},
 	}

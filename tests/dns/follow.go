@@ -80,7 +80,7 @@ func measured(ctx context.Context, env *requirement.Env, what string, observe fu
 	took, err := follows(ctx, env, observe)
 	if err == nil {
 		env.Note("%s was seen after %s", what, took.Round(time.Millisecond))
-		env.Converged("DNS shows "+what, requirement.ConvergenceSample{Node: env.Role(world.Near).Node, Family: string(env.Family), FirstRight: took})
+		env.RecordConvergence("DNS shows "+what, requirement.ConvergenceSample{Node: env.Role(world.Near).Node, Family: string(env.Family), FirstRight: took})
 	}
 	return err
 }

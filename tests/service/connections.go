@@ -26,7 +26,7 @@ func holdEverywhere(ctx context.Context, env *requirement.Env, service requireme
 	for _, ip := range ips {
 		for _, from := range env.Roles(world.Everywhere) {
 			talk := exchange.Talk{From: from, To: with, Network: "tcp", Dial: requirement.At(ip, world.ServicePort), Source: fmt.Sprintf(":%d", env.Port(1))}
-			seen, err := exchange.Hold(ctx, env, talk)
+			seen, err := exchange.KeepOpen(ctx, env, talk)
 			if err != nil {
 				return nil, err
 			}
@@ -42,7 +42,7 @@ func stillHeld(ctx context.Context, env *requirement.Env, using *convergence.Wat
 	if err := env.Midway(ctx); err != nil {
 		return err
 	}
-	asked, err := using.Held(ctx, since, expect)
+	asked, err := using.Unbroken(ctx, since, expect)
 	env.Note("%d questions on connections that stood before were answered", asked)
 	return err
 }

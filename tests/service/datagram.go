@@ -176,7 +176,7 @@ func sameSourcePort() requirement.Requirement {
 				talk.Source = fmt.Sprintf(":%d", env.Port(0))
 				var seen wire.Exchange
 				if err := env.Until(ctx, func(ctx context.Context) (err error) {
-					seen, err = exchange.Hold(ctx, env, talk)
+					seen, err = exchange.KeepOpen(ctx, env, talk)
 					return err
 				}); err != nil {
 					return err

@@ -158,7 +158,7 @@ func checkPublishNotReady(ctx context.Context, env *requirement.Env) error {
 	if err := settleFor(ctx, time.Second); err != nil {
 		return err
 	}
-	asked, err := watch.Held(ctx, since, goesOn)
+	asked, err := watch.Unbroken(ctx, since, goesOn)
 	env.Note("%d questions were answered while the pod turned ready and unready", asked)
 	return err
 }

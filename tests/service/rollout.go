@@ -159,7 +159,7 @@ func checkRollingUpdate(ctx context.Context, env *requirement.Env) error {
 	}
 	served := answered("the rolling update")
 	served.By = append(before, after...)
-	asked, err := watch.Held(ctx, since, served)
+	asked, err := watch.Unbroken(ctx, since, served)
 	env.Note("%d requests in %s of the rolling update", asked, time.Since(since).Round(100*time.Millisecond))
 	return err
 }

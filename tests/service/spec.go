@@ -30,7 +30,7 @@ func staleRule() requirement.Control {
 // stillTranslated sends what goes to the virtual IP that the check names at its middle to the near endpoint.
 func stillTranslated(hook string) fault.Rules {
 	return func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
-		ends := env.Middle()
+		ends := env.MidwayEnds()
 		if len(ends) == 0 {
 			return nil, fmt.Errorf("the check named no virtual IP at its middle")
 		}

@@ -140,7 +140,7 @@ func checkTerminatingFallback(ctx context.Context, env *requirement.Env) error {
 // heldFor looks again and again whether each question since then was answered rightly, for so long.
 func heldFor(ctx context.Context, watch *convergence.Watch, since time.Time, within time.Duration, expect convergence.Expect) (asked int, err error) {
 	for end := time.Now().Add(within); ; {
-		if asked, err = watch.Held(ctx, since, expect); err != nil || time.Now().After(end) {
+		if asked, err = watch.Unbroken(ctx, since, expect); err != nil || time.Now().After(end) {
 			return asked, err
 		}
 		if err := settleFor(ctx, 200*time.Millisecond); err != nil {

@@ -36,7 +36,7 @@ func typeChanges() requirement.Requirement {
 		Control: requirement.Control{
 			Says: "the service proxy of one node held by SIGSTOP",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.Midway(fault.HoldOnOneNode("kube-proxy", proxyHeld)),
+				fault.Midway(fault.SuspendOnOneNode("kube-proxy", proxyHeld)),
 			}},
 			Red:   []requirement.Reason{requirement.Refused, requirement.NoAnswer, requirement.Unreachable},
 			Alone: true, // Services that change meanwhile are stale on that node

@@ -133,7 +133,7 @@ func checkUDPFirst(ctx context.Context, env *requirement.Env) error {
 	// Every client has to have sent in vain, more than once.
 	began := time.Now()
 	for range 2 {
-		if _, err := watch.Held(ctx, began, answered("the time without endpoints")); err != nil {
+		if _, err := watch.Unbroken(ctx, began, answered("the time without endpoints")); err != nil {
 			return err
 		}
 	}
