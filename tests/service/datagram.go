@@ -170,7 +170,7 @@ func sameSourcePort() requirement.Requirement {
 					return err
 				}
 				talk := exchange.Talk{From: client, To: server, Network: "tcp", Dial: requirement.At(ip, world.ServicePort)}
-				if err := known(ctx, env, talk); err != nil {
+				if err := serviceAnswers(ctx, env, talk); err != nil {
 					return err
 				}
 				talk.Source = fmt.Sprintf(":%d", env.Port(0))

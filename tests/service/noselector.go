@@ -145,7 +145,7 @@ func hostNetworkEndpoint() requirement.Requirement {
 				return err
 			}
 			for _, client := range env.Roles(world.Everywhere) {
-				if err := settled(ctx, env, exchange.Talk{From: client, To: server, Network: "tcp", Dial: requirement.At(vip, world.ServicePort)}); err != nil {
+				if err := untilWorks(ctx, env, exchange.Talk{From: client, To: server, Network: "tcp", Dial: requirement.At(vip, world.ServicePort)}); err != nil {
 					return err
 				}
 			}
