@@ -26,7 +26,7 @@ func (e Expect) right(q question) bool {
 	return q.errno.Ok() && q.same && slices.Contains(e.By, q.who)
 }
 
-func (e Expect) words() string {
+func (e Expect) describe() string {
 	switch {
 	case len(e.By) == 0:
 		return "no answer"
@@ -38,8 +38,8 @@ func (e Expect) words() string {
 
 func list(names []string) string { return strings.Join(names, ", ") }
 
-// words say what came of a question.
-func (q question) words() string {
+// describe says what came of a question.
+func (q question) describe() string {
 	switch {
 	case q.asked.IsZero():
 		return "no question that was closed"

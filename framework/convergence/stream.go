@@ -61,13 +61,13 @@ func (s *stream) run(ctx context.Context) {
 		q.Ports = [2]int{firstPort, lastPort}
 	}
 	beginning, cancel := context.WithTimeout(context.WithoutCancel(ctx), beginWithin) // what was begun must be known, to be ended
-	got, err := s.tell(beginning, q)
+	got, err := s.ask(beginning, q)
 	cancel()
 	if err == nil {
 		defer exchange.Release(context.WithoutCancel(ctx), s.From, got.Handle)
 	}
 	for err == nil && ctx.Err() == nil {
-		_, err = s.tell(ctx, wire.Poll{Do: wire.PollCollect, Handle: got.Handle, Wait: int(collectEvery.Milliseconds())})
+		_, err = s.ask(ctx, wire.Poll{Do: wire.PollCollect, Handle: got.Handle, Wait: int(collectEvery.Milliseconds())})
 	}
 	if ctx.Err() == nil {
 		s.mu.Lock()
@@ -76,7 +76,7 @@ func (s *stream) run(ctx context.Context) {
 	}
 }
 
-func (s *stream) tell(ctx context.Context, q wire.Poll) (wire.PollResult, error) {
+func (s *stream) ask(ctx context.Context, q wire.Poll) (wire.PollResult, error) {
 	got, err := s.From.Poll(ctx, q)
 	if err == nil && !got.Ok() {
 		err = errors.New(got.String())

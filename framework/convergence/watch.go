@@ -27,8 +27,8 @@ const (
 	redWithin = 3 * time.Second
 	// settleWithin bounds the wait for as many answers beyond the time that the change has.
 	settleWithin = time.Minute
-	// look is how often the answers are looked at.
-	look = 20 * time.Millisecond
+	// pollEvery is how often the answers are looked at.
+	pollEvery = 20 * time.Millisecond
 )
 
 // Client asks one address.
@@ -87,7 +87,7 @@ func (w *Watch) Change(ctx context.Context, expect Expect, change func(context.C
 	}
 	var samples []requirement.ConvergenceSample
 	var late error
-	_, err = until.Settled(ctx, until.Policy{Within: time.Until(at.Add(within + settleWithin)), Every: look}, func(context.Context) error {
+	_, err = until.Settled(ctx, until.Policy{Within: time.Until(at.Add(within + settleWithin)), Every: pollEvery}, func(context.Context) error {
 		samples = samples[:0]
 		var open error
 		for _, s := range w.streams {
@@ -118,17 +118,17 @@ func (w *Watch) Change(ctx context.Context, expect Expect, change func(context.C
 		}
 		return err
 	}
-	w.env.Converged(expect.What, samples...)
+	w.env.RecordConvergence(expect.What, samples...)
 	return nil
 }
 
-// Held says whether every client got what is expected at each of its questions since then. It waits for those that are open.
-func (w *Watch) Held(ctx context.Context, since time.Time, expect Expect) (asked int, err error) {
+// Unbroken says whether every client got what is expected at each of its questions since then. It waits for those that are open.
+func (w *Watch) Unbroken(ctx context.Context, since time.Time, expect Expect) (asked int, err error) {
 	now := time.Now()
 	for _, s := range w.streams {
 		var all []question
 		var lost error
-		if _, err := until.Settled(ctx, until.Policy{Within: time.Minute, Every: look}, func(context.Context) error {
+		if _, err := until.Settled(ctx, until.Policy{Within: time.Minute, Every: pollEvery}, func(context.Context) error {
 			if all, lost = s.since(since); lost != nil {
 				return nil
 			}
@@ -150,8 +150,8 @@ func (w *Watch) Held(ctx context.Context, since time.Time, expect Expect) (asked
 		}
 		if wrong > 0 {
 			f := s.failed(expect, all[first])
-			f.Expected = fmt.Sprintf("%s to each of %d questions during %s", expect.words(), len(all), expect.What)
-			f.Observed = fmt.Sprintf("%d that got something else, the first %s", wrong, all[first].words())
+			f.Expected = fmt.Sprintf("%s to each of %d questions during %s", expect.describe(), len(all), expect.What)
+			f.Observed = fmt.Sprintf("%d that got something else, the first %s", wrong, all[first].describe())
 			f.Attempts = len(all)
 			return asked, f
 		}
@@ -162,8 +162,8 @@ func (w *Watch) Held(ctx context.Context, since time.Time, expect Expect) (asked
 func (s *stream) failure(expect Expect, seen progress, at time.Time, within time.Duration) error {
 	f := s.failed(expect, seen.last)
 	f.Attempts, f.Took = seen.asked, time.Since(at)
-	f.Expected = fmt.Sprintf("%s within %s of the change (%s)", expect.words(), within, expect.What)
-	f.Observed = fmt.Sprintf("%s, still %s after it", seen.last.words(), seen.lastWrong.Round(time.Millisecond))
+	f.Expected = fmt.Sprintf("%s within %s of the change (%s)", expect.describe(), within, expect.What)
+	f.Observed = fmt.Sprintf("%s, still %s after it", seen.last.describe(), seen.lastWrong.Round(time.Millisecond))
 	// Where others did answer, who never did tells more than that the last question happened to be lost.
 	if n := len(seen.missing); n > 0 && (seen.last.errno.Ok() || n < len(expect.By)) {
 		f.Reason = requirement.Missing

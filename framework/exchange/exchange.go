@@ -104,9 +104,9 @@ func Once(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, 
 	return got.Seen[0], nil
 }
 
-// Hold makes a single attempt and keeps its connection, which the Handle of what was seen names, for Again. The caller
+// KeepOpen makes a single attempt and keeps its connection, which the Handle of what was seen names, for Again. The caller
 // releases it.
-func Hold(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, error) {
+func KeepOpen(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, error) {
 	talk.hold = true
 	return Again(ctx, env, talk)
 }

@@ -23,24 +23,24 @@ const (
 	healthAsked = 500 * time.Millisecond
 )
 
-// HoldOnOneNode stops the process of that name (as in /proc/PID/comm) on the last node that has an agent, with
+// SuspendOnOneNode stops the process of that name (as in /proc/PID/comm) on the last node that has an agent, with
 // SIGSTOP. It goes on when the fault is lifted and at the latest after the time given.
-func HoldOnOneNode(name string, during time.Duration) requirement.Point {
+func SuspendOnOneNode(name string, during time.Duration) requirement.Point {
 	return requirement.Point{Where: "process " + name + " of one node", Inject: func(ctx context.Context, env *requirement.Env) (requirement.Injected, error) {
 		agent, err := lastAgent(env)
 		if err != nil {
 			return nil, err
 		}
-		return holdProcess(ctx, agent, wire.Suspend{Name: name, For: int(during.Milliseconds())})
+		return suspend(ctx, agent, wire.Suspend{Name: name, For: int(during.Milliseconds())})
 	}}
 }
 
 // FindPod finds a pod to inject a fault in, by its node and UID: one of the cluster's own, which plays no role.
 type FindPod func(context.Context, *requirement.Env) (node, uid string, err error)
 
-// HoldInPod stops the process of that name in the pod that find names, and in no other pod of the node, with SIGSTOP. It goes on
+// SuspendInPod stops the process of that name in the pod that find names, and in no other pod of the node, with SIGSTOP. It goes on
 // when the fault is lifted and at the latest after the time given.
-func HoldInPod(find FindPod, name string, during time.Duration) requirement.Point {
+func SuspendInPod(find FindPod, name string, during time.Duration) requirement.Point {
 	return requirement.Point{Where: "process " + name + " of one pod", Inject: func(ctx context.Context, env *requirement.Env) (requirement.Injected, error) {
 		node, uid, err := find(ctx, env)
 		if err != nil {
@@ -50,14 +50,14 @@ func HoldInPod(find FindPod, name string, during time.Duration) requirement.Poin
 		if agent == nil {
 			return nil, errNoAgent
 		}
-		return holdProcess(ctx, agent, wire.Suspend{Name: name, Cgroup: uid, For: int(during.Milliseconds())})
+		return suspend(ctx, agent, wire.Suspend{Name: name, Cgroup: uid, For: int(during.Milliseconds())})
 	}}
 }
 
-// HoldKubelet stops the kubelet of the last node that has an agent. Every exec on that node passes through it, the
+// SuspendKubelet stops the kubelet of the last node that has an agent. Every exec on that node passes through it, the
 // agent's own stream too, so nothing is asked of that agent meanwhile and only the time given ends the hold: the
 // control must be Alone, and the time short.
-func HoldKubelet(during time.Duration) requirement.Point {
+func SuspendKubelet(during time.Duration) requirement.Point {
 	return requirement.Point{Where: "kubelet of one node", Inject: func(ctx context.Context, env *requirement.Env) (requirement.Injected, error) {
 		agent, err := lastAgent(env)
 		if err != nil {
@@ -71,7 +71,7 @@ func HoldKubelet(during time.Duration) requirement.Point {
 		if err := probe.Either(held.Errno, err); err != nil {
 			return nil, fmt.Errorf("holding the kubelet through %s: %w", agent, err)
 		}
-		h := &hold{agent: agent, handle: held.Handle}
+		h := &suspended{agent: agent, handle: held.Handle}
 		_, err = until.Settled(ctx, until.Policy{Within: holdSeen}, func(ctx context.Context) error {
 			if kubeletAnswers(ctx, env, agent.Node) == nil {
 				return fmt.Errorf("the kubelet of %s still answers", agent.Node)
@@ -104,13 +104,13 @@ func lastAgent(env *requirement.Env) (*requirement.End, error) {
 	return nodes[len(nodes)-1], nil
 }
 
-func holdProcess(ctx context.Context, agent *requirement.End, what wire.Suspend) (requirement.Injected, error) {
+func suspend(ctx context.Context, agent *requirement.End, what wire.Suspend) (requirement.Injected, error) {
 	what.Do = "stop"
 	held, err := agent.Suspend(ctx, what)
 	if err := probe.Either(held.Errno, err); err != nil {
 		return nil, fmt.Errorf("holding %s through %s: %w", what.Name, agent, err)
 	}
-	h := &hold{agent: agent, handle: held.Handle}
+	h := &suspended{agent: agent, handle: held.Handle}
 	_, err = until.Settled(ctx, until.Policy{Within: holdSeen}, func(ctx context.Context) error {
 		acted, how, err := h.Acted(ctx)
 		if err == nil && !acted {
@@ -124,14 +124,14 @@ func holdProcess(ctx context.Context, agent *requirement.End, what wire.Suspend)
 	return h, nil
 }
 
-type hold struct {
+type suspended struct {
 	agent  *requirement.End
 	handle string
 	done   atomic.Bool
 }
 
 // Acted is true where all that was held was seen in the stopped state.
-func (h *hold) Acted(ctx context.Context) (bool, string, error) {
+func (h *suspended) Acted(ctx context.Context) (bool, string, error) {
 	seen, err := h.agent.Suspend(ctx, wire.Suspend{Do: "seen", Handle: h.handle})
 	if err := probe.Either(seen.Errno, err); err != nil {
 		return false, "", fmt.Errorf("asking %s what became of the hold: %w", h.agent, err)
@@ -139,7 +139,7 @@ func (h *hold) Acted(ctx context.Context) (bool, string, error) {
 	return seen.Stopped == len(seen.PIDs), fmt.Sprintf("%d of %d processes stopped", seen.Stopped, len(seen.PIDs)), nil
 }
 
-func (h *hold) Lift(ctx context.Context) error {
+func (h *suspended) Lift(ctx context.Context) error {
 	if h.done.Load() {
 		return nil
 	}

@@ -51,7 +51,7 @@ func DropToMiddle(hook, proto string, port int) Rules {
 }
 
 func middleIP(env *requirement.Env) (netip.Addr, error) {
-	ends := env.Middle()
+	ends := env.MidwayEnds()
 	if len(ends) == 0 {
 		return netip.Addr{}, errors.New("the check named nobody at its middle")
 	}

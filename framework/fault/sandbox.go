@@ -23,9 +23,9 @@ const (
 	holdSandboxes = time.Minute
 )
 
-// HoldSandboxesBack stops every sandbox that the kubelet makes in place of the first one of the requirement's own
+// StopNewSandboxes stops every sandbox that the kubelet makes in place of the first one of the requirement's own
 // pods (those whose name begins as Env.NewPod's do), on the node of the role, as soon as it is there.
-func HoldSandboxesBack(role world.Role) requirement.Point {
+func StopNewSandboxes(role world.Role) requirement.Point {
 	return requirement.Point{Where: "CRI of the node of the " + string(role), Inject: func(ctx context.Context, env *requirement.Env) (requirement.Injected, error) {
 		agent := AgentOn(env, env.Role(role).Node)
 		if agent == nil {
@@ -36,13 +36,13 @@ func HoldSandboxesBack(role world.Role) requirement.Point {
 			return nil, err
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), holdSandboxes)
-		h := &holder{client: client, cancel: cancel, namespace: env.Namespace(), prefix: env.Requirement.ObjectName() + "-"}
+		h := &sandboxStopper{client: client, cancel: cancel, namespace: env.Namespace(), prefix: env.Requirement.ObjectName() + "-"}
 		h.running.Go(func() { h.run(ctx) })
 		return h, nil
 	}}
 }
 
-type holder struct {
+type sandboxStopper struct {
 	client            *cri.Client
 	namespace, prefix string
 	cancel            context.CancelFunc
@@ -52,11 +52,11 @@ type holder struct {
 	failed            error // the last one, once running is done
 }
 
-func (h *holder) run(ctx context.Context) {
+func (h *sandboxStopper) run(ctx context.Context) {
 	tick := time.NewTicker(lookForSandboxes)
 	defer tick.Stop()
 	for {
-		if err := h.look(ctx); err != nil && ctx.Err() == nil {
+		if err := h.stopReady(ctx); err != nil && ctx.Err() == nil {
 			h.failed = err
 		}
 		select {
@@ -67,7 +67,7 @@ func (h *holder) run(ctx context.Context) {
 	}
 }
 
-func (h *holder) look(ctx context.Context) error {
+func (h *sandboxStopper) stopReady(ctx context.Context) error {
 	ready := &runtime.PodSandboxStateValue{State: runtime.PodSandboxState_SANDBOX_READY}
 	list, err := h.client.ListPodSandbox(ctx, &runtime.ListPodSandboxRequest{Filter: &runtime.PodSandboxFilter{State: ready}})
 	if err != nil {
@@ -86,12 +86,12 @@ func (h *holder) look(ctx context.Context) error {
 	return nil
 }
 
-func (h *holder) Acted(context.Context) (bool, string, error) {
+func (h *sandboxStopper) Acted(context.Context) (bool, string, error) {
 	n := h.stopped.Load()
 	return n > 0, fmt.Sprintf("%d new sandboxes stopped", n), nil
 }
 
-func (h *holder) Lift(context.Context) (err error) {
+func (h *sandboxStopper) Lift(context.Context) (err error) {
 	h.lifted.Do(func() {
 		h.cancel()
 		h.running.Wait()

@@ -38,7 +38,7 @@ func StaleTracked(role world.Role, n, servicePort, targetPort int) requirement.P
 		// After destination NAT (-100): the address is that of the endpoint by then.
 		count := wire.Rule{Hook: "prerouting", Priority: -90, Proto: "udp", From: own.String(), FromPort: env.Port(n), To: virtual.String(), Do: "count"}
 		if targetPort != 0 {
-			ends := env.Middle()
+			ends := env.MidwayEnds()
 			if len(ends) < 2 {
 				return nil, errors.New("the check named no dead endpoint at its middle")
 			}

@@ -19,8 +19,8 @@ type ConvergenceSample struct {
 	LastWrong  time.Duration // until the last question that got a wrong answer, or none, was asked; 0: there was none
 }
 
-// Converged keeps what was measured of a change, for the report: by what, over all rounds.
-func (e *Env) Converged(what string, samples ...ConvergenceSample) {
+// RecordConvergence keeps what was measured of a change, for the report: by what, over all rounds.
+func (e *Env) RecordConvergence(what string, samples ...ConvergenceSample) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i := range e.converged {

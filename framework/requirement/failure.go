@@ -37,7 +37,7 @@ const (
 	LeftOver     Reason = "left over"          // what its owner should have taken along
 	Malformed    Reason = "malformed"          // a file or an answer that its reader can't take
 	Misplaced    Reason = "misplaced"          // somewhere else than documented
-	Apart        Reason = "apart"              // two clocks that do not agree
+	ClocksDiffer Reason = "apart"              // two clocks that do not agree
 	Lost         Reason = "lost"               // something that was there and had to stay
 	WrongPort    Reason = "wrong port"         // another port of the right server answered
 	Uneven       Reason = "uneven"             // a spread that chance does not explain

@@ -32,8 +32,8 @@ func (e *Env) AtMidway(do func(context.Context) error) {
 	e.middle.do = do
 }
 
-// Middle are the ends that the check named at its middle.
-func (e *Env) Middle() []*End {
+// MidwayEnds are the ends that the check named at its middle.
+func (e *Env) MidwayEnds() []*End {
 	e.middle.mu.Lock()
 	defer e.middle.mu.Unlock()
 	return e.middle.ends

@@ -26,9 +26,9 @@ type Clause struct {
 type Feature string
 
 const (
-	TwoNodes  Feature = "two-nodes"  // two nodes that take ordinary pods
-	NodeAgent Feature = "node-agent" // pods in the node's own namespaces are admitted
-	OutsideIs Feature = "outside"    // a host beside the cluster that reaches the nodes' addresses
+	TwoNodes    Feature = "two-nodes"  // two nodes that take ordinary pods
+	NodeAgent   Feature = "node-agent" // pods in the node's own namespaces are admitted
+	OutsideHost Feature = "outside"    // a host beside the cluster that reaches the nodes' addresses
 	// LoadBalanced is that somebody gives Services of type LoadBalancer an address.
 	LoadBalanced Feature = "load-balancer"
 )

@@ -36,7 +36,7 @@ func processNamespacePrivate() requirement.Requirement {
 		Roles: []world.Role{world.SiblingA, world.SiblingB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			for _, end := range []*requirement.End{env.Role(world.SiblingA), env.Role(world.SiblingB)} {
-				seen, err := look(ctx, end)
+				seen, err := processesSeenBy(ctx, end)
 				if err != nil {
 					return err
 				}
@@ -133,7 +133,7 @@ func sharesProcesses(id, title, why string, level requirement.Level, clause requ
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			a, b := env.Role(world.SharedPIDA), env.Role(world.SharedPIDB)
 			for _, way := range []struct{ from, to *requirement.End }{{a, b}, {b, a}} {
-				seen, err := look(ctx, way.from)
+				seen, err := processesSeenBy(ctx, way.from)
 				if err != nil {
 					return err
 				}
@@ -176,7 +176,7 @@ func hostPID() requirement.Requirement {
 			if node == nil {
 				return &requirement.Unsupported{Probed: "no agent is admitted on the node " + pod.Node + " itself"}
 			}
-			seen, err := look(ctx, pod)
+			seen, err := processesSeenBy(ctx, pod)
 			if err != nil {
 				return err
 			}
@@ -205,7 +205,7 @@ type sight struct {
 	processes []wire.ProcessInfo
 }
 
-func look(ctx context.Context, end *requirement.End) (sight, error) {
+func processesSeenBy(ctx context.Context, end *requirement.End) (sight, error) {
 	id, err := end.Identity(ctx)
 	if err != nil {
 		return sight{}, fmt.Errorf("asking %s who it is: %w", end, err)
@@ -277,7 +277,7 @@ func signalled(ctx context.Context, from *requirement.End, pid int, sig unix.Sig
 		return err
 	}
 	_, err := until.Settled(ctx, until.Policy{Within: sleepsWithin, Every: 5 * time.Millisecond}, func(ctx context.Context) error {
-		seen, err := look(ctx, from)
+		seen, err := processesSeenBy(ctx, from)
 		if err != nil {
 			return err
 		}

@@ -75,7 +75,7 @@ func checkIPSurvives(ctx context.Context, env *requirement.Env, killSandbox bool
 		if !server.Ok() {
 			return fmt.Errorf("%s cannot open a server: %s", way.sibling, server.Errno)
 		}
-		held, err := keep(ctx, client, requirement.At(ip, env.Port(i)))
+		held, err := openConnection(ctx, client, requirement.At(ip, env.Port(i)))
 		if err != nil {
 			return err
 		}
@@ -120,8 +120,8 @@ func checkIPSurvives(ctx context.Context, env *requirement.Env, killSandbox bool
 	return nil
 }
 
-// keep opens a connection that stays.
-func keep(ctx context.Context, client *requirement.End, to string) (string, error) {
+// openConnection opens a connection that stays.
+func openConnection(ctx context.Context, client *requirement.End, to string) (string, error) {
 	got, err := client.Connect(ctx, wire.Connect{Network: "tcp", Address: to, KeepOpen: true})
 	if err != nil {
 		return "", fmt.Errorf("dialling %s from %s: %w", to, client, err)
@@ -192,7 +192,7 @@ func sandboxReplaced() requirement.Requirement {
 		Check: checkSandboxReplaced,
 		Control: requirement.Control{
 			Says:  "the replacement held back",
-			Fault: &requirement.Fault{Points: []requirement.Point{fault.HoldSandboxesBack(world.SiblingA)}},
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.StopNewSandboxes(world.SiblingA)}},
 			Red:   []requirement.Reason{requirement.NoEffect},
 		},
 	}

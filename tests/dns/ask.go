@@ -198,12 +198,12 @@ func follows(ctx context.Context, env *requirement.Env, observe func(context.Con
 	if env.Patience == 0 {
 		within = followUnderControl
 	}
-	seen, err := settled(ctx, within, observe)
+	seen, err := polled(ctx, within, observe)
 	return seen.Took, err
 }
 
-// both asks for the addresses of a name as a library and as a program do.
-func both(ctx context.Context, env *requirement.Env, client *requirement.End, name string, family corev1.IPFamily, want ...string) error {
+// resolvesTo asks for the addresses of a name as a library and as a program do.
+func resolvesTo(ctx context.Context, env *requirement.Env, client *requirement.End, name string, family corev1.IPFamily, want ...string) error {
 	if err := gives(ctx, env, client, wire.DNS{Name: name, Type: recordOf(family)}, want...); err != nil {
 		return err
 	}
@@ -260,6 +260,6 @@ func resolves(service world.Service) func(context.Context, *requirement.Env) err
 		if err != nil {
 			return err
 		}
-		return both(ctx, env, env.Role(world.Near), nameOf(env, service), env.Family, ip)
+		return resolvesTo(ctx, env, env.Role(world.Near), nameOf(env, service), env.Family, ip)
 	}
 }

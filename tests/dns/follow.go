@@ -30,7 +30,7 @@ func notMade(red requirement.Reason) requirement.Control {
 	return requirement.Control{Says: unchanged, Variant: &requirement.Variant{Fixture: unchanged}, Red: []requirement.Reason{red}}
 }
 
-func settled(ctx context.Context, within time.Duration, observe func(context.Context) error) (until.Seen, error) {
+func polled(ctx context.Context, within time.Duration, observe func(context.Context) error) (until.Seen, error) {
 	seen, err := until.Settled(ctx, until.Policy{Within: within, Every: 10 * time.Millisecond}, observe)
 	if f := requirement.AsFailure(err); f != nil {
 		f.Attempts, f.Took = seen.Attempts, seen.Took
@@ -80,7 +80,7 @@ func measured(ctx context.Context, env *requirement.Env, what string, observe fu
 	took, err := follows(ctx, env, observe)
 	if err == nil {
 		env.Note("%s was seen after %s", what, took.Round(time.Millisecond))
-		env.Converged("DNS shows "+what, requirement.ConvergenceSample{Node: env.Role(world.Near).Node, Family: string(env.Family), FirstRight: took})
+		env.RecordConvergence("DNS shows "+what, requirement.ConvergenceSample{Node: env.Role(world.Near).Node, Family: string(env.Family), FirstRight: took})
 	}
 	return err
 }

@@ -60,7 +60,7 @@ func headlessAddresses() requirement.Requirement {
 				}
 				want = append(want, ip.String())
 			}
-			return both(ctx, env, env.Role(world.Near), nameOf(env, world.Members), env.Family, want...)
+			return resolvesTo(ctx, env, env.Role(world.Near), nameOf(env, world.Members), env.Family, want...)
 		},
 	}, requirement.WrongRecord)
 }
@@ -79,7 +79,7 @@ func headlessHostname() requirement.Requirement {
 					return err
 				}
 				name := hostnameOf(end) + "." + nameOf(env, world.Members)
-				if err := both(ctx, env, env.Role(world.Near), name, env.Family, ip.String()); err != nil {
+				if err := resolvesTo(ctx, env, env.Role(world.Near), name, env.Family, ip.String()); err != nil {
 					return err
 				}
 			}
@@ -204,7 +204,7 @@ func podRecord() requirement.Requirement {
 					return &requirement.Unsupported{Probed: "pods have no IPv4 address, and the documents name no form for others"}
 				}
 				name := fmt.Sprintf("%s.%s.pod.%s.", dashed(ip), end.Namespace, env.World.Domain)
-				if err := both(ctx, env, env.Role(world.Near), name, corev1.IPv4Protocol, ip.String()); err != nil {
+				if err := resolvesTo(ctx, env, env.Role(world.Near), name, corev1.IPv4Protocol, ip.String()); err != nil {
 					return err
 				}
 			}

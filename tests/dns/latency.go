@@ -58,7 +58,7 @@ func newServiceLatency() requirement.Requirement {
 							f.Target = fmt.Sprintf("%s at the DNS pod %s", q.Name, s)
 							f.Expected += " within " + followBound.String()
 						}
-						env.Converged("DNS shows a new Service", requirement.ConvergenceSample{Node: s.node, Family: string(family(service)), FirstRight: took})
+						env.RecordConvergence("DNS shows a new Service", requirement.ConvergenceSample{Node: s.node, Family: string(family(service)), FirstRight: took})
 						mu.Lock()
 						defer mu.Unlock()
 						each = append(each, took)
@@ -77,7 +77,7 @@ func newServiceLatency() requirement.Requirement {
 		Control: requirement.Control{
 			Says: "one DNS pod held by SIGSTOP, or what goes to it dropped",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.HoldInPod(oneServer, "coredns", holdServer),
+				fault.SuspendInPod(oneServer, "coredns", holdServer),
 				fault.InPodOf(world.Near, dropToOneServer("output")),
 			}},
 			Red:   []requirement.Reason{requirement.NoAnswer},

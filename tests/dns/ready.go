@@ -44,7 +44,7 @@ func readyOnly() requirement.Requirement {
 // appears waits until a new name is known, also under a control: what the check is about comes after it.
 func appears(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS) error {
 	q.Source = source(env, spare)
-	_, err := settled(ctx, followBound, func(ctx context.Context) error {
+	_, err := polled(ctx, followBound, func(ctx context.Context) error {
 		got, err := ask(ctx, env, client, q)
 		if err != nil || (got.Ok() && len(got.Answers) > 0) || got.Truncated {
 			return err
@@ -123,7 +123,7 @@ func externalName() requirement.Requirement {
 			}
 			return gives(ctx, env, env.Role(world.Near), q, nameOf(env, world.Web))
 		},
-		Control: elsewhere(),
+		Control: toAnotherTarget(),
 	}
 }
 
@@ -158,13 +158,13 @@ func externalNameResolves() requirement.Requirement {
 			}
 			return programGets(ctx, env, env.Role(world.Near), service.Name, familyOf(env.Family), ip)
 		},
-		Control: elsewhere(),
+		Control: toAnotherTarget(),
 	}
 }
 
 const otherTarget = "another target"
 
-func elsewhere() requirement.Control {
+func toAnotherTarget() requirement.Control {
 	return requirement.Control{
 		Says: otherTarget, Variant: &requirement.Variant{Fixture: otherTarget}, Red: []requirement.Reason{requirement.WrongRecord},
 	}

@@ -43,7 +43,7 @@ func addressOf(id, title string, level requirement.Level, why string, family cor
 				return &requirement.Unsupported{Probed: fmt.Sprintf("the cluster gives Services no cluster IP of %s", family)}
 			}
 			client, name := env.Role(world.Near), nameOf(env, world.Web)
-			if err := both(ctx, env, client, name, family, ip.String()); err != nil {
+			if err := resolvesTo(ctx, env, client, name, family, ip.String()); err != nil {
 				return err
 			}
 			got, err := ask(ctx, env, client, wire.DNS{Name: name, Type: recordOf(family)})
@@ -145,7 +145,7 @@ func kubernetesName() requirement.Requirement {
 				if err := programGets(ctx, env, client, "kubernetes.default", familyOf(family), ip.String()); err != nil {
 					return err
 				}
-				if err := both(ctx, env, client, fullName(env, "kubernetes", metav1.NamespaceDefault), family, ip.String()); err != nil {
+				if err := resolvesTo(ctx, env, client, fullName(env, "kubernetes", metav1.NamespaceDefault), family, ip.String()); err != nil {
 					return err
 				}
 			}
@@ -190,7 +190,7 @@ func anyCase() requirement.Requirement {
 			}
 			name := nameOf(env, world.Web)
 			for _, asked := range []string{strings.ToUpper(name), mixed(name)} {
-				if err := both(ctx, env, env.Role(world.Near), asked, env.Family, ip); err != nil {
+				if err := resolvesTo(ctx, env, env.Role(world.Near), asked, env.Family, ip); err != nil {
 					return err
 				}
 			}

@@ -25,7 +25,7 @@ func egress() requirement.Requirement {
 		},
 		Why: "Databases, registries and APIs of others are outside. A host that does not know the way back to a pod's address never answers: " +
 			"forgotten masquerading looks like a dead network on one node, for what goes out only.",
-		Needs:     []requirement.Feature{requirement.OutsideIs},
+		Needs:     []requirement.Feature{requirement.OutsideHost},
 		Roles:     []world.Role{world.Outside, world.Everywhere, world.WebNear},
 		Wants:     []world.Role{world.Node},
 		Services:  []world.Service{world.NodePort},

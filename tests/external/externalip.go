@@ -28,7 +28,7 @@ func externalIP() requirement.Requirement {
 		},
 		Why: "Clusters without load balancers publish Services so. The address is one of each node's own here, so that nothing has to be " +
 			"routed, and the port is one that no node listens on: only the Service can answer.",
-		Needs:     []requirement.Feature{requirement.OutsideIs},
+		Needs:     []requirement.Feature{requirement.OutsideHost},
 		Roles:     []world.Role{world.Outside, world.WebNear},
 		PerFamily: true,
 		Check:     checkExternalIP,

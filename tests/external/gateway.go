@@ -37,7 +37,7 @@ func gatewayHTTPRoute() requirement.Requirement {
 		},
 		Why: "It is the successor of Ingress. Each side must name the other rightly (class, parent, listener, host) before one packet flows, " +
 			"and a route that is attached to nothing is no error anywhere but in its status.",
-		Needs:     []requirement.Feature{requirement.OutsideIs},
+		Needs:     []requirement.Feature{requirement.OutsideHost},
 		Roles:     []world.Role{world.Outside, world.WebNear, world.SiblingA},
 		Wants:     world.ReferenceRoles,
 		PerFamily: true,

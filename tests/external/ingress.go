@@ -22,7 +22,7 @@ var ingressRules = requirement.Clause{
 func ingresses() []requirement.Requirement {
 	base := requirement.Requirement{
 		Level: requirement.Optional,
-		Needs: []requirement.Feature{requirement.OutsideIs},
+		Needs: []requirement.Feature{requirement.OutsideHost},
 		Roles: []world.Role{world.Outside, world.WebNear, world.SiblingA},
 		Wants: world.ReferenceRoles,
 		Control: requirement.Control{

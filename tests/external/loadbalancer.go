@@ -45,7 +45,7 @@ func loadBalancers() []requirement.Requirement {
 	base := requirement.Requirement{
 		Long:      true,
 		Level:     requirement.Optional,
-		Needs:     []requirement.Feature{requirement.OutsideIs, requirement.LoadBalanced},
+		Needs:     []requirement.Feature{requirement.OutsideHost, requirement.LoadBalanced},
 		Roles:     []world.Role{world.Outside, world.WebNear},
 		Wants:     []world.Role{world.ReferenceLoadBalancer},
 		PerFamily: true,
@@ -198,7 +198,7 @@ func dropAddress(protocols ...string) *requirement.Fault {
 	}
 	return &requirement.Fault{Points: []requirement.Point{
 		fault.Midway(fault.OnNodeOf(world.WebNear, func(_ context.Context, env *requirement.Env) (rules []wire.Rule, err error) {
-			for _, end := range env.Middle() {
+			for _, end := range env.MidwayEnds() {
 				ip, err := env.IP(end)
 				if err != nil {
 					return nil, err

@@ -34,7 +34,7 @@ func fromOutside(protocol string) requirement.Requirement {
 		Clause: typeNodePort,
 		Why: "Load balancers in front of a cluster send to any node. One node that is silent loses its share of the requests, " +
 			"and only for clients outside.",
-		Needs:     []requirement.Feature{requirement.OutsideIs},
+		Needs:     []requirement.Feature{requirement.OutsideHost},
 		Roles:     []world.Role{world.Outside, world.WebNear},
 		Services:  []world.Service{world.NodePort},
 		PerFamily: true,
@@ -104,7 +104,7 @@ func nodePortSCTP() requirement.Requirement {
 			Says: "Where the network plugin supports SCTP traffic, most Services may use it, of type NodePort too; multihomed associations are not supported.",
 		},
 		Why:       "Telephone networks send their signalling so. NAT of SCTP is a kernel module of its own, which nodes often lack.",
-		Needs:     []requirement.Feature{requirement.OutsideIs},
+		Needs:     []requirement.Feature{requirement.OutsideHost},
 		Roles:     []world.Role{world.Outside, world.WebNear},
 		PerFamily: true,
 		Check:     checkNodePortSCTP,

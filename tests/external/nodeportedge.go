@@ -29,7 +29,7 @@ func nodePortNoEndpoints() requirement.Requirement {
 		},
 		Why: "A load balancer that is refused fails over at once; one that is met by silence holds each client for its whole time-out. " +
 			"Firewalls that drop the ICMP error make UDP clients wait for ever.",
-		Needs:     []requirement.Feature{requirement.OutsideIs},
+		Needs:     []requirement.Feature{requirement.OutsideHost},
 		Roles:     []world.Role{world.Outside},
 		Services:  []world.Service{world.NodePortEmpty},
 		PerFamily: true,
@@ -76,7 +76,7 @@ func nodePortSessionAffinity() requirement.Requirement {
 		Why: "Sessions kept in a pod's memory break when requests wander. Behind NodePorts the affinity is kept by each node on its own: " +
 			"a client that is spread over nodes is spread over endpoints too. 40 connections that met one of two endpoints by chance " +
 			"have a probability of 2e-12.",
-		Needs:     []requirement.Feature{requirement.OutsideIs, requirement.TwoNodes},
+		Needs:     []requirement.Feature{requirement.OutsideHost, requirement.TwoNodes},
 		Roles:     []world.Role{world.Outside, world.WebNear, world.WebFar},
 		Services:  []world.Service{world.NodePortSticky},
 		PerFamily: true,

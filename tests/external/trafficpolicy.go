@@ -28,7 +28,7 @@ func trafficPolicyLocal() requirement.Requirement {
 		},
 		Why: "Allow-lists, rate limits and logs need the client's address. It is kept only because the packet never leaves the node, which is " +
 			"why the other nodes must stay silent: one that forwards all the same must translate the source.",
-		Needs:     []requirement.Feature{requirement.OutsideIs},
+		Needs:     []requirement.Feature{requirement.OutsideHost},
 		Roles:     []world.Role{world.Outside, world.WebNear},
 		Wants:     []world.Role{world.Node},
 		Services:  []world.Service{world.NodePortLocal, world.NodePortCluster},
@@ -89,7 +89,7 @@ func healthCheckNodePort() requirement.Requirement {
 		},
 		Why: "It is all that an external load balancer knows of where the endpoints are. A node that says 200 without one swallows its share of " +
 			"the connections; one that says 503 with one is a pod that nobody reaches. Host firewalls often forget this port.",
-		Needs:     []requirement.Feature{requirement.OutsideIs},
+		Needs:     []requirement.Feature{requirement.OutsideHost},
 		Roles:     []world.Role{world.Outside, world.WebNear},
 		Services:  []world.Service{world.HealthChecked, world.HealthUnbacked},
 		PerFamily: true,

@@ -63,10 +63,10 @@ func knownToAPI(ctx context.Context, env *requirement.Env) error {
 	}
 	client := started.Ends["client"]
 	account := "system:serviceaccount:" + started.Pod.Namespace + ":" + started.Pod.Spec.ServiceAccountName
-	return env.Until(ctx, func(ctx context.Context) error { return known(ctx, client, account, string(started.Pod.UID)) })
+	return env.Until(ctx, func(ctx context.Context) error { return authenticatedAs(ctx, client, account, string(started.Pod.UID)) })
 }
 
-func known(ctx context.Context, client *requirement.End, account, uid string) error {
+func authenticatedAs(ctx context.Context, client *requirement.End, account, uid string) error {
 	const url = "https://kubernetes.default.svc/apis/authentication.k8s.io/v1/selfsubjectreviews"
 	got, err := client.HTTP(ctx, wire.HTTP{URL: url, Method: http.MethodPost, Timeout: apiAnswer,
 		Header:    map[string]string{"Content-Type": "application/json"},

@@ -38,7 +38,7 @@ func clocks() requirement.Requirement {
 		Control: requirement.Control{
 			Says:  "an agent that reports a clock ten minutes behind",
 			Fault: &requirement.Fault{Points: []requirement.Point{fault.ShiftClock(-10 * time.Minute)}},
-			Red:   []requirement.Reason{requirement.Apart},
+			Red:   []requirement.Reason{requirement.ClocksDiffer},
 		},
 	}
 }
@@ -61,7 +61,7 @@ func clocksAgree(ctx context.Context, env *requirement.Env) error {
 	if pair.Apart <= certificateBackdate {
 		return nil
 	}
-	return &requirement.Failure{Reason: requirement.Apart, Target: "nodes " + pair.Behind.Name + " and " + pair.Ahead.Name, Protocol: "clock",
+	return &requirement.Failure{Reason: requirement.ClocksDiffer, Target: "nodes " + pair.Behind.Name + " and " + pair.Ahead.Name, Protocol: "clock",
 		Expected: "clocks that agree within " + certificateBackdate.String(),
 		Observed: fmt.Sprintf("%s at least %s behind %s", pair.Behind.Name, pair.Apart.Round(time.Millisecond), pair.Ahead.Name),
 		Again:    "timedatectl   (on both nodes)"}

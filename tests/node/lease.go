@@ -42,7 +42,7 @@ func kubeletToAPI() requirement.Requirement {
 		Check: leasesRenewed,
 		Control: requirement.Control{
 			Says:  "one kubelet held by SIGSTOP",
-			Fault: &requirement.Fault{Points: []requirement.Point{fault.HoldKubelet(leaseHeld)}},
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.SuspendKubelet(leaseHeld)}},
 			Red:   []requirement.Reason{requirement.Stale},
 			Alone: true, // every exec on that node hangs meanwhile
 		},

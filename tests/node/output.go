@@ -50,7 +50,7 @@ func apiToKubeletLogs() requirement.Requirement {
 			// Not the port: the API server keeps one HTTP/2 connection to each kubelet for logs, so dropping new
 			// connections touches none, and dropping all of them cuts off the agent that has to lift the fault.
 			Says:  "one kubelet held by SIGSTOP",
-			Fault: &requirement.Fault{Points: []requirement.Point{fault.HoldKubelet(logsHeld)}},
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.SuspendKubelet(logsHeld)}},
 			Red:   []requirement.Reason{requirement.NoAnswer},
 			Alone: true,
 		},

@@ -40,7 +40,7 @@ func serviceProxy() requirement.Requirement {
 		Check:       proxiesHealthy,
 		Control: requirement.Control{
 			Says:  "kube-proxy held by SIGSTOP on one node",
-			Fault: &requirement.Fault{Points: []requirement.Point{fault.HoldOnOneNode("kube-proxy", proxyHeld)}},
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.SuspendOnOneNode("kube-proxy", proxyHeld)}},
 			Red:   []requirement.Reason{requirement.NoAnswer},
 			Alone: true, // Services that change meanwhile are stale on that node
 		},

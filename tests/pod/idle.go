@@ -111,7 +111,7 @@ func staysUsable(ctx context.Context, env *requirement.Env, talks ...exchange.Ta
 	held := make([]wire.Exchange, len(talks))
 	for i, talk := range talks {
 		if err := env.Until(ctx, func(ctx context.Context) (err error) {
-			held[i], err = exchange.Hold(ctx, env, talk)
+			held[i], err = exchange.KeepOpen(ctx, env, talk)
 			return err
 		}); err != nil {
 			return err

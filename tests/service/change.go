@@ -120,8 +120,8 @@ func allFamilies(spec *corev1.ServiceSpec) {
 	spec.IPFamilyPolicy, spec.IPFamilies = &prefer, nil
 }
 
-// answered is what is expected after the change: answers by those alone, or by nobody.
-func answered(what string, by ...*requirement.End) convergence.Expect {
+// expectAnswers is what is expected after the change: answers by those alone, or by nobody.
+func expectAnswers(what string, by ...*requirement.End) convergence.Expect {
 	expect := convergence.Expect{What: what, Within: programmedWithin}
 	for _, end := range by {
 		expect.By = append(expect.By, end.Hostname())
@@ -129,13 +129,13 @@ func answered(what string, by ...*requirement.End) convergence.Expect {
 	return expect
 }
 
-// now is a change that is made when it is asked for.
-func now(change func(context.Context) error) func(context.Context) (time.Time, error) {
+// atOnce is a change that is made when it is asked for.
+func atOnce(change func(context.Context) error) func(context.Context) (time.Time, error) {
 	return func(ctx context.Context) (time.Time, error) { return time.Time{}, change(ctx) }
 }
 
-// red marks the step that the control turns red.
-func red(expect convergence.Expect) convergence.Expect {
+// turnsRed marks the step that the control turns red.
+func turnsRed(expect convergence.Expect) convergence.Expect {
 	expect.Red = true
 	return expect
 }

@@ -26,7 +26,7 @@ func holdEverywhere(ctx context.Context, env *requirement.Env, service requireme
 	for _, ip := range ips {
 		for _, from := range env.Roles(world.Everywhere) {
 			talk := exchange.Talk{From: from, To: with, Network: "tcp", Dial: requirement.At(ip, world.ServicePort), Source: fmt.Sprintf(":%d", env.Port(1))}
-			seen, err := exchange.Hold(ctx, env, talk)
+			seen, err := exchange.KeepOpen(ctx, env, talk)
 			if err != nil {
 				return nil, err
 			}
@@ -42,7 +42,7 @@ func stillHeld(ctx context.Context, env *requirement.Env, using *convergence.Wat
 	if err := env.Midway(ctx); err != nil {
 		return err
 	}
-	asked, err := using.Held(ctx, since, expect)
+	asked, err := using.Unbroken(ctx, since, expect)
 	env.Note("%d questions on connections that stood before were answered", asked)
 	return err
 }
@@ -85,7 +85,7 @@ func checkSurviveJoin(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := watch.Change(ctx, answered(serviceMade, stays), unchanged); err != nil {
+	if err := watch.Change(ctx, expectAnswers(serviceMade, stays), unchanged); err != nil {
 		return err
 	}
 	held, err := holdEverywhere(ctx, env, service, stays)
@@ -94,15 +94,15 @@ func checkSurviveJoin(ctx context.Context, env *requirement.Env) error {
 	}
 	using := convergence.Begin(ctx, env, held...)
 	since := time.Now()
-	both := answered("a second endpoint joins", stays, comes)
+	both := expectAnswers("a second endpoint joins", stays, comes)
 	both.Every = true
-	if err := watch.Change(ctx, both, now(func(ctx context.Context) error { return mark(ctx, env, comes, label, true) })); err != nil {
+	if err := watch.Change(ctx, both, atOnce(func(ctx context.Context) error { return mark(ctx, env, comes, label, true) })); err != nil {
 		return err
 	}
-	if err := watch.Change(ctx, answered("one endpoint of two leaves", stays), now(func(ctx context.Context) error {
+	if err := watch.Change(ctx, expectAnswers("one endpoint of two leaves", stays), atOnce(func(ctx context.Context) error {
 		return mark(ctx, env, comes, label, false)
 	})); err != nil {
 		return err
 	}
-	return stillHeld(ctx, env, using, since, answered("others' joining and leaving, on connections that stood before", stays))
+	return stillHeld(ctx, env, using, since, expectAnswers("others' joining and leaving, on connections that stood before", stays))
 }

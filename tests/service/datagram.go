@@ -170,13 +170,13 @@ func sameSourcePort() requirement.Requirement {
 					return err
 				}
 				talk := exchange.Talk{From: client, To: server, Network: "tcp", Dial: requirement.At(ip, world.ServicePort)}
-				if err := known(ctx, env, talk); err != nil {
+				if err := serviceAnswers(ctx, env, talk); err != nil {
 					return err
 				}
 				talk.Source = fmt.Sprintf(":%d", env.Port(0))
 				var seen wire.Exchange
 				if err := env.Until(ctx, func(ctx context.Context) (err error) {
-					seen, err = exchange.Hold(ctx, env, talk)
+					seen, err = exchange.KeepOpen(ctx, env, talk)
 					return err
 				}); err != nil {
 					return err

@@ -66,16 +66,16 @@ func (c calls) work(ctx context.Context, env *requirement.Env) error {
 // fromPort has the talk made from the requirement's n-th port, where its fault looks for it, once it works from another: a
 // connection that was tried before the proxy knew the Service stays untranslated for as long as it is tried again.
 func fromPort(ctx context.Context, env *requirement.Env, n int, talk exchange.Talk) (wire.Exchange, error) {
-	if err := known(ctx, env, talk); err != nil {
+	if err := serviceAnswers(ctx, env, talk); err != nil {
 		return wire.Exchange{}, err
 	}
 	talk.Source = fmt.Sprintf(":%d", env.Port(n))
 	return exchange.Works(ctx, env, talk)
 }
 
-// known waits until the Service that the talk dials answers something small from any port.
-func known(ctx context.Context, env *requirement.Env, talk exchange.Talk) error {
-	return settled(ctx, env, exchange.Talk{From: talk.From, To: talk.To, Among: talk.Among, Network: talk.Network, Dial: talk.Dial})
+// serviceAnswers waits until the Service that the talk dials answers something small from any port.
+func serviceAnswers(ctx context.Context, env *requirement.Env, talk exchange.Talk) error {
+	return untilWorks(ctx, env, exchange.Talk{From: talk.From, To: talk.To, Among: talk.Among, Network: talk.Network, Dial: talk.Dial})
 }
 
 // parseIP reads an address that the API gave.

@@ -49,11 +49,11 @@ func checkSelectorChange(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := watch.Change(ctx, answered(serviceMade, blue), unchanged); err != nil {
+	if err := watch.Change(ctx, expectAnswers(serviceMade, blue), unchanged); err != nil {
 		return err
 	}
 	for _, next := range []*requirement.End{green, blue} {
-		if err := watch.Change(ctx, red(answered(endpointMoves, next)), now(func(ctx context.Context) error {
+		if err := watch.Change(ctx, turnsRed(expectAnswers(endpointMoves, next)), atOnce(func(ctx context.Context) error {
 			return patchService(ctx, env, service, map[string]any{"spec": map[string]any{"selector": map[string]any{
 				labels[blue]: ifSo(next == blue), labels[green]: ifSo(next == green)}}})
 		})); err != nil {
@@ -118,14 +118,14 @@ func checkLabelChange(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := watch.Change(ctx, answered(serviceMade, first), unchanged); err != nil {
+	if err := watch.Change(ctx, expectAnswers(serviceMade, first), unchanged); err != nil {
 		return err
 	}
-	if err := watch.Change(ctx, red(answered(endpointLeaves)), now(func(ctx context.Context) error { return mark(ctx, env, first, label, false) })); err != nil {
+	if err := watch.Change(ctx, turnsRed(expectAnswers(endpointLeaves)), atOnce(func(ctx context.Context) error { return mark(ctx, env, first, label, false) })); err != nil {
 		return err
 	}
-	if err := watch.Change(ctx, answered(endpointJoins, second), now(func(ctx context.Context) error { return mark(ctx, env, second, label, true) })); err != nil {
+	if err := watch.Change(ctx, expectAnswers(endpointJoins, second), atOnce(func(ctx context.Context) error { return mark(ctx, env, second, label, true) })); err != nil {
 		return err
 	}
-	return watch.Change(ctx, answered(endpointLeaves), now(func(ctx context.Context) error { return mark(ctx, env, second, label, false) }))
+	return watch.Change(ctx, expectAnswers(endpointLeaves), atOnce(func(ctx context.Context) error { return mark(ctx, env, second, label, false) }))
 }

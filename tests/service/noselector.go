@@ -39,7 +39,7 @@ func noSelectorOutside() requirement.Requirement {
 			"from every node.",
 		Why: "An external database under a name and address of the cluster: the usual first step of a migration. It takes translation " +
 			"and the way out of the cluster together, and the address that the outside sees must find back.",
-		Needs: []requirement.Feature{requirement.OutsideIs},
+		Needs: []requirement.Feature{requirement.OutsideHost},
 	}, world.Outside, func(ctx context.Context, env *requirement.Env, server *requirement.End) (int, error) {
 		return listens(ctx, env, server, "tcp", 0)
 	})
@@ -145,7 +145,7 @@ func hostNetworkEndpoint() requirement.Requirement {
 				return err
 			}
 			for _, client := range env.Roles(world.Everywhere) {
-				if err := settled(ctx, env, exchange.Talk{From: client, To: server, Network: "tcp", Dial: requirement.At(vip, world.ServicePort)}); err != nil {
+				if err := untilWorks(ctx, env, exchange.Talk{From: client, To: server, Network: "tcp", Dial: requirement.At(vip, world.ServicePort)}); err != nil {
 					return err
 				}
 			}

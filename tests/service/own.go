@@ -58,9 +58,9 @@ func onePort(target int) []corev1.ServicePort {
 // control is not about that.
 const settleWithin = 10 * time.Second
 
-// settled waits until the talk works: a preparation of what is judged, so that it is waited for under a control too. The talk
+// untilWorks waits until the talk works: a preparation of what is judged, so that it is waited for under a control too. The talk
 // has no source port of its own: a connection that was tried before the proxy knew the Service stays untranslated.
-func settled(ctx context.Context, env *requirement.Env, talk exchange.Talk) error {
+func untilWorks(ctx context.Context, env *requirement.Env, talk exchange.Talk) error {
 	seen, err := until.Settled(ctx, until.Policy{Within: settleWithin}, func(ctx context.Context) error {
 		_, err := exchange.Again(ctx, env, talk)
 		return err

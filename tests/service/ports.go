@@ -209,7 +209,7 @@ func closedTargetRefused() requirement.Requirement {
 			for _, client := range append(env.Roles(world.Near), env.Roles(world.Far)...) {
 				for i, protocol := range bothProtocols {
 					// By another port of the Service, which the proxy learns of together with this one.
-					if err := known(ctx, env, exchange.Talk{From: client, To: env.Role(world.WebNear), Network: protocol,
+					if err := serviceAnswers(ctx, env, exchange.Talk{From: client, To: env.Role(world.WebNear), Network: protocol,
 						Dial: requirement.At(ip, world.ServicePort)}); err != nil {
 						return err
 					}

@@ -58,8 +58,8 @@ type readySwitch struct {
 
 func (s *readySwitch) end() *requirement.End { return s.started.Ends["web"] }
 
-// turn makes the pod ready or unready; the change is made when its condition is seen to be so.
-func (s *readySwitch) turn(ready bool) func(context.Context) (time.Time, error) {
+// set makes the pod ready or unready; the change is made when its condition is seen to be so.
+func (s *readySwitch) set(ready bool) func(context.Context) (time.Time, error) {
 	return func(ctx context.Context) (time.Time, error) {
 		if ready {
 			got, err := s.end().Listen(ctx, wire.Listen{Network: "http", Address: fmt.Sprintf(":%d", s.env.Port(0))})
@@ -92,7 +92,7 @@ func turnsReady(ctx context.Context, env *requirement.Env, alter func(*corev1.Se
 	if watch, err = watchService(ctx, env, service); err != nil {
 		return service, nil, nil, err
 	}
-	return service, pod, watch, watch.Change(ctx, answered("a pod turns ready", pod.end()), pod.turn(true))
+	return service, pod, watch, watch.Change(ctx, expectAnswers("a pod turns ready", pod.end()), pod.set(true))
 }
 
 func checkReadiness(ctx context.Context, env *requirement.Env) error {
@@ -103,7 +103,7 @@ func checkReadiness(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	return watch.Change(ctx, red(answered("a pod turns unready")), pod.turn(false))
+	return watch.Change(ctx, turnsRed(expectAnswers("a pod turns unready")), pod.set(false))
 }
 
 func publishNotReady() requirement.Requirement {
@@ -144,13 +144,13 @@ func checkPublishNotReady(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	goesOn := answered("the pod's turning ready and unready", pod.end())
-	if err := watch.Change(ctx, red(answered(endpointJoins+", not ready, with publishNotReadyAddresses", pod.end())), unchanged); err != nil {
+	goesOn := expectAnswers("the pod's turning ready and unready", pod.end())
+	if err := watch.Change(ctx, turnsRed(expectAnswers(endpointJoins+", not ready, with publishNotReadyAddresses", pod.end())), unchanged); err != nil {
 		return err
 	}
 	since := time.Now()
 	for _, ready := range []bool{true, false} {
-		if _, err := pod.turn(ready)(ctx); err != nil {
+		if _, err := pod.set(ready)(ctx); err != nil {
 			return err
 		}
 	}
@@ -158,7 +158,7 @@ func checkPublishNotReady(ctx context.Context, env *requirement.Env) error {
 	if err := settleFor(ctx, time.Second); err != nil {
 		return err
 	}
-	asked, err := watch.Held(ctx, since, goesOn)
+	asked, err := watch.Unbroken(ctx, since, goesOn)
 	env.Note("%d questions were answered while the pod turned ready and unready", asked)
 	return err
 }
@@ -199,8 +199,8 @@ func checkUnreadyKeeps(ctx context.Context, env *requirement.Env) error {
 	}
 	using := convergence.Begin(ctx, env, held...)
 	since := time.Now()
-	if err := watch.Change(ctx, answered("a pod turns unready"), pod.turn(false)); err != nil {
+	if err := watch.Change(ctx, expectAnswers("a pod turns unready"), pod.set(false)); err != nil {
 		return err
 	}
-	return stillHeld(ctx, env, using, since, answered("the endpoint's turning unready, on connections that stood before", pod.end()))
+	return stillHeld(ctx, env, using, since, expectAnswers("the endpoint's turning unready, on connections that stood before", pod.end()))
 }

@@ -51,7 +51,7 @@ func checkStableIP(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	expect := answered("a Service with one pod is made")
+	expect := expectAnswers("a Service with one pod is made")
 	expect.By = before
 	if err := watch.Change(ctx, expect, unchanged); err != nil {
 		return err
@@ -140,7 +140,7 @@ func checkRollingUpdate(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	expect := answered("a Service with two pods is made")
+	expect := expectAnswers("a Service with two pods is made")
 	expect.By, expect.Every = before, true
 	if err := watch.Change(ctx, expect, unchanged); err != nil {
 		return err
@@ -157,9 +157,9 @@ func checkRollingUpdate(ctx context.Context, env *requirement.Env) error {
 	if err := watch.Change(ctx, expect, unchanged); err != nil {
 		return err
 	}
-	served := answered("the rolling update")
+	served := expectAnswers("the rolling update")
 	served.By = append(before, after...)
-	asked, err := watch.Held(ctx, since, served)
+	asked, err := watch.Unbroken(ctx, since, served)
 	env.Note("%d requests in %s of the rolling update", asked, time.Since(since).Round(100*time.Millisecond))
 	return err
 }

@@ -53,7 +53,7 @@ func checkScaling(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	expect := answered("a Service with one pod is made")
+	expect := expectAnswers("a Service with one pod is made")
 	expect.By = first
 	if err := watch.Change(ctx, expect, unchanged); err != nil {
 		return err

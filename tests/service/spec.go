@@ -30,7 +30,7 @@ func staleRule() requirement.Control {
 // stillTranslated sends what goes to the virtual IP that the check names at its middle to the near endpoint.
 func stillTranslated(hook string) fault.Rules {
 	return func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
-		ends := env.Middle()
+		ends := env.MidwayEnds()
 		if len(ends) == 0 {
 			return nil, fmt.Errorf("the check named no virtual IP at its middle")
 		}
@@ -47,13 +47,13 @@ func stillTranslated(hook string) fault.Rules {
 	}
 }
 
-// gone tells a fault at the check's middle of the virtual IP whose end is to be judged.
-func gone(ctx context.Context, env *requirement.Env, ip netip.Addr) error {
-	return env.Midway(ctx, virtual(ip))
+// tellMidway tells a fault at the check's middle of the virtual IP whose end is to be judged.
+func tellMidway(ctx context.Context, env *requirement.Env, ip netip.Addr) error {
+	return env.Midway(ctx, virtualEnd(ip))
 }
 
-// virtual is a virtual IP as an end, for the faults that have to know of it.
-func virtual(ip netip.Addr) *requirement.End {
+// virtualEnd is a virtual IP as an end, for the faults that have to know of it.
+func virtualEnd(ip netip.Addr) *requirement.End {
 	return &requirement.End{Role: "virtual IP", IPs: []netip.Addr{ip}}
 }
 
@@ -91,11 +91,11 @@ func checkDeleted(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := watch.Change(ctx, answered(serviceMade, server), unchanged); err != nil {
+	if err := watch.Change(ctx, expectAnswers(serviceMade, server), unchanged); err != nil {
 		return err
 	}
-	return watch.Change(ctx, red(answered(serviceDeleted)), now(func(ctx context.Context) error {
-		if err := gone(ctx, env, ip); err != nil {
+	return watch.Change(ctx, turnsRed(expectAnswers(serviceDeleted)), atOnce(func(ctx context.Context) error {
+		if err := tellMidway(ctx, env, ip); err != nil {
 			return err
 		}
 		return deleteService(ctx, env, service)
@@ -146,20 +146,20 @@ func checkPortChange(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	other := convergence.Begin(ctx, env, everywhere(env, "tcp", requirement.At(ip, otherPort))...)
-	if err := old.Change(ctx, answered(serviceMade, server), unchanged); err != nil {
+	if err := old.Change(ctx, expectAnswers(serviceMade, server), unchanged); err != nil {
 		return err
 	}
 	port := service.Spec.Ports[0]
 	port.Port = otherPort
-	if err := other.Change(ctx, answered(portAdded, server), now(func(ctx context.Context) error {
-		if err := gone(ctx, env, ip); err != nil {
+	if err := other.Change(ctx, expectAnswers(portAdded, server), atOnce(func(ctx context.Context) error {
+		if err := tellMidway(ctx, env, ip); err != nil {
 			return err
 		}
 		return patchService(ctx, env, service, map[string]any{"spec": map[string]any{"ports": []corev1.ServicePort{port}}})
 	})); err != nil {
 		return err
 	}
-	return old.Change(ctx, red(answered(portRemoved)), unchanged)
+	return old.Change(ctx, turnsRed(expectAnswers(portRemoved)), unchanged)
 }
 
 func recreated() requirement.Requirement {
@@ -195,10 +195,10 @@ func checkRecreated(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := watch.Change(ctx, answered(serviceMade, before), unchanged); err != nil {
+	if err := watch.Change(ctx, expectAnswers(serviceMade, before), unchanged); err != nil {
 		return err
 	}
-	return watch.Change(ctx, red(answered("a Service is made again with its ClusterIP", after)), now(func(ctx context.Context) error {
+	return watch.Change(ctx, turnsRed(expectAnswers("a Service is made again with its ClusterIP", after)), atOnce(func(ctx context.Context) error {
 		if err := deleteService(ctx, env, service); err != nil {
 			return err
 		}

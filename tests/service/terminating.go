@@ -104,7 +104,7 @@ func checkTerminatingFallback(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := watch.Change(ctx, answered("a pod turns ready", last), func(ctx context.Context) (time.Time, error) {
+	if err := watch.Change(ctx, expectAnswers("a pod turns ready", last), func(ctx context.Context) (time.Time, error) {
 		return podBecomes(ctx, env, started.Pod, "ready", requirement.Ready)
 	}); err != nil {
 		return err
@@ -127,12 +127,12 @@ func checkTerminatingFallback(ctx context.Context, env *requirement.Env) error {
 	if env.Fixture(notServing) {
 		within = programmedWithin // the nodes' own time to follow
 	}
-	asked, err := heldFor(ctx, watch, since, within, answered("the last endpoint's termination", last))
+	asked, err := heldFor(ctx, watch, since, within, expectAnswers("the last endpoint's termination", last))
 	if err != nil {
 		return err
 	}
 	env.Note("%d questions were answered while the only endpoint was terminating", asked)
-	return watch.Change(ctx, answered("a ready endpoint takes over from a terminating one", next), now(func(ctx context.Context) error {
+	return watch.Change(ctx, expectAnswers("a ready endpoint takes over from a terminating one", next), atOnce(func(ctx context.Context) error {
 		return mark(ctx, env, next, label, true)
 	}))
 }
@@ -140,7 +140,7 @@ func checkTerminatingFallback(ctx context.Context, env *requirement.Env) error {
 // heldFor looks again and again whether each question since then was answered rightly, for so long.
 func heldFor(ctx context.Context, watch *convergence.Watch, since time.Time, within time.Duration, expect convergence.Expect) (asked int, err error) {
 	for end := time.Now().Add(within); ; {
-		if asked, err = watch.Held(ctx, since, expect); err != nil || time.Now().After(end) {
+		if asked, err = watch.Unbroken(ctx, since, expect); err != nil || time.Now().After(end) {
 			return asked, err
 		}
 		if err := settleFor(ctx, 200*time.Millisecond); err != nil {

@@ -36,7 +36,7 @@ func typeChanges() requirement.Requirement {
 		Control: requirement.Control{
 			Says: "the service proxy of one node held by SIGSTOP",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.Midway(fault.HoldOnOneNode("kube-proxy", proxyHeld)),
+				fault.Midway(fault.SuspendOnOneNode("kube-proxy", proxyHeld)),
 			}},
 			Red:   []requirement.Reason{requirement.Refused, requirement.NoAnswer, requirement.Unreachable},
 			Alone: true, // Services that change meanwhile are stale on that node
@@ -58,7 +58,7 @@ func checkTypeChanges(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := atIP.Change(ctx, answered(serviceMade, server), unchanged); err != nil {
+	if err := atIP.Change(ctx, expectAnswers(serviceMade, server), unchanged); err != nil {
 		return err
 	}
 	if err := env.Midway(ctx); err != nil {
@@ -79,12 +79,12 @@ func checkTypeChanges(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	onBoth := func(what string, by ...*requirement.End) error {
-		if err := atIP.Change(ctx, answered(what, by...), madeAt(made)); err != nil {
+		if err := atIP.Change(ctx, expectAnswers(what, by...), madeAt(made)); err != nil {
 			return err
 		}
-		return atNodes.Change(ctx, answered(what+", at the node port", by...), madeAt(made))
+		return atNodes.Change(ctx, expectAnswers(what+", at the node port", by...), madeAt(made))
 	}
-	if err := atNodes.Change(ctx, red(answered("a node port opens", server)), madeAt(made)); err != nil {
+	if err := atNodes.Change(ctx, turnsRed(expectAnswers("a node port opens", server)), madeAt(made)); err != nil {
 		return err
 	}
 	made = time.Now()
@@ -113,7 +113,7 @@ func checkTypeChanges(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := again.Change(ctx, answered("ExternalName becomes ClusterIP", server), madeAt(made)); err != nil {
+	if err := again.Change(ctx, expectAnswers("ExternalName becomes ClusterIP", server), madeAt(made)); err != nil {
 		return err
 	}
 	now, err := virtualIPOf(env, service)
@@ -121,7 +121,7 @@ func checkTypeChanges(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	env.Note("%s: the cluster IP was %s before the Service was ExternalName and is %s after it", env.Family, first, now)
-	return atNodes.Change(ctx, answered("ExternalName becomes ClusterIP, at the node port"), madeAt(made))
+	return atNodes.Change(ctx, expectAnswers("ExternalName becomes ClusterIP, at the node port"), madeAt(made))
 }
 
 // retype changes the Service's type, and what the type demands: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1/

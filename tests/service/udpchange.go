@@ -77,10 +77,10 @@ func checkUDPStale(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := watch.Change(ctx, answered("a Service is made, UDP from one source port", first), unchanged); err != nil {
+	if err := watch.Change(ctx, expectAnswers("a Service is made, UDP from one source port", first), unchanged); err != nil {
 		return err
 	}
-	if err := watch.Change(ctx, answered("a UDP client's endpoint is replaced", next), now(func(ctx context.Context) error {
+	if err := watch.Change(ctx, expectAnswers("a UDP client's endpoint is replaced", next), atOnce(func(ctx context.Context) error {
 		if err := mark(ctx, env, next, label, true); err != nil {
 			return err
 		}
@@ -88,10 +88,10 @@ func checkUDPStale(ctx context.Context, env *requirement.Env) error {
 	})); err != nil {
 		return err
 	}
-	if err := env.Midway(ctx, virtual(ip), first); err != nil {
+	if err := env.Midway(ctx, virtualEnd(ip), first); err != nil {
 		return err
 	}
-	return watch.Change(ctx, red(answered("a UDP client goes on", next)), unchanged)
+	return watch.Change(ctx, turnsRed(expectAnswers("a UDP client goes on", next)), unchanged)
 }
 
 func udpFirstEndpoint() requirement.Requirement {
@@ -133,17 +133,17 @@ func checkUDPFirst(ctx context.Context, env *requirement.Env) error {
 	// Every client has to have sent in vain, more than once.
 	began := time.Now()
 	for range 2 {
-		if _, err := watch.Held(ctx, began, answered("the time without endpoints")); err != nil {
+		if _, err := watch.Unbroken(ctx, began, expectAnswers("the time without endpoints")); err != nil {
 			return err
 		}
 	}
-	if err := watch.Change(ctx, answered("the first endpoint of a UDP Service joins", server), now(func(ctx context.Context) error {
+	if err := watch.Change(ctx, expectAnswers("the first endpoint of a UDP Service joins", server), atOnce(func(ctx context.Context) error {
 		return mark(ctx, env, server, label, true)
 	})); err != nil {
 		return err
 	}
-	if err := env.Midway(ctx, virtual(ip)); err != nil {
+	if err := env.Midway(ctx, virtualEnd(ip)); err != nil {
 		return err
 	}
-	return watch.Change(ctx, red(answered("a UDP client goes on", server)), unchanged)
+	return watch.Change(ctx, turnsRed(expectAnswers("a UDP client goes on", server)), unchanged)
 }

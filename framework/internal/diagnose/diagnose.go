@@ -115,7 +115,7 @@ func (w *walk) ladder(ctx context.Context) string {
 			return broken
 		}
 	}
-	return w.above(server, ip)
+	return w.beyondEveryRung(server, ip)
 }
 
 // rungs are the hops from the server outwards.
@@ -169,7 +169,7 @@ func (w *walk) try(ctx context.Context, r rung) (string, error) {
 	}
 	story := fmt.Sprintf("%s: %s dials %s%s and gets %s", r.name, r.from.Where(), r.dial, ofServer(r), got)
 	if r.name == "ClusterIP" {
-		story += w.elsewhere(ctx, r)
+		story += w.fromOtherNodes(ctx, r)
 	}
 	if told := w.follow(ctx, w.path(ctx, r.from, r.server), func(ctx context.Context, source string) error {
 		_, err := attempt(ctx, source)
@@ -178,7 +178,7 @@ func (w *walk) try(ctx context.Context, r rung) (string, error) {
 		story += "; " + told
 	}
 	if r.server == nil {
-		story += w.entry(ctx, r.from)
+		story += w.conntrackEntry(ctx, r.from)
 	}
 	return story, nil
 }
@@ -190,8 +190,8 @@ func ofServer(r rung) string {
 	return " (" + r.server.Where() + ")"
 }
 
-// elsewhere says from which nodes a Service's address does answer: one silent node is its proxy's.
-func (w *walk) elsewhere(ctx context.Context, r rung) string {
+// fromOtherNodes says from which nodes a Service's address does answer: one silent node is its proxy's.
+func (w *walk) fromOtherNodes(ctx context.Context, r rung) string {
 	var answers, silent []string
 	for _, end := range w.env.Players.Ends(world.Everywhere) {
 		if end.Node == r.from.Node {
@@ -219,8 +219,8 @@ func (w *walk) elsewhere(ctx context.Context, r rung) string {
 	return ", though its endpoints answer"
 }
 
-// above is what remains when every rung answers.
-func (w *walk) above(server *requirement.End, ip netip.Addr) string {
+// beyondEveryRung is what remains when every rung answers.
+func (w *walk) beyondEveryRung(server *requirement.End, ip netip.Addr) string {
 	target, err := netip.ParseAddrPort(w.failure.Target)
 	switch {
 	case err != nil:

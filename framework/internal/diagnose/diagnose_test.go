@@ -48,7 +48,7 @@ func TestTellWhereItWasLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := crossNode()
 			counts := append(c.counts, make([]uint64, len(p.steps)-len(c.counts))...)
-			require.Equal(t, c.want, tell(p, locate(p, counts), counts, c.culprits))
+			require.Equal(t, c.want, whereLost(p, locate(p, counts), counts, c.culprits))
 		})
 	}
 }

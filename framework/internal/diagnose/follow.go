@@ -224,7 +224,7 @@ func (w *walk) follow(ctx context.Context, p *way, attempt func(ctx context.Cont
 	for _, line := range culprits {
 		w.note("%s", line)
 	}
-	told := tell(p, lost, counts, culprits)
+	told := whereLost(p, lost, counts, culprits)
 	if told == "" {
 		return ""
 	}
@@ -286,8 +286,8 @@ func locate(p *way, counts []uint64) int {
 	return -1
 }
 
-// tell says where the packets were seen last, and what dropped them.
-func tell(p *way, at int, counts []uint64, culprits []string) string {
+// whereLost says where the packets were seen last, and what dropped them.
+func whereLost(p *way, at int, counts []uint64, culprits []string) string {
 	culprit := ""
 	if len(culprits) > 0 {
 		culprit = "; " + strings.Join(culprits, "; ")

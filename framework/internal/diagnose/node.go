@@ -58,8 +58,8 @@ func (w *walk) facts(ctx context.Context, p *way, at int) string {
 // accounting is what a conntrack entry says besides the connection.
 var accounting = regexp.MustCompile(` (packets|bytes|mark)=\S+| (start|stop)=.*(?: UTC|$)| timeout=\S+`)
 
-// entry is the conntrack entry of what was followed from the client, on its node: where a proxy sent it.
-func (w *walk) entry(ctx context.Context, client *requirement.End) string {
+// conntrackEntry is the conntrack entry of what was followed from the client, on its node: where a proxy sent it.
+func (w *walk) conntrackEntry(ctx context.Context, client *requirement.End) string {
 	ip, ok := client.IP(w.env.Family)
 	if !ok || !w.rules {
 		return ""

@@ -23,8 +23,8 @@ const (
 	warm          = 40
 	// answerBound bounds one figure beyond its own time.
 	answerBound = 20 * time.Second
-	// ruledWithin bounds the wait for a new Service's rules.
-	ruledWithin = 15 * time.Second
+	// rulesWithin bounds the wait for a new Service's rules.
+	rulesWithin = 15 * time.Second
 )
 
 // way is one path between two ends.

@@ -105,7 +105,7 @@ func (l *layout) throughService(ctx context.Context, name string, a, near, far *
 		return fail(err.Error())
 	}
 	virtual.dial = net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(int(service.Spec.Ports[0].Port)))
-	if err := l.ruled(ctx, virtual); err != nil {
+	if err := l.awaitRules(ctx, virtual); err != nil {
 		return fail(err.Error())
 	}
 	own, err := l.addressOf(ctx, a.Node)
@@ -114,7 +114,7 @@ func (l *layout) throughService(ctx context.Context, name string, a, near, far *
 		return both
 	}
 	port.dial = net.JoinHostPort(own, strconv.Itoa(int(service.Spec.Ports[0].NodePort)))
-	if err := l.ruled(ctx, port); err != nil {
+	if err := l.awaitRules(ctx, port); err != nil {
 		port.missing = err.Error()
 	}
 	return both
@@ -135,9 +135,9 @@ func (l *layout) service(ctx context.Context, name string, endpoint *requirement
 	return made, err
 }
 
-// ruled waits until the rules of a new Service let through.
-func (l *layout) ruled(ctx context.Context, w *way) error {
-	_, err := until.Settled(ctx, until.Policy{Within: ruledWithin}, func(ctx context.Context) error {
+// awaitRules waits until the rules of a new Service let through.
+func (l *layout) awaitRules(ctx context.Context, w *way) error {
+	_, err := until.Settled(ctx, until.Policy{Within: rulesWithin}, func(ctx context.Context) error {
 		got, err := w.from.Connect(ctx, wire.Connect{Network: "tcp", Address: w.dial, Knock: true})
 		if err != nil || len(got.Seen) != 1 {
 			return fmt.Errorf("dialling %s: %w", w.dial, err)

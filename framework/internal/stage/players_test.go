@@ -21,6 +21,6 @@ func TestWhatACheckFoundLackingIsUnsupportedForTheRest(t *testing.T) {
 	outcome, why = c.missingFor(needs)
 	require.Equal(t, reports.Unsupported, outcome)
 	require.Equal(t, "nobody gave an address", why)
-	outcome, _ = c.missingFor(requirement.Requirement{Needs: []requirement.Feature{requirement.OutsideIs}})
+	outcome, _ = c.missingFor(requirement.Requirement{Needs: []requirement.Feature{requirement.OutsideHost}})
 	require.Empty(t, outcome)
 }
