@@ -37,7 +37,7 @@ type Client struct {
 	Network string
 	Dial    string
 	Source  string // where it is set, one question is asked at a time, all from this address
-	Reuse   string // the handle of a held connection, on which one question is asked at a time
+	Reuse   string // the handle of a connection that is kept open, on which one question is asked at a time
 	// Within bounds one question; 0 is answerWithin.
 	Within time.Duration
 }

@@ -35,7 +35,7 @@ type Talk struct {
 	HalfClose bool
 	// Unconnected is as in wire.Connect: the answer must then come from what was dialled.
 	Unconnected bool
-	Reuse       string // the handle of a connection that Hold opened, for Again
+	Reuse       string // the handle of a connection that KeepOpen opened, for Again
 	hold        bool
 }
 
