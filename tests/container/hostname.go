@@ -125,7 +125,7 @@ func hostnames() []requirement.Requirement {
 		all = append(all, requirement.Requirement{
 			ID: "container/" + n.id, Title: n.title, Level: n.level, Clause: n.clause, Why: n.why,
 			Roles: n.roles, Wants: n.wants, PodSecurity: n.security,
-			Check: func(ctx context.Context, env *requirement.Env) error { return n.check(ctx, env) },
+			Check: n.check,
 			Control: requirement.Control{
 				Says:    n.says,
 				Variant: &requirement.Variant{Roles: others},

@@ -55,7 +55,7 @@ func probeOf(p probed) requirement.Requirement {
 		Clause: requirement.Clause{URL: p.url, Says: p.says},
 		Why:    p.why,
 		Roles:  nearOnly,
-		Check:  func(ctx context.Context, env *requirement.Env) error { return p.check(ctx, env) },
+		Check:  p.check,
 		Control: requirement.Control{Says: wrongProbe, Variant: &requirement.Variant{Fixture: wrongProbe},
 			Red: []requirement.Reason{requirement.NoEffect}},
 	}

@@ -224,7 +224,7 @@ func closedTargetRefused() requirement.Requirement {
 		Control: requirement.Control{
 			Says: "the refusals dropped as they leave the endpoint's pod",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.InPodOf(world.WebNear, func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
+				fault.InPodOf(world.WebNear, func(context.Context, *requirement.Env) ([]wire.Rule, error) {
 					// To the client's own ports; the ICMP errors are left alone, since TCP comes first.
 					return []wire.Rule{{Hook: "output", Priority: fault.BeforeAll, Proto: "tcp", Flags: "rst", FromPort: world.ClosedPort, Do: "drop"}}, nil
 				}),

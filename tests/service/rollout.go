@@ -158,7 +158,7 @@ func checkRollingUpdate(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	served := expectAnswers("the rolling update")
-	served.By = append(before, after...)
+	served.By = slices.Concat(before, after)
 	asked, err := watch.Unbroken(ctx, since, served)
 	env.Note("%d requests in %s of the rolling update", asked, time.Since(since).Round(100*time.Millisecond))
 	return err

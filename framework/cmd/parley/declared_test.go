@@ -1,4 +1,4 @@
-package requirement_test
+package main
 
 import (
 	"bytes"
@@ -30,6 +30,7 @@ import (
 // Every check and every control asks for no role and no Service that its requirement does not declare, as far as it comes in a
 // world where everybody answers and nothing happens. What comes later in a check shows on a cluster: Env.Role panics.
 func TestChecksDeclareWhatTheyAskFor(t *testing.T) {
+	t.Parallel()
 	players := newFakePlayers()
 	kube, config := fakeKube(t)
 	for _, q := range tests.All() {
@@ -103,7 +104,7 @@ func newFakePlayers() *fakePlayers {
 	p.plan = world.Plan{Prefix: "parley-x", Labels: map[string]string{requirement.RunLabel: "x"}, Image: "agent", Reference: "reference", GatewayAPI: true,
 		Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/26")}, Workers: []string{"n1", "n2"}, Nodes: []string{"n0", "n1", "n2"},
 		Tolerate: true, ClusterDNS: "10.96.0.10", Domain: "cluster.local"}
-	for _, pod := range p.plan.Pods(everyRole(p.plan)) {
+	for _, pod := range p.plan.Pods(everyRole()) {
 		for _, end := range p.endsOf(pod.Object, pod.Plays) {
 			p.ends[end.Role] = append(p.ends[end.Role], end)
 		}
@@ -121,7 +122,7 @@ func newFakePlayers() *fakePlayers {
 }
 
 // everyRole finds the roles by asking for those of all pods.
-func everyRole(plan world.Plan) map[world.Role]bool {
+func everyRole() map[world.Role]bool {
 	roles := map[world.Role]bool{}
 	for _, q := range tests.All() {
 		for _, r := range append(append([]world.Role{world.Node, world.Liar}, q.Roles...), q.Wants...) {
