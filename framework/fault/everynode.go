@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/internal/undo"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -16,7 +17,7 @@ func OnEveryNode(rules Rules) requirement.Point {
 		for _, node := range env.Players.Ends(world.Node) {
 			one, err := inject(ctx, env, node.Node, 0, rules)
 			if err != nil {
-				return nil, errors.Join(err, all.Lift(context.WithoutCancel(ctx)))
+				return nil, errors.Join(err, undo.Do(ctx, all.Lift))
 			}
 			all = append(all, one)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/internal/undo"
 	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
@@ -74,10 +75,10 @@ func ForgetTracked(role world.Role, proto string, sources ...int) requirement.Po
 		for _, n := range sources {
 			seen, err := agent.Conntrack(ctx, wire.Conntrack{Do: "forget", Proto: proto, From: requirement.At(ip, env.Port(n))})
 			if err := probe.Either(seen.Errno, err); err != nil {
-				return nil, errors.Join(fmt.Errorf("asking %s to forget a connection: %w", agent, err), injected.Lift(context.WithoutCancel(ctx)))
+				return nil, errors.Join(fmt.Errorf("asking %s to forget a connection: %w", agent, err), undo.Do(ctx, injected.Lift))
 			}
 			if len(seen.Entries) == 0 {
-				return nil, errors.Join(fmt.Errorf("the kernel of %s does not track the connection from port %d", client.Node, env.Port(n)), injected.Lift(context.WithoutCancel(ctx)))
+				return nil, errors.Join(fmt.Errorf("the kernel of %s does not track the connection from port %d", client.Node, env.Port(n)), undo.Do(ctx, injected.Lift))
 			}
 		}
 		return injected, nil

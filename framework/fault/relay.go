@@ -7,6 +7,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/internal/undo"
 	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
@@ -38,7 +39,7 @@ func FlippingRelay(role world.Role, n int) requirement.Point {
 				Do: "dnat", Target: requirement.At(ip, env.Port(relayPort))}}, nil
 		}).Inject(ctx, env)
 		if err != nil {
-			return nil, errors.Join(err, server.Release(context.WithoutCancel(ctx), r.handle))
+			return nil, errors.Join(err, undo.Do(ctx, func(ctx context.Context) error { return server.Release(ctx, r.handle) }))
 		}
 		return r, nil
 	}}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/internal/undo"
 	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
@@ -33,7 +34,7 @@ func StaleRoute(role world.Role, proto string, port int) requirement.Point {
 		}
 		seen, err := agent.Route(ctx, wire.Route{Do: "add", To: to.String(), Kind: "blackhole"})
 		if err := probe.Either(seen.Errno, err); err != nil {
-			return nil, errors.Join(fmt.Errorf("adding a route to %s through %s: %w", to, agent, err), counted.Lift(context.WithoutCancel(ctx)))
+			return nil, errors.Join(fmt.Errorf("adding a route to %s through %s: %w", to, agent, err), undo.Do(ctx, counted.Lift))
 		}
 		return &route{Injected: counted, agent: agent, to: to}, nil
 	}}

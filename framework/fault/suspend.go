@@ -9,15 +9,16 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/internal/undo"
 	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/until"
 )
 
 const (
-	// holdSeen bounds the wait until what is held is seen to be.
-	holdSeen = 5 * time.Second
-	// answerFirst is how long a kubelet goes on after it was asked to be held: the answer passes through it.
+	// suspendSeen bounds the wait until what is suspended is seen to be.
+	suspendSeen = 5 * time.Second
+	// answerFirst is how long a kubelet goes on after it was asked to be suspended: the answer passes through it.
 	answerFirst = 200 * time.Millisecond
 	// healthAsked bounds a question for the kubelet's health, which takes milliseconds.
 	healthAsked = 500 * time.Millisecond
@@ -55,7 +56,7 @@ func SuspendInPod(find FindPod, name string, during time.Duration) requirement.P
 }
 
 // SuspendKubelet stops the kubelet of the last node that has an agent. Every exec on that node passes through it, the
-// agent's own stream too, so nothing is asked of that agent meanwhile and only the time given ends the hold: the
+// agent's own stream too, so nothing is asked of that agent meanwhile and only the time given ends the suspension: the
 // control must be Alone, and the time short.
 func SuspendKubelet(during time.Duration) requirement.Point {
 	return requirement.Point{Where: "kubelet of one node", Inject: func(ctx context.Context, env *requirement.Env) (requirement.Injected, error) {
@@ -64,15 +65,15 @@ func SuspendKubelet(during time.Duration) requirement.Point {
 			return nil, err
 		}
 		if err := kubeletAnswers(ctx, env, agent.Node); err != nil {
-			return nil, fmt.Errorf("asking the kubelet of %s for its health before holding it: %w", agent.Node, err)
+			return nil, fmt.Errorf("asking the kubelet of %s for its health before suspending it: %w", agent.Node, err)
 		}
-		held, err := agent.Suspend(ctx, wire.Suspend{Do: "stop", Name: "kubelet",
+		stopped, err := agent.Suspend(ctx, wire.Suspend{Do: "stop", Name: "kubelet",
 			After: int(answerFirst.Milliseconds()), For: int(during.Milliseconds())})
-		if err := probe.Either(held.Errno, err); err != nil {
-			return nil, fmt.Errorf("holding the kubelet through %s: %w", agent, err)
+		if err := probe.Either(stopped.Errno, err); err != nil {
+			return nil, fmt.Errorf("suspending the kubelet through %s: %w", agent, err)
 		}
-		h := &suspended{agent: agent, handle: held.Handle}
-		_, err = until.Settled(ctx, until.Policy{Within: holdSeen}, func(ctx context.Context) error {
+		h := &suspended{agent: agent, handle: stopped.Handle}
+		_, err = until.Settled(ctx, until.Policy{Within: suspendSeen}, func(ctx context.Context) error {
 			if kubeletAnswers(ctx, env, agent.Node) == nil {
 				return fmt.Errorf("the kubelet of %s still answers", agent.Node)
 			}
@@ -93,7 +94,7 @@ func kubeletAnswers(ctx context.Context, env *requirement.Env, node string) erro
 
 // lifted undoes what could not be seen to act, and says both.
 func lifted(ctx context.Context, f requirement.Injected, why error) error {
-	return errors.Join(why, f.Lift(context.WithoutCancel(ctx)))
+	return errors.Join(why, undo.Do(ctx, f.Lift))
 }
 
 func lastAgent(env *requirement.Env) (*requirement.End, error) {
@@ -106,12 +107,12 @@ func lastAgent(env *requirement.Env) (*requirement.End, error) {
 
 func suspend(ctx context.Context, agent *requirement.End, what wire.Suspend) (requirement.Injected, error) {
 	what.Do = "stop"
-	held, err := agent.Suspend(ctx, what)
-	if err := probe.Either(held.Errno, err); err != nil {
-		return nil, fmt.Errorf("holding %s through %s: %w", what.Name, agent, err)
+	stopped, err := agent.Suspend(ctx, what)
+	if err := probe.Either(stopped.Errno, err); err != nil {
+		return nil, fmt.Errorf("suspending %s through %s: %w", what.Name, agent, err)
 	}
-	h := &suspended{agent: agent, handle: held.Handle}
-	_, err = until.Settled(ctx, until.Policy{Within: holdSeen}, func(ctx context.Context) error {
+	h := &suspended{agent: agent, handle: stopped.Handle}
+	_, err = until.Settled(ctx, until.Policy{Within: suspendSeen}, func(ctx context.Context) error {
 		acted, how, err := h.Acted(ctx)
 		if err == nil && !acted {
 			err = fmt.Errorf("%s on %s: %s", what.Name, agent.Node, how)
@@ -130,11 +131,11 @@ type suspended struct {
 	done   atomic.Bool
 }
 
-// Acted is true where all that was held was seen in the stopped state.
+// Acted is true where all that was suspended was seen in the stopped state.
 func (h *suspended) Acted(ctx context.Context) (bool, string, error) {
 	seen, err := h.agent.Suspend(ctx, wire.Suspend{Do: "seen", Handle: h.handle})
 	if err := probe.Either(seen.Errno, err); err != nil {
-		return false, "", fmt.Errorf("asking %s what became of the hold: %w", h.agent, err)
+		return false, "", fmt.Errorf("asking %s what became of the suspension: %w", h.agent, err)
 	}
 	return seen.Stopped == len(seen.PIDs), fmt.Sprintf("%d of %d processes stopped", seen.Stopped, len(seen.PIDs)), nil
 }
@@ -144,7 +145,7 @@ func (h *suspended) Lift(ctx context.Context) error {
 		return nil
 	}
 	if err := h.agent.Release(ctx, h.handle); err != nil {
-		return fmt.Errorf("ending the hold: %w", err)
+		return fmt.Errorf("ending the suspension: %w", err)
 	}
 	h.done.Store(true)
 	return nil

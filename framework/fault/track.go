@@ -9,6 +9,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/internal/undo"
 	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/until"
@@ -55,7 +56,7 @@ func StaleTracked(role world.Role, n, servicePort, targetPort int) requirement.P
 		t := &tracked{Injected: counted, agent: agent, entry: put}
 		seen, err := agent.Conntrack(ctx, put)
 		if err := probe.Either(seen.Errno, err); err != nil {
-			return nil, errors.Join(fmt.Errorf("putting a connection into the tracking of %s: %w", client.Node, err), t.Lift(context.WithoutCancel(ctx)))
+			return nil, errors.Join(fmt.Errorf("putting a connection into the tracking of %s: %w", client.Node, err), undo.Do(ctx, t.Lift))
 		}
 		ctx, t.stop = context.WithCancel(context.WithoutCancel(ctx))
 		t.putting.Go(func() {

@@ -50,9 +50,6 @@ type Env struct {
 // Namespace is where the pods and Services of the world are, under the restricted Pod Security level.
 func (e *Env) Namespace() string { return e.World.Main() }
 
-// OtherNamespace is a second one of the same level, for what crosses namespaces.
-func (e *Env) OtherNamespace() string { return e.World.Elsewhere() }
-
 // PrivilegedNamespace admits pods of the privileged Pod Security level.
 func (e *Env) PrivilegedNamespace() string { return e.World.Privileged() }
 

@@ -63,6 +63,7 @@ func (r *Run) stageFor(roles map[world.Role]bool) (*stage.Stage, error) {
 	if len(r.columns) > 1 {
 		return nil, errBenchMatrix
 	}
+	r.remove() // that of a benchmark before
 	plan, err := matrix.New(r.ctx, r.matrixOptions())
 	if err != nil {
 		return nil, r.orInterrupted(err)

@@ -71,7 +71,6 @@ func (r *Run) judgeCluster(t *testing.T, plan *matrix.Plan) error {
 	if r.lab, err = lab.Open(r.ctx, r.labOptions(plan, r.rolesOf(r.columns))); err != nil {
 		return err
 	}
-	r.report.NotRun = append(r.report.NotRun, r.lab.NotRun...)
 	if r.unlock, err = matrix.Lock(r.ctx, r.log); err != nil {
 		return err
 	}
@@ -85,10 +84,12 @@ func (r *Run) judgeCluster(t *testing.T, plan *matrix.Plan) error {
 		t.Run(c.Name(), func(t *testing.T) {
 			r.log.Prefix(c.Name())
 			defer r.log.Prefix("")
+			if i+1 < len(r.lab.Columns) {
+				defer r.leave(c) // once the column's part of the report is complete
+			}
 			var missing *stage.HandlerMissing
 			switch err := r.judgeColumn(t, c, i); {
 			case errors.As(err, &missing) && !c.ByName: // what keeps one column from being judged keeps no other
-				r.log.Say("not run: %s: %s", c.Name(), err)
 				t.Skip(err)
 			case err != nil:
 				t.Fatal(err)
@@ -108,9 +109,6 @@ func (r *Run) judgeColumn(t *testing.T, c axis.Column, i int) (err error) {
 	}
 	roles := r.rolesOf([]axis.Column{c})
 	r.stage = stage.New(r.lab, r.stageOptions(c, i, roles))
-	if i+1 < len(r.lab.Columns) {
-		defer r.leave(r.stage, c)
-	}
 	if err := r.stage.Prepare(r.ctx); err != nil {
 		return r.orInterrupted(err)
 	}
@@ -144,11 +142,9 @@ func (r *Run) judgeColumn(t *testing.T, c axis.Column, i int) (err error) {
 // complete puts what was found out of a column into the report. A column whose handler the nodes turned out not to have is not run
 // there, unless it was asked for by its name.
 func (r *Run) complete(c axis.Column, record *judge.Record, catalogue judge.Catalogue, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	var missing *stage.HandlerMissing
 	if errors.As(err, &missing) && !c.ByName {
-		r.report.NotRun = append(r.report.NotRun, reports.NotRun{Name: c.Name(), Reason: err.Error()})
+		r.notRun(c.Name(), err.Error())
 		return
 	}
 	interrupted := ""
@@ -163,13 +159,24 @@ func (r *Run) complete(c axis.Column, record *judge.Record, catalogue judge.Cata
 	r.report.Clusters = append(r.report.Clusters, of)
 }
 
-// leave removes a column's world and waits until it is gone.
-func (r *Run) leave(on *stage.Stage, c axis.Column) {
-	if r.ctx.Err() != nil {
+// notRun notes a column that can't be had here and was not asked for by name.
+func (r *Run) notRun(name, why string) {
+	r.report.NotRun = append(r.report.NotRun, reports.NotRun{Name: name, Reason: why})
+	r.log.Say("not run: %s: %s", name, why)
+}
+
+// leaveWithin bounds the removal of a column's objects, of which the API server only has to be told.
+const leaveWithin = time.Minute
+
+// leave removes a column's world and waits until it is gone. An interrupt does not end the removal, so that nothing is forgotten.
+func (r *Run) leave(c axis.Column) {
+	if r.stage == nil || r.ctx.Err() != nil {
 		return // all is removed in the end
 	}
-	on.Close(r.ctx)
-	if err := on.Gone(r.ctx); err != nil {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), leaveWithin)
+	defer cancel()
+	r.stage.Close(ctx)
+	if err := r.stage.Gone(r.ctx); err != nil {
 		r.log.Say("the world of %s could not be removed: %s", c.Name(), err)
 	}
 }
@@ -250,7 +257,7 @@ func (r *Run) matrixOptions() matrix.Options {
 
 func (r *Run) labOptions(plan *matrix.Plan, roles map[world.Role]bool) lab.Options {
 	return lab.Options{
-		Run: r.id, Columns: plan.Clusters[0], Log: r.log, Report: r.config.Report,
+		Run: r.id, Columns: plan.Clusters[0], NotRun: r.notRun, Log: r.log, Report: r.config.Report,
 		Existing: r.config.existing(), Kubeconfig: r.config.Kubeconfig, Context: r.config.Context, AgentImage: r.config.AgentImage,
 		ReferenceImage: r.config.Reference, ReferenceAddresses: r.config.Addresses, Reference: stage.WantsReference(roles),
 		Engine: plan.Engine, NodeImage: r.config.NodeImage, Workers: r.config.Workers, Keep: r.config.Keep,

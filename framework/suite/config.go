@@ -56,7 +56,7 @@ const variablePrefix = "PARLEY_"
 func (c *Config) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.Select, "select", "", "requirements to run: IDs, chapters or patterns, separated by commas (pod, 'dns/*', service/hairpin)")
 	fs.StringVar(&c.Level, "level", "", "levels to run, separated by commas: MUST, SHOULD, OPTIONAL")
-	fs.StringVar(&c.AgentImage, "agent-image", "", "the agent's image on a cluster of yours (see `parley image push`)")
+	fs.StringVar(&c.AgentImage, "agent-image", "", "the agent's image on a cluster of yours (see parley image push)")
 	fs.StringVar(&c.PullSecrets, "pull-secrets", "", "secrets to pull the agent's image with, as namespace/name, separated by commas")
 	fs.StringVar(&c.NodeImage, "node-image", "", "the node image to make clusters of; empty chooses one")
 	fs.StringVar(&c.Engine, "engine", "", "the container engine: docker, podman or nerdctl; empty finds one")
@@ -74,7 +74,7 @@ func (c *Config) register(fs *flag.FlagSet) {
 	fs.BoolVar(&c.Measure, "measure", false, "measure latency, throughput and connections a second of the cluster's paths, after the verdicts (half a minute; never judged)")
 	fs.BoolVar(&c.Faults, "faults", false, "allow faults to be injected into a cluster of yours")
 	fs.BoolVar(&c.Install, "install", true, "install podman from Debian's packages where no engine is there and it may")
-	fs.StringVar(&c.Reference, "reference", "", "on a cluster of yours: the image of the reference implementations of LoadBalancer, Ingress and Gateway API, which are tested in place of the cluster's own (see `parley image push --reference`)")
+	fs.StringVar(&c.Reference, "reference", "", "on a cluster of yours: the image of the reference implementations of LoadBalancer, Ingress and Gateway API, which are tested in place of the cluster's own (see parley image push --reference)")
 	fs.StringVar(&c.Addresses, "reference-addresses", "", "prefixes of the nodes' network, free for the run, where the reference load balancer takes addresses from (192.0.2.64/26), separated by commas")
 	fs.IntVar(&c.Workers, "workers", 2, "worker nodes of a cluster that is made")
 }

@@ -17,8 +17,6 @@ import (
 func (r *Run) finish(code int) int {
 	interrupted := context.Cause(r.ctx)
 	r.remove()
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if !r.judging && r.fatal == nil {
 		return code // no verdict was asked for: -list, -bench, or -run for something else
 	}
@@ -45,19 +43,30 @@ func (r *Run) finish(code int) int {
 	return code
 }
 
+// What removing may take, for which matrix.CleanupReserve is kept: an API server that does not answer any more must not keep the
+// cluster from being removed.
+const (
+	removeStage = 20 * time.Second
+	removeLab   = matrix.CleanupReserve - removeStage - 10*time.Second
+)
+
 // remove removes what was made.
 func (r *Run) remove() {
-	ctx, cancel := context.WithTimeout(context.Background(), matrix.CleanupReserve-10*time.Second)
-	defer cancel()
+	within := func(bound time.Duration, remove func(context.Context)) {
+		ctx, cancel := context.WithTimeout(context.Background(), bound)
+		defer cancel()
+		remove(ctx)
+	}
 	if r.stage != nil {
-		r.stage.Close(ctx)
+		within(removeStage, r.stage.Close)
 	}
 	if r.lab != nil {
-		r.lab.Close(ctx)
+		within(removeLab, r.lab.Close)
 	}
 	if r.unlock != nil {
 		r.unlock()
 	}
+	r.stage, r.lab, r.unlock = nil, nil, nil
 }
 
 // mark marks the known differences and the warnings in the report.

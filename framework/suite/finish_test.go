@@ -51,10 +51,12 @@ func TestFinish(t *testing.T) {
 			var err error
 			r.columns, err = r.config.columns()
 			require.NoError(t, err)
-			r.ctx, r.stop = context.WithCancelCause(t.Context())
+			ctx, stop := context.WithCancelCause(t.Context())
+			defer stop(nil)
 			if c.stopped != nil {
-				r.stop(c.stopped)
+				stop(c.stopped)
 			}
+			r.ctx = ctx
 			r.log, r.report = progress.New(true), reports.New("1a-2b", r.started)
 			r.report.Clusters, r.codes, r.fatal = c.found, c.codes, c.fatal
 			r.judging, r.judged = !c.notAsked, len(c.found) > 0

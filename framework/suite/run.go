@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"sync"
+	"runtime/debug"
 	"syscall"
 	"testing"
 	"time"
@@ -29,9 +29,8 @@ type Run struct {
 	id       runid.ID
 	started  time.Time
 
-	ctx  context.Context
-	stop context.CancelCauseFunc
-	log  *progress.Log
+	ctx context.Context // ends when the run is interrupted or its time is up
+	log *progress.Log
 
 	chosen    map[string]string     // requirement ID -> why the user left it out, "" for those that run
 	proveOnly requirement.Selection // of those that run
@@ -43,7 +42,6 @@ type Run struct {
 	stage  *stage.Stage
 	unlock func()
 
-	mu      sync.Mutex
 	report  *reports.Report
 	codes   []int // how the processes of several clusters exited
 	judging bool  // verdicts were asked for
@@ -66,7 +64,7 @@ func (r *Run) Main(m *testing.M) int {
 		return reports.ExitUnjudged
 	}
 	ctx, stop := context.WithCancelCause(context.Background())
-	r.ctx, r.stop = ctx, stop
+	r.ctx = ctx
 	defer stop(nil)
 	matrix.FollowParent(stop)
 	signals := make(chan os.Signal, 1)
@@ -158,10 +156,14 @@ func (r *Run) Test(t *testing.T) {
 		return
 	}
 	r.judging = true
+	defer func() {
+		if p := recover(); p != nil { // what was made is removed, and the report written, all the same
+			r.fatal = fmt.Errorf("Parley itself failed: %v\n%s", p, debug.Stack())
+			t.Fatal(r.fatal)
+		}
+	}()
 	if err := r.judge(t); err != nil {
-		r.mu.Lock()
 		r.fatal = err
-		r.mu.Unlock()
 		t.Fatal(err)
 	}
 }

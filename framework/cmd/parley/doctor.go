@@ -47,8 +47,8 @@ type chosen struct {
 	Attempts []engine.Attempt `json:"attempts"` // what was tried, in order
 }
 
-// seen is what a diagnosis is made of.
-type seen struct {
+// hostState is what a diagnosis is made of.
+type hostState struct {
 	host        cluster.HostFacts
 	remote      bool              // the engine's containers run in another kernel
 	choice      *nodeimage.Choice // nil where there is none
@@ -79,7 +79,7 @@ func doctorOf(axes []axis.Axis) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		s := look(cmd.Context(), *node, asked, *install)
+		s := inspectHost(cmd.Context(), *node, asked, *install)
 		d := diagnose(s)
 		if err := cmd.Context().Err(); err != nil {
 			return err
@@ -97,9 +97,9 @@ func doctorOf(axes []axis.Axis) *cobra.Command {
 	return cmd
 }
 
-// look reads the host, without a change. The node image is that of the first cluster that is asked for.
-func look(ctx context.Context, node string, asked *axis.Choices, install bool) seen {
-	s := seen{host: cluster.Host(ctx), mayInstall: engine.Installable(), asked: asked}
+// inspectHost reads the host, without a change. The node image is that of the first cluster that is asked for.
+func inspectHost(ctx context.Context, node string, asked *axis.Choices, install bool) hostState {
+	s := hostState{host: cluster.Host(ctx), mayInstall: engine.Installable(), asked: asked}
 	columns, err := asked.Columns("")
 	var first axis.Spec
 	if err == nil { // else diagnose says why
@@ -129,7 +129,7 @@ func look(ctx context.Context, node string, asked *axis.Choices, install bool) s
 }
 
 // diagnose judges what was seen.
-func diagnose(s seen) diagnosis {
+func diagnose(s hostState) diagnosis {
 	d := diagnosis{
 		possibility: possibility{NodeImage: s.choice, Engine: chosen{Use: s.host.Engine, Attempts: s.host.Attempts}},
 		findings:    findings{Host: s.host, KernelGaps: []cluster.Feature{}, Untried: []string{}, Notes: []string{}},
@@ -163,7 +163,7 @@ func diagnose(s seen) diagnosis {
 var required = []string{"overlay file system", "bridge", "veth"}
 
 // whyNot says why no run could be made; "" where one could.
-func whyNot(s seen, lacks map[string]bool) string {
+func whyNot(s hostState, lacks map[string]bool) string {
 	h := s.host
 	switch {
 	case h.Engine == "" && s.mayInstall != nil:
@@ -190,7 +190,7 @@ const (
 )
 
 // notes are what a person should know and what forbids nothing.
-func notes(s seen) []string {
+func notes(s hostState) []string {
 	h := s.host
 	var all []string
 	add := func(when bool, format string, args ...any) {

@@ -56,35 +56,35 @@ func TestDiagnose(t *testing.T) {
 	unguarded := func(h *cluster.HostFacts) { h.EgressGuard = "not permitted" }
 	for _, c := range []struct {
 		name   string
-		seen   seen
+		seen   hostState
 		whyNot string // "" where a run is possible
 		notes  int
 	}{
-		{name: "no engine and none to be had", seen: seen{host: noEngine, mayInstall: errors.New("it is installed by itself on Debian only")}, whyNot: "no container engine answers", notes: 1},
-		{name: "podman would be installed", seen: seen{host: noEngine}, notes: 1},
-		{name: "offline build", seen: seen{host: podman, choice: offline}},
-		{name: "no node image", seen: seen{host: podman, choiceError: errors.New("needs root")}, whyNot: "needs root"},
-		{name: "offline without a guard", seen: seen{host: with(podman, unguarded), choice: offline}, whyNot: "egress guard"},
-		{name: "registry without a guard", seen: seen{host: with(podman, unguarded), choice: pulled}, notes: 1},
-		{name: "gaps that forbid nothing", seen: seen{host: with(podman, lacks("ipvs", "netem")), choice: offline}},
-		{name: "gaps that do", seen: seen{host: with(podman, lacks("veth")), choice: offline}, whyNot: "veth"},
-		{name: "another kernel's gaps", seen: seen{host: with(podman, lacks("veth")), choice: pulled, remote: true}, notes: 1},
-		{name: "gaps not tried", seen: seen{host: with(podman, func(h *cluster.HostFacts) {
+		{name: "no engine and none to be had", seen: hostState{host: noEngine, mayInstall: errors.New("it is installed by itself on Debian only")}, whyNot: "no container engine answers", notes: 1},
+		{name: "podman would be installed", seen: hostState{host: noEngine}, notes: 1},
+		{name: "offline build", seen: hostState{host: podman, choice: offline}},
+		{name: "no node image", seen: hostState{host: podman, choiceError: errors.New("needs root")}, whyNot: "needs root"},
+		{name: "offline without a guard", seen: hostState{host: with(podman, unguarded), choice: offline}, whyNot: "egress guard"},
+		{name: "registry without a guard", seen: hostState{host: with(podman, unguarded), choice: pulled}, notes: 1},
+		{name: "gaps that forbid nothing", seen: hostState{host: with(podman, lacks("ipvs", "netem")), choice: offline}},
+		{name: "gaps that do", seen: hostState{host: with(podman, lacks("veth")), choice: offline}, whyNot: "veth"},
+		{name: "another kernel's gaps", seen: hostState{host: with(podman, lacks("veth")), choice: pulled, remote: true}, notes: 1},
+		{name: "gaps not tried", seen: hostState{host: with(podman, func(h *cluster.HostFacts) {
 			h.Root, h.Features = false, []cluster.Feature{{Name: "veth", Error: "making namespaces: operation not permitted"}}
 		}), choice: pulled}},
-		{name: "dual-stack", seen: seen{host: podman, choice: offline, asked: asking("family", "dual")}},
-		{name: "no such family", seen: seen{host: podman, choice: offline, asked: asking("family", "ipv5")}, whyNot: "-family ipv5: choose of ipv4, ipv6, dual"},
-		{name: "a proxy mode that the kernel lacks", seen: seen{host: with(podman, lacks("ipvs")), choice: offline, asked: asking("proxy-mode", "ipvs")}, whyNot: "-proxy-mode ipvs: this host's kernel shows no ipvs"},
-		{name: "a version", seen: seen{host: podman, choice: &nodeimage.Choice{From: nodeimage.FromBuild, Offline: true, Containerd: "v2.1.9"}, asked: asking("containerd", "2.1")}},
-		{name: "a runtime", seen: seen{host: podman, choice: offline, asked: asking("runtime", "crio")}},
-		{name: "a runtime that can't be had", seen: seen{host: podman, choice: offline, asked: asking("runtime", "containerd,crio"), unavailable: map[string]string{"crio": "no bundle"}}, whyNot: "-runtime crio: no bundle"},
-		{name: "no such runtime", seen: seen{host: podman, choice: offline, asked: asking("runtime", "rkt")}, whyNot: "-runtime rkt: choose of containerd, crio, docker"},
-		{name: "a handler", seen: seen{host: podman, choice: offline, asked: asking("runtime", "containerd", "handler", "crun")}},
-		{name: "a handler of another runtime", seen: seen{host: podman, choice: offline, asked: asking("runtime", "crio", "handler", "runc")}},
-		{name: "a handler that is containerd's", seen: seen{host: podman, choice: offline, asked: asking("runtime", "crio", "handler", "runc,crun")}, whyNot: "crun: it is set up in containerd, and the nodes' runtime would be crio"},
-		{name: "a version of containerd and another runtime", seen: seen{host: podman, choice: offline, asked: asking("runtime", "docker", "containerd", "2.1")},
+		{name: "dual-stack", seen: hostState{host: podman, choice: offline, asked: asking("family", "dual")}},
+		{name: "no such family", seen: hostState{host: podman, choice: offline, asked: asking("family", "ipv5")}, whyNot: "-family ipv5: choose of ipv4, ipv6, dual"},
+		{name: "a proxy mode that the kernel lacks", seen: hostState{host: with(podman, lacks("ipvs")), choice: offline, asked: asking("proxy-mode", "ipvs")}, whyNot: "-proxy-mode ipvs: this host's kernel shows no ipvs"},
+		{name: "a version", seen: hostState{host: podman, choice: &nodeimage.Choice{From: nodeimage.FromBuild, Offline: true, Containerd: "v2.1.9"}, asked: asking("containerd", "2.1")}},
+		{name: "a runtime", seen: hostState{host: podman, choice: offline, asked: asking("runtime", "crio")}},
+		{name: "a runtime that can't be had", seen: hostState{host: podman, choice: offline, asked: asking("runtime", "containerd,crio"), unavailable: map[string]string{"crio": "no bundle"}}, whyNot: "-runtime crio: no bundle"},
+		{name: "no such runtime", seen: hostState{host: podman, choice: offline, asked: asking("runtime", "rkt")}, whyNot: "-runtime rkt: choose of containerd, crio, docker"},
+		{name: "a handler", seen: hostState{host: podman, choice: offline, asked: asking("runtime", "containerd", "handler", "crun")}},
+		{name: "a handler of another runtime", seen: hostState{host: podman, choice: offline, asked: asking("runtime", "crio", "handler", "runc")}},
+		{name: "a handler that is containerd's", seen: hostState{host: podman, choice: offline, asked: asking("runtime", "crio", "handler", "runc,crun")}, whyNot: "crun: it is set up in containerd, and the nodes' runtime would be crio"},
+		{name: "a version of containerd and another runtime", seen: hostState{host: podman, choice: offline, asked: asking("runtime", "docker", "containerd", "2.1")},
 			whyNot: "containerd-2.1: it is a version of containerd, and the nodes' runtime would be docker"},
-		{name: "small", seen: seen{host: with(podman, func(h *cluster.HostFacts) { h.CPUs, h.MemoryFreeBytes, h.DiskFreeBytes = 1, gib, 5*gib }), choice: offline}, notes: 3},
+		{name: "small", seen: hostState{host: with(podman, func(h *cluster.HostFacts) { h.CPUs, h.MemoryFreeBytes, h.DiskFreeBytes = 1, gib, 5*gib }), choice: offline}, notes: 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.seen.host.CPUs == 0 {
@@ -104,7 +104,7 @@ func TestDiagnose(t *testing.T) {
 }
 
 func TestDiagnoseAxes(t *testing.T) {
-	d := diagnose(seen{unavailable: map[string]string{"docker": "not looked for"}, host: cluster.HostFacts{Features: []cluster.Feature{{Name: "ipv6 sockets"}, {Name: "dummy"}, {Name: "nftables", There: true}}}})
+	d := diagnose(hostState{unavailable: map[string]string{"docker": "not looked for"}, host: cluster.HostFacts{Features: []cluster.Feature{{Name: "ipv6 sockets"}, {Name: "dummy"}, {Name: "nftables", There: true}}}})
 	there := map[string]bool{}
 	for _, options := range [][]option{d.of("runtimes"), d.of("addressFamilies"), d.of("proxyModes"), d.of("handlers")} {
 		used := 0
@@ -132,14 +132,14 @@ func TestDiagnoseVersions(t *testing.T) {
 	}
 	offline := &nodeimage.Choice{Offline: true, Containerd: "v2.4.2"}
 	for name, c := range map[string]struct {
-		seen                   seen
+		seen                   hostState
 		kubernetes, containerd []string
 	}{
-		"the offline image":          {seen{choice: offline}, []string{"1.36"}, []string{"2.4"}},
-		"an older containerd":        {seen{choice: offline, asked: asking("containerd", "1.7")}, []string{"1.35"}, []string{"1.7"}},
-		"another runtime":            {seen{choice: offline, asked: asking("runtime", "crio")}, []string{"1.36"}, nil},
-		"an image from elsewhere":    {seen{choice: &nodeimage.Choice{Ref: "kindest/node:v1"}}, nil, nil},
-		"no image that is known yet": {seen{}, nil, nil},
+		"the offline image":          {hostState{choice: offline}, []string{"1.36"}, []string{"2.4"}},
+		"an older containerd":        {hostState{choice: offline, asked: asking("containerd", "1.7")}, []string{"1.35"}, []string{"1.7"}},
+		"another runtime":            {hostState{choice: offline, asked: asking("runtime", "crio")}, []string{"1.36"}, nil},
+		"an image from elsewhere":    {hostState{choice: &nodeimage.Choice{Ref: "kindest/node:v1"}}, nil, nil},
+		"no image that is known yet": {hostState{}, nil, nil},
 	} {
 		d := diagnose(c.seen)
 		require.Equal(t, c.kubernetes, used(d.of("kubernetesVersions")), name)
@@ -153,7 +153,7 @@ func TestDiagnoseVersions(t *testing.T) {
 // The members of the output, in their order: others read them.
 func TestDoctorsMembers(t *testing.T) {
 	var out bytes.Buffer
-	require.NoError(t, writeJSON(&out, diagnose(seen{host: cluster.HostFacts{EngineError: "<none> & nothing"}})))
+	require.NoError(t, writeJSON(&out, diagnose(hostState{host: cluster.HostFacts{EngineError: "<none> & nothing"}})))
 	require.Contains(t, out.String(), "<none> & nothing", "as it was written")
 	d := json.NewDecoder(&out)
 	var members []string
@@ -188,7 +188,7 @@ func TestDoctorShowsAFurtherAxis(t *testing.T) {
 	require.Equal(t, "blue", doctorOf(axes).Flags().Lookup("colour").Value.String())
 
 	host := cluster.HostFacts{Engine: "podman 4.3.1", CPUs: 2, Features: []cluster.Feature{{Name: "paint", Error: "all dry"}}}
-	d := diagnose(seen{host: host, asked: askingOf(axes, "colour", "red,blue")})
+	d := diagnose(hostState{host: host, asked: askingOf(axes, "colour", "red,blue")})
 	require.False(t, d.Possible)
 	require.Equal(t, "-colour blue: all dry", d.WhyNot)
 	var text, form bytes.Buffer
@@ -198,7 +198,7 @@ func TestDoctorShowsAFurtherAxis(t *testing.T) {
 	var got struct{ Colours []option }
 	require.NoError(t, json.Unmarshal(form.Bytes(), &got))
 	require.Equal(t, []option{{"red", true, true, "asked for by -colour"}, {"blue", true, false, "all dry"}}, got.Colours)
-	d = diagnose(seen{host: host, asked: askingOf(axes, "colour", "grey")})
+	d = diagnose(hostState{host: host, asked: askingOf(axes, "colour", "grey")})
 	require.Equal(t, "-colour grey: choose of red, blue", d.WhyNot)
 }
 

@@ -61,7 +61,7 @@ func (d diagnosis) MarshalJSON() ([]byte, error) {
 
 // axes are the options of every axis, in the order in which they are shown, and why a run can't have what it is asked for; ""
 // where it can.
-func (s seen) axes() (all []axisOptions, unfit string) {
+func (s hostState) axes() (all []axisOptions, unfit string) {
 	host := axis.HostOf(s.host, false)
 	host.Unavailable = s.unavailable
 	columns, err := s.asked.Columns("")
@@ -86,7 +86,7 @@ func (s seen) axes() (all []axisOptions, unfit string) {
 
 // used are the values of the axis that a run uses, in the form that the flag takes: what it is asked for, else the first; of values
 // that a node image has, that of the image.
-func (s seen) used(a axis.Axis, clusters []axis.Spec) (used []string) {
+func (s hostState) used(a axis.Axis, clusters []axis.Spec) (used []string) {
 	asked := s.asked.Asked(a)
 	switch {
 	case a.Doctor.InImage != nil:
@@ -103,7 +103,7 @@ func (s seen) used(a axis.Axis, clusters []axis.Spec) (used []string) {
 }
 
 // built are the versions of the image that a run would build, or has built; none where it would use another image.
-func (s seen) built(clusters []axis.Spec) nodeimage.Versions {
+func (s hostState) built(clusters []axis.Spec) nodeimage.Versions {
 	if s.choice == nil || s.choice.Containerd == "" || len(clusters) == 0 {
 		return nodeimage.Versions{}
 	}
@@ -138,7 +138,7 @@ func optionsOf(a axis.Axis, asked, used []string, host axis.Host) (all []option)
 }
 
 // unfit says why a run can't have the values of the axis that it is asked for; "" where it can.
-func (s seen) unfit(a axis.Axis, options []option) string {
+func (s hostState) unfit(a axis.Axis, options []option) string {
 	var names []string
 	for _, o := range options {
 		names = append(names, o.Name)

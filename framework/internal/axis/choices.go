@@ -17,15 +17,15 @@ type Choices struct {
 func Choose(axes []Axis, given map[string]string) *Choices {
 	c := &Choices{axes: axes, given: map[string]*string{}}
 	for _, a := range axes {
-		c.give(a.Flag, given[a.Flag])
+		c.set(a.Flag, given[a.Flag])
 		for _, s := range a.Settings {
-			c.give(s.Flag, given[s.Flag])
+			c.set(s.Flag, given[s.Flag])
 		}
 	}
 	return c
 }
 
-func (c *Choices) give(flag, value string) { c.given[flag] = &value }
+func (c *Choices) set(flag, value string) { c.given[flag] = &value }
 
 // Register declares the flags of the axes and of their settings. The choices are what the flags are given when they are parsed.
 func Register(fs *flag.FlagSet, axes []Axis) *Choices {
@@ -48,9 +48,9 @@ func (c *Choices) Axes() []Axis {
 }
 
 // Asked are the values that the axis's own flag was given, as they were written.
-func (c *Choices) Asked(a Axis) []string { return fieldsOf(c.of(a.Flag)) }
+func (c *Choices) Asked(a Axis) []string { return fieldsOf(c.givenTo(a.Flag)) }
 
-func (c *Choices) of(flag string) string {
+func (c *Choices) givenTo(flag string) string {
 	if c == nil || c.given[flag] == nil {
 		return ""
 	}
@@ -61,7 +61,7 @@ func (c *Choices) of(flag string) string {
 func (c *Choices) settings() (s Spec) {
 	for _, a := range c.Axes() {
 		for _, setting := range a.Settings {
-			if given := c.of(setting.Flag); given != "" {
+			if given := c.givenTo(setting.Flag); given != "" {
 				setting.Apply(&s, given)
 			}
 		}
@@ -106,10 +106,10 @@ func (c *Choices) Columns(matrix string) ([]Column, error) {
 	for _, e := range entries {
 		for i, a := range axes {
 			if e.chosen[i] != "" && len(flags[i]) > 0 {
-				return nil, fmt.Errorf("-matrix says %s and -%s says %s: name the %s in one of them only", e.chosen[i], a.Flag, c.of(a.Flag), a.Name)
+				return nil, fmt.Errorf("-matrix says %s and -%s says %s: name the %s in one of them only", e.chosen[i], a.Flag, c.givenTo(a.Flag), a.Name)
 			}
 		}
-		for _, combined := range e.with(flags) {
+		for _, combined := range e.combinedWith(flags) {
 			if all = merge(all, combined); len(all) > maxColumns {
 				return nil, fmt.Errorf("these are more than %d clusters: ask for fewer", maxColumns)
 			}

@@ -37,7 +37,7 @@ func (c Column) entry(item string) ([]Column, error) {
 		words, byName := []string{word}, true
 		if i < 0 {
 			if i = slices.IndexFunc(axes, func(a Axis) bool { return a.Set == word }); i < 0 {
-				return nil, fmt.Errorf("%q is no value of an axis: there are %s", word, known(axes))
+				return nil, fmt.Errorf("%q is no value of an axis: there are %s", word, everyWord(axes))
 			}
 			words, byName = axes[i].Words(), false
 		}
@@ -49,8 +49,8 @@ func (c Column) entry(item string) ([]Column, error) {
 	return all, nil
 }
 
-// with combines a column with each value of the flags.
-func (c Column) with(flags [][]string) []Column {
+// combinedWith combines a column combinedWith each value of the flags.
+func (c Column) combinedWith(flags [][]string) []Column {
 	all := []Column{c}
 	for i, words := range flags {
 		if len(words) > 0 {
@@ -83,8 +83,8 @@ func merge(all []Column, c Column) []Column {
 	return all
 }
 
-// known tells all words of all axes.
-func known(axes []Axis) string {
+// everyWord tells all words of all axes.
+func everyWord(axes []Axis) string {
 	var parts []string
 	for _, a := range axes {
 		parts = append(parts, strings.Join(a.Words(), ", ")+" ("+a.Set+": all of these)")

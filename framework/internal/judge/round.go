@@ -84,8 +84,10 @@ func (r *round) run(t *testing.T, g group) {
 	short, long := newLimiter(atFirst), newLimiter(atFirst)
 	if g.parallel {
 		ctx, stop := context.WithCancel(r.ctx)
+		var following sync.WaitGroup
+		following.Go(func() { r.followLoad(ctx, short, long) })
+		defer following.Wait() // what it says belongs to this group
 		defer stop()
-		go r.followLoad(ctx, short, long)
 	} else {
 		short = newLimiter(1)
 		long = short

@@ -13,6 +13,7 @@ import (
 // be had is not run, or an error where it was asked for by its name.
 func (l *Lab) prepareHandlers(ctx context.Context) (handlers []handler.Handler, files []cluster.File, err error) {
 	var columns axis.Group
+	last := ""
 	for _, c := range l.Columns {
 		found, its, err := l.handlersOf(ctx, c)
 		switch {
@@ -21,11 +22,12 @@ func (l *Lab) prepareHandlers(ctx context.Context) (handlers []handler.Handler, 
 		case ctx.Err() != nil || c.ByName:
 			return nil, nil, err
 		default:
-			l.notRun(c.Name(), err.Error())
+			last = err.Error()
+			l.options.NotRun(c.Name(), last)
 		}
 	}
 	if len(columns) == 0 {
-		return nil, nil, fmt.Errorf("none of the OCI handlers can be had here: %s", l.NotRun[0].Reason)
+		return nil, nil, fmt.Errorf("none of the OCI handlers can be had here: %s", last)
 	}
 	l.Columns = columns
 	return handlers, files, nil

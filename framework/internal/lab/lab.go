@@ -13,15 +13,16 @@ import (
 	"github.com/parley-k8s/parley/framework/internal/progress"
 	"github.com/parley-k8s/parley/framework/internal/runid"
 	"github.com/parley-k8s/parley/framework/internal/undo"
-	"github.com/parley-k8s/parley/reports"
 )
 
 // Options say which cluster to join or to make.
 type Options struct {
 	Run     runid.ID
 	Columns axis.Group // that are judged on the cluster
-	Log     *progress.Log
-	Report  string // the folder of the reports, which takes the details of a failure
+	// NotRun is told of a column that can't be had here and was not asked for by name, with why.
+	NotRun func(name, why string)
+	Log    *progress.Log
+	Report string // the folder of the reports, which takes the details of a failure
 
 	// Existing says that the cluster is the user's. Kubeconfig and Context name it, kubectl's rules choose what they leave open.
 	Existing            bool
@@ -45,9 +46,8 @@ type Lab struct {
 	Cluster    *cluster.Cluster
 	Facts      cluster.Facts
 	AgentImage string
-	// Columns are those of the options that can be judged on the cluster; NotRun are the others that were not asked for by name.
+	// Columns are those of the options that can be judged on the cluster.
 	Columns axis.Group
-	NotRun  []reports.NotRun
 
 	options   Options
 	reference *reference // nil where nothing needs it
@@ -57,7 +57,7 @@ type Lab struct {
 // closeBound bounds the removal of what Open made before it failed.
 const closeBound = 65 * time.Second
 
-// Open joins or makes the cluster. What is made before an error is removed again.
+// Open joins or makes the cluster. What is made before an error is removed again, what is being built is ended.
 func Open(ctx context.Context, o Options) (*Lab, error) {
 	l := &Lab{options: o, Columns: o.Columns}
 	if err := l.open(ctx); err != nil {
@@ -77,11 +77,11 @@ func (l *Lab) open(ctx context.Context) error {
 		l.undo.Add("removing the engine's private configuration", func(context.Context) error { return l.options.Engine.Close() })
 	}
 	l.startReference(ctx)
-	take := l.create
+	open := l.create
 	if l.options.Existing {
-		take = l.join
+		open = l.join
 	}
-	if err := take(ctx); err != nil {
+	if err := open(ctx); err != nil {
 		return err
 	}
 	var err error
@@ -122,10 +122,4 @@ func (l *Lab) join(ctx context.Context) error {
 		return errors.New("a cluster of yours needs the agent's image: bring it there with `parley image push REF` and name it with -agent-image REF")
 	}
 	return nil
-}
-
-// notRun notes a column that can't be had here and was not asked for by name.
-func (l *Lab) notRun(name, why string) {
-	l.NotRun = append(l.NotRun, reports.NotRun{Name: name, Reason: why})
-	l.options.Log.Say("not run: %s: %s", name, why)
 }

@@ -38,6 +38,12 @@ func (l *Lab) startReference(ctx context.Context) {
 	}
 	r := &reference{built: make(chan struct{})}
 	l.reference = r
+	ctx, cancel := context.WithCancel(ctx)
+	l.undo.Add("ending the build of the reference implementations", func(context.Context) error {
+		cancel()
+		<-r.built // its temporary files are gone then
+		return nil
+	})
 	go func() {
 		defer close(r.built)
 		r.image, r.err = image.BuildReference(ctx, architecture())

@@ -18,7 +18,7 @@ import (
 // file whose lock it holds while it judges.
 const (
 	columnVariable = "PARLEY_COLUMN"
-	lockVariable   = "PARLEY_TURN"
+	lockVariable   = "PARLEY_LOCK"
 )
 
 var (
@@ -46,8 +46,8 @@ func FollowParent(stop context.CancelCauseFunc) {
 // what is measured, or a verdict that comes of the load: making one takes two for half a minute.
 const coresToOverlap = 8
 
-// quiet says whether no cluster of a matrix is made while another is judged.
-func quiet() bool { return runtime.NumCPU() < coresToOverlap }
+// judgesAlone says whether no cluster of a matrix is made while another is judged.
+func judgesAlone() bool { return runtime.NumCPU() < coresToOverlap }
 
 // Lock waits until no other cluster of the matrix is judged, so that what is measured is not of two at once. A process that is no
 // child need not wait. It ends with the context's cause where that is done first.

@@ -29,7 +29,7 @@ func (p *Plan) Judge(ctx context.Context) (Result, error) {
 	o := p.options
 	dir, err := os.MkdirTemp("", o.Run.Name("matrix")+"-")
 	if err != nil {
-		return Result{}, fmt.Errorf("making a folder for the clusters' turns: %w", err)
+		return Result{}, fmt.Errorf("making a folder for the lock: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	var children []*child
@@ -39,7 +39,7 @@ func (p *Plan) Judge(ctx context.Context) (Result, error) {
 		children = append(children, &child{group: g, dir: filepath.Join(o.Report, g.Name())})
 	}
 	how := "the next is made while one is judged"
-	if quiet() {
+	if judgesAlone() {
 		how = "none is made while one is judged, for want of cores"
 	}
 	o.Log.Say("matrix: %s; %d at once, %s", strings.Join(names, ", "), p.slots, how)
@@ -50,7 +50,7 @@ func (p *Plan) Judge(ctx context.Context) (Result, error) {
 		running.Go(func() {
 			defer func() { <-free }()
 			say := func(line string) { o.Log.Say("%-*s  %s", width, c.group.Name(), line) }
-			c.judge(ctx, filepath.Join(dir, "turn"), o.Budget.ofChild(), say)
+			c.judge(ctx, filepath.Join(dir, "lock"), o.Budget.ofChild(), say)
 			if c.trouble != "" {
 				say(c.trouble)
 			}
@@ -77,7 +77,7 @@ func (o Options) atOnce(ctx context.Context, n int) (int, error) {
 	switch {
 	case o.Keep && room < n:
 		return 0, fmt.Errorf("%d kept clusters take %d GiB and %d are available: leave -keep out, or ask for fewer", n, uint64(n)*each>>30, memory.Available>>30)
-	case o.Measure, quiet():
+	case o.Measure, judgesAlone():
 		return 1, nil
 	}
 	return max(1, min(n, room, 1+runtime.NumCPU()/2)), nil

@@ -22,6 +22,7 @@ func (s *Stage) deployWorld(ctx context.Context) error {
 		if _, err := own(ctx, s, core.Namespaces(), ns); err != nil {
 			return err
 		}
+		s.made = append(s.made, ns.Name)
 		if err := s.copyPullSecrets(ctx, ns.Name); err != nil {
 			return err
 		}
@@ -50,7 +51,7 @@ func (s *Stage) deployWorld(ctx context.Context) error {
 func own[T metav1.Object](ctx context.Context, s *Stage, client requirement.Client[T], object T) (T, error) {
 	made, remove, err := requirement.Create(ctx, client, object)
 	if err == nil {
-		s.undoUnlessKept("removing the world", remove)
+		s.undoUnlessKept("removing "+made.GetName(), remove)
 	}
 	return made, err
 }
@@ -129,7 +130,7 @@ func (s *Stage) copyPullSecrets(ctx context.Context, namespace string) error {
 		if err != nil {
 			return fmt.Errorf("reading the pull secret %s: %w", source, err)
 		}
-		twin := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace}, Type: secret.Type, Data: secret.Data}
+		twin := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: s.plan.Labels}, Type: secret.Type, Data: secret.Data}
 		if _, _, err := requirement.Create(ctx, s.kube.CoreV1().Secrets(namespace), twin); err != nil {
 			return fmt.Errorf("copying the pull secret %s: %w", source, err)
 		}

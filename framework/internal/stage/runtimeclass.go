@@ -38,7 +38,7 @@ func (s *Stage) runtimeClass(ctx context.Context, name string) (*nodev1.RuntimeC
 		}
 		return class, nil
 	}
-	if err := s.hasProgram(ctx, name); err != nil {
+	if err := s.requireProgram(ctx, name); err != nil {
 		return nil, err
 	}
 	return own(ctx, s, classes, &nodev1.RuntimeClass{
@@ -61,8 +61,8 @@ func (s *Stage) othersThan(ctx context.Context) string {
 	return "; it has " + strings.Join(names, ", ")
 }
 
-// hasProgram says what the handler's program is missing on, which comes with the node image.
-func (s *Stage) hasProgram(ctx context.Context, name string) error {
+// requireProgram says which node lacks the handler's program, which comes with the node image.
+func (s *Stage) requireProgram(ctx context.Context, name string) error {
 	handlers, err := handler.Named([]string{name})
 	if err != nil {
 		return err

@@ -53,6 +53,7 @@ type Stage struct {
 	families []corev1.IPFamily
 	players  *players
 	undo     undo.List
+	made     []string // the namespaces that were made
 
 	witnesses    sync.Once
 	witnessError error
@@ -105,13 +106,13 @@ func (s *Stage) Gone(ctx context.Context) error {
 	if s.options.Keep {
 		return nil
 	}
-	for _, ns := range s.plan.Namespaces() {
+	for _, name := range s.made {
 		_, err := until.Settled(ctx, until.Policy{Within: namespacesGone, Every: time.Second}, func(ctx context.Context) error {
-			_, err := s.kube.CoreV1().Namespaces().Get(ctx, ns.Name, metav1.GetOptions{})
+			_, err := s.kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 			if apierrors.IsNotFound(err) {
 				return nil
 			}
-			return errors.Join(fmt.Errorf("the namespace %s is still there", ns.Name), err)
+			return errors.Join(fmt.Errorf("the namespace %s is still there", name), err)
 		})
 		if err != nil {
 			return err
@@ -143,7 +144,7 @@ func (s *Stage) Families() []corev1.IPFamily { return s.families }
 // Ends are those who play the role.
 func (s *Stage) Ends(r world.Role) []*requirement.End { return s.players.Ends(r) }
 
-// Missing says why a requirement's roles can't all be played: see players.missing.
+// Missing says why a requirement's roles can't all be played: see players.missingFor.
 func (s *Stage) Missing(q requirement.Requirement) (reports.Outcome, string) {
 	return s.players.missingFor(q)
 }
