@@ -84,6 +84,37 @@ func Refused(ctx context.Context, env *requirement.Env, talk Talk) error {
 	})
 }
 
+// Rejected says whether what From dials is turned away at once, within the patience in force: by a refusal, or by another error that
+// comes before the attempt's time is up, as of a firewall that answers "prohibited" (EHOSTUNREACH, EACCES) or of a data path that
+// rejects in connect(2) itself (EPERM). Only silence and an answer are failures. What is no refusal is noted.
+func Rejected(ctx context.Context, env *requirement.Env, talk Talk) error {
+	other := ""
+	err := env.Until(ctx, func(ctx context.Context) error {
+		seen, err := Once(ctx, env, talk)
+		if err != nil {
+			return err
+		}
+		switch seen.Class {
+		case wire.Refused:
+			other = ""
+			return nil
+		case wire.Unreachable, wire.Denied, wire.Reset:
+			other = seen.Errno.String()
+			return nil
+		}
+		reason := requirement.ReasonOf(seen.Errno)
+		if seen.Ok() {
+			reason = requirement.Answered
+		}
+		return &requirement.Failure{Reason: reason, From: talk.From, To: talk.To, Target: talk.Dial, Protocol: talk.Network,
+			Expected: fmt.Sprintf("%s to reject within %s", talk.Dial, env.Attempt), Observed: seen.Errno.String(), Again: talk.again()}
+	})
+	if err == nil && other != "" {
+		env.Note("%s is rejected at once over %s, though not as refused: %s", talk.Dial, talk.Network, other)
+	}
+	return err
+}
+
 // Once makes a single attempt and judges nothing.
 func Once(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, error) {
 	within := talk.Within

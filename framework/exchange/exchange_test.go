@@ -219,6 +219,34 @@ func TestWorksWithinThePatience(t *testing.T) {
 	require.Equal(t, 1, requirement.AsFailure(err).Attempts)
 }
 
+func TestRejected(t *testing.T) {
+	for name, c := range map[string]struct {
+		seen   wire.Errno
+		reason requirement.Reason // of the failure; "" is none
+		noted  bool
+	}{
+		"refused":               {wire.Errno{Class: wire.Refused}, "", false},
+		"prohibited by a rule":  {wire.Errno{Class: wire.Unreachable, Text: "no route to host"}, "", true},
+		"denied in connect(2)":  {wire.Errno{Class: wire.Denied, Text: "operation not permitted"}, "", true},
+		"reset":                 {wire.Errno{Class: wire.Reset}, "", true},
+		"silence":               {wire.Errno{Class: wire.TimedOut}, requirement.NoAnswer, false},
+		"an answer":             {wire.Errno{}, requirement.Answered, false},
+		"something of this end": {wire.Errno{Class: wire.InUse}, requirement.Broken, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := requirement.Requirement{ID: "service/x"}
+			env := &requirement.Env{Requirement: &q, Attempt: time.Second}
+			err := Rejected(t.Context(), env, Talk{From: answering(t, wire.Connected{Seen: []wire.Exchange{{Errno: c.seen}}}), Network: "tcp", Dial: "10.96.0.9:80"})
+			if c.reason == "" {
+				require.NoError(t, err)
+			} else {
+				require.Equal(t, c.reason, requirement.AsFailure(err).Reason)
+			}
+			require.Equal(t, c.noted, len(env.Notes()) == 1)
+		})
+	}
+}
+
 func TestOnceJudgesNothing(t *testing.T) {
 	env := &requirement.Env{Requirement: &requirement.Requirement{ID: "a/b"}, Attempt: time.Second}
 	lost := wire.Exchange{Errno: wire.Errno{Class: wire.Refused}, Step: "dial"}

@@ -58,6 +58,9 @@ type Requirement struct {
 	// Disrupts says what the check does to others' things; empty is nothing. Such a requirement is judged only where
 	// faults may be injected, after all others and by itself.
 	Disrupts string
+	// ClusterScoped says what the check makes outside the run's own namespaces, such as "a ValidatingWebhookConfiguration"; empty is
+	// nothing. On a cluster of the user's that is done only where faults may be injected.
+	ClusterScoped string
 	// Check judges. nil: it holds. *Failure: it does not. *Unsupported: the cluster does not show the
 	// feature. Any other error: it could not be judged.
 	Check   func(context.Context, *Env) error
@@ -100,6 +103,8 @@ type Variant struct {
 	Services map[world.Service]world.Service
 	// Fixture names the other form of a fixture that the check makes itself: it asks Env.Fixture for it.
 	Fixture string
+	// ClusterScoped says what Make makes outside the run's own namespaces, as of a requirement.
+	ClusterScoped string
 	// Make prepares what no shared fixture can be (a forged Node) and returns how to undo it, or is nil.
 	Make func(context.Context, *Env) (undo func(context.Context) error, err error)
 	// Given says whether the variant is on this cluster what it is called, with an error where it is not: a runtime may give a

@@ -43,7 +43,7 @@ func nodePortNoEndpoints() requirement.Requirement {
 				for _, node := range nodes {
 					talk := exchange.Talk{From: env.Role(world.Outside), Network: protocol,
 						Dial: requirement.At(node.ip, nodePort(env, world.NodePortEmpty, protocol))}
-					if err := exchange.Refused(ctx, env, talk); err != nil {
+					if err := exchange.Rejected(ctx, env, talk); err != nil {
 						return through(err, node.name)
 					}
 				}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,8 +37,8 @@ func addresses() requirement.Requirement {
 			return env.Until(ctx, func(ctx context.Context) error { return distinctAddresses(ctx, env) })
 		},
 		Control: requirement.Control{
-			Says:    "another Node object with the address of one",
-			Variant: &requirement.Variant{Make: forgeTwin},
+			Says:    "two Node objects that name one address",
+			Variant: &requirement.Variant{Make: forgeTwins, ClusterScoped: nodeObjects},
 			Red:     []requirement.Reason{requirement.NotDistinct},
 			Alone:   true, // whoever lists nodes meets it
 		},
@@ -91,14 +92,25 @@ func isReady(node *corev1.Node) bool {
 	})
 }
 
-// forgeTwin makes a Node that no kubelet stands behind, with the addresses of a real one.
-func forgeTwin(ctx context.Context, env *requirement.Env) (func(context.Context) error, error) {
-	real, err := env.Kube.CoreV1().Nodes().Get(ctx, env.Role(world.Everywhere).Node, metav1.GetOptions{})
+// nodeObjects are what a control makes that forges Nodes.
+const nodeObjects = "Node objects that no kubelet stands behind"
+
+// nobodysAddress is of the range for documents (RFC 5737): a forged Node never has a live node's, by which a network plugin or a
+// load balancer would send that node's traffic elsewhere.
+const nobodysAddress = "192.0.2.1"
+
+// forgeTwins makes two Nodes with one address, which is no other node's.
+func forgeTwins(ctx context.Context, env *requirement.Env) (func(context.Context) error, error) {
+	status := corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: nobodysAddress}}}
+	_, one, err := forgeNode(ctx, env, status)
 	if err != nil {
-		return nil, fmt.Errorf("reading the Node to forge: %w", err)
+		return nil, err
 	}
-	_, undo, err := forgeNode(ctx, env, corev1.NodeStatus{Addresses: real.Status.Addresses})
-	return undo, err
+	_, other, err := forgeNode(ctx, env, status)
+	if err != nil {
+		return nil, lift(ctx, one, err)
+	}
+	return func(ctx context.Context) error { return errors.Join(other(ctx), one(ctx)) }, nil
 }
 
 // forgeNode makes a ready Node with that status which takes no pods: it is cordoned and tainted, and lacks the label

@@ -49,7 +49,7 @@ func sandboxes() requirement.Requirement {
 		Check:       sandboxesMatch,
 		Control: requirement.Control{
 			Says:    "a sandbox made through the CRI for no pod, and a network namespace with a name that no pod has",
-			Variant: &requirement.Variant{Make: orphans},
+			Variant: &requirement.Variant{Make: orphans, ClusterScoped: "a sandbox and a network namespace on a node that belong to no pod"},
 			// Which of the two is told depends on whether the kubelet has stopped the sandbox before the check lists them.
 			Red: []requirement.Reason{requirement.Orphaned, requirement.LeftOver},
 		},

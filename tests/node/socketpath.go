@@ -42,7 +42,7 @@ func criSocketPath() requirement.Requirement {
 		Check: socketsDocumented,
 		Control: requirement.Control{
 			Says:    "a Node whose kubelet, an agent, names another path",
-			Variant: &requirement.Variant{Make: forgeElsewhere},
+			Variant: &requirement.Variant{Make: forgeElsewhere, ClusterScoped: nodeObjects},
 			Red:     []requirement.Reason{requirement.Misplaced},
 			Alone:   true, // whoever lists nodes meets it
 		},

@@ -40,9 +40,10 @@ func apiToPodWebhook() requirement.Requirement {
 		},
 		Why: "It is the one connection from the control plane into the pod network, and control planes outside of that network often have no " +
 			"route into it. Policies and injectors then fail open in silence, or block every change.",
-		Roles:    []world.Role{world.WebNear},
-		Services: []world.Service{world.Webhook},
-		Check:    webhookAsked,
+		Roles:         []world.Role{world.WebNear},
+		Services:      []world.Service{world.Webhook},
+		ClusterScoped: "a ValidatingWebhookConfiguration for ConfigMaps of its own in its own namespace",
+		Check:         webhookAsked,
 		Control: requirement.Control{
 			Says: "what goes to the webhook dropped in its pod",
 			Fault: &requirement.Fault{Points: []requirement.Point{

@@ -35,7 +35,7 @@ func noEndpointsRefused() requirement.Requirement {
 			for i, protocol := range bothProtocols {
 				talk := exchange.Talk{From: client, Network: protocol, Dial: requirement.At(ip, world.ServicePort),
 					Source: fmt.Sprintf(":%d", env.Port(i))}
-				if err := exchange.Refused(ctx, env, talk); err != nil {
+				if err := exchange.Rejected(ctx, env, talk); err != nil {
 					return err
 				}
 			}

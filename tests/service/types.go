@@ -133,6 +133,9 @@ func retype(ctx context.Context, env *requirement.Env, service requirement.Servi
 	if to == corev1.ServiceTypeClusterIP {
 		spec["ipFamilies"], spec["ipFamilyPolicy"] = []corev1.IPFamily{env.Family}, corev1.IPFamilyPolicySingleStack
 	}
+	if to == corev1.ServiceTypeLoadBalancer {
+		spec["loadBalancerClass"] = world.NobodysClass // no cloud makes one; the API server drops the class with the type
+	}
 	if err := patchService(ctx, env, service, map[string]any{"spec": spec}); err != nil {
 		return service, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,7 +30,7 @@ func TestHostwideSettingsAreCounted(t *testing.T) {
 
 	self, err := runid.New()
 	require.NoError(t, err)
-	other := runid.ID("1-" + string(self)[len(self)-6:]) // process 1 lives, but began at another time: a dead owner
+	other := runid.ID("1-" + strings.SplitN(string(self), "-", 2)[1]) // process 1 lives, but began at another time: a dead owner
 	require.False(t, other.Alive())
 
 	require.NoError(t, h.release(ctx, self, nil), "nothing was ever held")

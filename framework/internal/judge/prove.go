@@ -101,6 +101,10 @@ func (j *Judge) proveByVariant(ctx context.Context, e *requirement.Env, q requir
 			return
 		}
 	}
+	if v.ClusterScoped != "" && !j.stage.FaultsAllowed() {
+		proof.State, proof.Reason = reports.Unproved, "the control makes "+v.ClusterScoped+", outside the run's own namespaces; on a cluster of yours it does so only with -faults"
+		return
+	}
 	if v.Make != nil {
 		lift, err := v.Make(ctx, e)
 		if err != nil {

@@ -114,6 +114,7 @@ func TestProveByVariant(t *testing.T) {
 		"it is made and undone":        {variant{Make: made(nil, nil)}, noAnswer, reports.Proved, "", true},
 		"it can't be made":             {variant{Make: made(errAgent, nil)}, noAnswer, reports.Unproved, "the variant could not be made: the agent is gone", false},
 		"it can't be undone":           {variant{Make: made(nil, errAgent)}, noAnswer, reports.Refuted, "the variant could not be undone: the agent is gone", true},
+		"a cluster of others":          {variant{Make: made(nil, nil), ClusterScoped: "Node objects"}, noAnswer, reports.Unproved, "the control makes Node objects, outside the run's own namespaces", false},
 		"green, since it is not given": {variant{Fixture: "f", Given: given(errors.New("the pod has an IPC namespace of its own"))}, nil, reports.Unproved, "not what it is called here: the pod has an IPC namespace", false},
 		"green although it is given":   {variant{Fixture: "f", Given: given(nil)}, nil, reports.Refuted, "stays green", false},
 		"red, and not asked for":       {variant{Fixture: "f", Given: given(errAgent)}, noAnswer, reports.Proved, "", false},

@@ -139,7 +139,9 @@ var roundCases = map[string]roundCase{
 	"others": {others: true, all: func(*round) []requirement.Requirement {
 		disrupts := row("pod/disrupts", requirement.Must, always(noAnswer))
 		disrupts.Disrupts = "it restarts a kubelet"
-		return []requirement.Requirement{disrupts}
+		scoped := row("pod/cluster-scoped", requirement.Must, always(noAnswer))
+		scoped.ClusterScoped = "a webhook"
+		return []requirement.Requirement{disrupts, scoped}
 	}},
 	"busy": {busy: true, all: func(*round) []requirement.Requirement {
 		return []requirement.Requirement{
@@ -201,6 +203,8 @@ func TestNothingIsDisruptedOnAClusterOfOthers(t *testing.T) {
 	require.True(t, passed)
 	require.Equal(t, reports.Skipped, results["pod/disrupts"].Outcome)
 	require.Contains(t, results["pod/disrupts"].Reason, "only with -faults")
+	require.Equal(t, reports.Skipped, results["pod/cluster-scoped"].Outcome)
+	require.Contains(t, results["pod/cluster-scoped"].Reason, "it makes a webhook, outside the run's own namespaces")
 }
 
 func TestWhatFailsOnBusyNodesIsJudgedAgainAlone(t *testing.T) {

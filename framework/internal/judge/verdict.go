@@ -21,8 +21,8 @@ func (j *Judge) resultOf(ctx context.Context, q requirement.Requirement) (result
 		result.Outcome, result.Reason = outcome, why
 		return result
 	}
-	if q.Disrupts != "" && !j.stage.FaultsAllowed() {
-		result.Outcome, result.Reason = reports.Skipped, q.Disrupts+"; on a cluster of yours it does so only with -faults"
+	if why := j.needsFaults(q); why != "" {
+		result.Outcome, result.Reason = reports.Skipped, why
 		return result
 	}
 	for _, family := range j.familiesOf(q) {
@@ -36,6 +36,19 @@ func (j *Judge) resultOf(ctx context.Context, q requirement.Requirement) (result
 		result.Outcome, result.Reason = worse(result, verdict)
 	}
 	return result
+}
+
+// needsFaults says why the check is not run where faults are not allowed; "" where it is.
+func (j *Judge) needsFaults(q requirement.Requirement) string {
+	switch {
+	case j.stage.FaultsAllowed():
+		return ""
+	case q.Disrupts != "":
+		return q.Disrupts + "; on a cluster of yours it does so only with -faults"
+	case q.ClusterScoped != "":
+		return "it makes " + q.ClusterScoped + ", outside the run's own namespaces; on a cluster of yours it does so only with -faults"
+	}
+	return ""
 }
 
 // verdictOf runs the check once and sorts its error.

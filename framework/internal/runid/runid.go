@@ -1,10 +1,12 @@
 // Package runid gives everything that one run of Parley makes a name that says whose it is.
 //
-// The run's ID carries the owner's process ID and start time, so any later run can tell from a name
-// alone whether the owner still lives, without a ledger that could itself be lost.
+// The run's ID carries the owner's process ID and start time, and where these mean something: the boot and the PID namespace. So any
+// later run can tell from a name alone whether the owner still lives, without a ledger that could itself be lost.
 package runid
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"regexp"
@@ -25,11 +27,15 @@ const Label = "parley.dev/run"
 // time, which moves when the clock is corrected.
 const clockSlack = 2 * time.Second
 
-// ID names one run: the owner's process ID in decimal and its start time (seconds since the epoch) in base 36,
-// joined by a hyphen: valid within a DNS label, an nftables table and a container name.
+// ID names one run: the owner's process ID in decimal, a hyphen, its start time (seconds since the epoch) in base 36, and five digits
+// of a hash of the boot and the PID namespace that it runs in, where the system tells these: valid within a DNS label, an nftables
+// table and a container name.
 type ID string
 
-var idPattern = regexp.MustCompile(`^parley-([0-9]{1,10})-([0-9a-z]{6})(?:[-.:@]|$)`)
+var idPattern = regexp.MustCompile(`^parley-([0-9]{1,10})-([0-9a-z]{6}(?:[0-9a-z]{5})?)(?:[-.:@]|$)`)
+
+// startLength is how many digits the start time has: until the year 2038 and for long after.
+const startLength = 6
 
 // New returns the ID of a run owned by the calling process.
 func New() (ID, error) { return of(int32(os.Getpid())) }
@@ -39,7 +45,22 @@ func of(pid int32) (ID, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading the start time of process %d: %w", pid, err)
 	}
-	return ID(strconv.Itoa(int(pid)) + "-" + strconv.FormatInt(started.Unix(), 36)), nil
+	return ID(strconv.Itoa(int(pid)) + "-" + strconv.FormatInt(started.Unix(), 36) + place()), nil
+}
+
+// place is the boot and the PID namespace of this process, in which process IDs mean what they do; "" where the system does not tell.
+func place() string {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	namespace, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(append(boot, namespace...))
+	text := strconv.FormatUint(binary.BigEndian.Uint64(sum[:]), 36)
+	return ("00000" + text)[len(text):]
 }
 
 // Parse finds the run's ID in the name of something that a run made; ok is false for any other name.
@@ -68,10 +89,14 @@ func (id ID) Owns(name string) bool {
 
 // Alive says whether the process that owns the run still runs. A process that took over the number
 // later than the run began is not the owner. Where that cannot be told, the run counts as alive:
-// nothing is reaped on a guess.
+// nothing is reaped on a guess. So it is for an owner in another PID namespace, on another boot, or on another machine that shares the
+// engine: its number means nothing here.
 func (id ID) Alive() bool {
 	pid, started, err := id.owner()
 	if err != nil {
+		return true
+	}
+	if _, rest, _ := strings.Cut(string(id), "-"); len(rest) > startLength && rest[startLength:] != place() {
 		return true
 	}
 	exists, err := process.PidExists(pid)
@@ -97,7 +122,7 @@ func (id ID) owner() (pid int32, started time.Time, err error) {
 	if err != nil {
 		return 0, time.Time{}, fmt.Errorf("process ID in %q: %w", id, err)
 	}
-	at, err := strconv.ParseInt(s, 36, 64)
+	at, err := strconv.ParseInt(s[:min(startLength, len(s))], 36, 64)
 	if err != nil {
 		return 0, time.Time{}, fmt.Errorf("start time in %q: %w", id, err)
 	}

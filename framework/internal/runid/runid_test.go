@@ -3,6 +3,7 @@ package runid
 import (
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,8 +37,24 @@ func TestReusedProcessIDIsNotTheOwner(t *testing.T) {
 	pid, _, err := id.owner()
 	require.NoError(t, err)
 	require.EqualValues(t, os.Getpid(), pid)
-	earlier := ID(string(id[:len(id)-6]) + "000000")
+	number, rest, _ := strings.Cut(string(id), "-")
+	earlier := ID(number + "-000000" + rest[startLength:])
 	require.False(t, earlier.Alive(), "same process number, another start time")
+}
+
+// What nobody can tell counts as alive: a number of another PID namespace, of another boot or of another machine.
+func TestOwnerElsewhereCountsAsAlive(t *testing.T) {
+	here := place()
+	if here == "" {
+		t.Skip("this system tells neither boot nor PID namespace")
+	}
+	require.Len(t, here, 5)
+	require.False(t, ID("2147483647-000000"+here).Alive(), "here there is no such process")
+	require.True(t, ID("2147483647-00000012345").Alive(), "elsewhere there may be one")
+	require.False(t, ID("2147483647-000000").Alive(), "of an older Parley, which does not say where")
+	got, ok := Parse(ID("2147483647-000000" + here).Name("agent"))
+	require.True(t, ok)
+	require.Equal(t, ID("2147483647-000000"+here), got)
 }
 
 func TestParse(t *testing.T) {
@@ -45,6 +62,9 @@ func TestParse(t *testing.T) {
 		"parley-4242-t3k9xq":               true,
 		"parley-4242-t3k9xq-control-plane": true,
 		"parley-4242-t3k9xq:agent":         true,
+		"parley-4242-t3k9xqab3de":          true,
+		"parley-4242-t3k9xqab3de-worker2":  true,
+		"parley-4242-t3k9xqab":             false,
 		"parley-node":                      false,
 		"parley-agent:latest":              false,
 		"parley-3f2-t3k9xq":                false,
