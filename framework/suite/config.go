@@ -69,7 +69,7 @@ func (c *Config) register(fs *flag.FlagSet) {
 	c.Axes = axis.Register(fs, axis.All())
 	fs.StringVar(&c.Matrix, "matrix", "", "clusters to judge side by side, each one or more values joined by '+': 'iptables nftables dual+nftables', or the sets "+axis.Sets(axis.All()))
 	fs.StringVar(&c.Known, "known", "", "a YAML file of known differences (id, where, link, expires, why): their failures are shown and not counted until they expire")
-	fs.BoolVar(&c.Strict, "strict", false, "let a failed SHOULD fail the run")
+	fs.BoolVar(&c.Strict, "strict", false, "let a failed SHOULD or OPTIONAL fail the run")
 	fs.BoolVar(&c.Slow, "slow", false, "run the requirements that take minutes too")
 	fs.BoolVar(&c.Measure, "measure", false, "measure latency, throughput and connections a second of the cluster's paths, after the verdicts (half a minute; never judged)")
 	fs.BoolVar(&c.Faults, "faults", false, "allow faults to be injected into a cluster of yours")
