@@ -232,14 +232,18 @@ func (s *summaryWriter) proofs(c *Cluster) {
 // maxClosingLines is how many of the results that made the run red are named at its end.
 const maxClosingLines = 10
 
-// closing is one line for the whole run, and what made it red: the end is what a CI system shows of a long output.
+// closing is one line for the whole run, what made it red, and which proofs were refuted once before they were proved: the end is what a CI system shows of a long output.
 func (s *summaryWriter) closing(r *Report) {
 	s.title(s.bold, ClosingLine(r))
-	var red []string
+	var red, doubtful []string
 	for i := range r.Clusters {
 		for j := range r.Clusters[i].Results {
-			if why := r.Clusters[i].Results[j].failsBy(); why != "" {
+			res := &r.Clusters[i].Results[j]
+			if why := res.failsBy(); why != "" {
 				red = append(red, why)
+			}
+			if p := res.Proof; p != nil && p.State == Proved && p.Reason != "" {
+				doubtful = append(doubtful, "PROVED "+res.ID+": "+p.Reason) // refuted once, and no failure
 			}
 		}
 	}
@@ -248,6 +252,9 @@ func (s *summaryWriter) closing(r *Report) {
 	}
 	if more := len(red) - maxClosingLines; more > 0 {
 		s.item(fmt.Sprintf("and %d more, above", more))
+	}
+	for _, why := range doubtful[:min(len(doubtful), maxClosingLines)] {
+		fmt.Fprintf(&s.b, "  %s\n", s.yellow(oneLine(why)))
 	}
 }
 

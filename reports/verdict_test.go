@@ -2,6 +2,7 @@ package reports
 
 import (
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,4 +100,20 @@ func TestPutOffIsShown(t *testing.T) {
 	require.Contains(t, summary, "WHILE THE NODES WERE TOO BUSY\n  c/x: no answer\n")
 	require.NotContains(t, summary, "c/y: no answer either", "it failed again")
 	require.Contains(t, string(written(t, WriteJUnit, r)), "when this was seen: no answer")
+}
+
+// A proof that was refuted at first and proved then is no failure; it stands where the exit code is explained all the same.
+func TestAProofOnTheSecondTryIsNamedAtTheEnd(t *testing.T) {
+	r := New("1a-2b", began)
+	second := "on the second try; the first: red for another reason"
+	r.Clusters = []Cluster{{Name: "kind-parley", Results: []Result{
+		{ID: "c/x", Chapter: "c", Level: Must, Outcome: Passed, Proof: &Proof{State: Proved, Reason: second}},
+		{ID: "c/y", Chapter: "c", Level: Must, Outcome: Passed, Proof: &Proof{State: Proved}},
+	}}}
+	require.Equal(t, ExitPassed, r.ExitCode(false))
+	summary := string(written(t, func(w io.Writer, r *Report) error { return WriteSummary(w, r, false) }, r))
+	_, end, ok := strings.Cut(summary, "2 passed of 2; proved 2 of 2")
+	require.True(t, ok, summary)
+	require.Contains(t, end, "PROVED c/x: "+second)
+	require.NotContains(t, end, "c/y")
 }
