@@ -158,7 +158,7 @@ func (r *Run) Test(t *testing.T) {
 	r.judging = true
 	defer func() {
 		if p := recover(); p != nil { // what was made is removed, and the report written, all the same
-			r.fatal = fmt.Errorf("Parley itself failed: %v\n%s", p, debug.Stack())
+			r.fatal = fmt.Errorf("the suite itself failed: %v\n%s", p, debug.Stack())
 			t.Fatal(r.fatal)
 		}
 	}()

@@ -78,10 +78,11 @@ func TestAWorldThatCanNotBeMadeIsRemovedAsFarAsItWas(t *testing.T) {
 }
 
 func TestPullSecretsAreCopiedWithTheRunsLabels(t *testing.T) {
-	s, kube := newFakeStage(Options{PullSecrets: []string{"registry/key"}})
+	s, _ := newFakeStage(Options{PullSecrets: []string{"registry/key"}})
 	require.ErrorContains(t, s.deployWorld(t.Context()), "reading the pull secret registry/key")
 	s.Close(t.Context())
 
+	var kube *fake.Clientset
 	s, kube = newFakeStage(Options{PullSecrets: []string{"registry/key"}})
 	_, err := kube.CoreV1().Secrets("registry").Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "key"}, Data: map[string][]byte{"k": []byte("v")}}, metav1.CreateOptions{})
 	require.NoError(t, err)
