@@ -32,7 +32,6 @@ func (r *Run) judge(t *testing.T) error {
 	if err != nil {
 		return r.orInterrupted(err)
 	}
-	r.report.NotRun = plan.NotRun
 	if r.several() {
 		return r.judgeClusters(t, plan)
 	}
@@ -71,11 +70,11 @@ func (r *Run) judgeCluster(t *testing.T, plan *matrix.Plan) error {
 	if r.lab, err = lab.Open(r.ctx, r.labOptions(plan, r.rolesOf(r.columns))); err != nil {
 		return err
 	}
-	if r.unlock, err = matrix.Lock(r.ctx, r.log); err != nil {
-		return err
-	}
 	if !r.shared() {
 		return r.judgeColumn(t, r.lab.Columns[0], 0)
+	}
+	if err := r.lock(); err != nil { // the worlds come later, each when its column is judged
+		return err
 	}
 	for i, c := range r.lab.Columns {
 		if r.ctx.Err() != nil {
@@ -121,6 +120,9 @@ func (r *Run) judgeColumn(t *testing.T, c axis.Column, i int) (err error) {
 	if err := r.stage.Deploy(r.ctx); err != nil {
 		return r.orInterrupted(err)
 	}
+	if err := r.lock(); err != nil {
+		return err
+	}
 	j := judge.New(r.stage, record, judge.Options{
 		Catalogue: catalogue, Strict: r.config.Strict, Rounds: rounds(),
 		Prove: r.config.Prove, ProveOnly: r.proveOnly, ProveWithin: r.config.ProveWithin, ProveSeed: r.config.ProveSeed,
@@ -137,6 +139,14 @@ func (r *Run) judgeColumn(t *testing.T, c axis.Column, i int) (err error) {
 	}
 	r.measure(record, catalogue)
 	return nil
+}
+
+// lock waits until no other cluster of a matrix is judged. It is held until what was made is removed.
+func (r *Run) lock() (err error) {
+	if r.unlock == nil {
+		r.unlock, err = matrix.Lock(r.ctx, r.log)
+	}
+	return err
 }
 
 // complete puts what was found out of a column into the report. A column whose handler the nodes turned out not to have is not run
@@ -251,7 +261,7 @@ func (r *Run) matrixOptions() matrix.Options {
 	return matrix.Options{
 		Run: r.id, Choices: r.config.Axes, Columns: r.columns, Existing: r.config.existing(), Engine: r.config.Engine, Install: r.config.Install,
 		NodeImage: r.config.NodeImage, Workers: r.config.Workers, Keep: r.config.Keep, Measure: r.config.Measure,
-		JudgingEachColumn: takes, Budget: matrix.Budget{Started: r.started, Limit: timeout()}, Report: r.config.Report, Log: r.log,
+		NotRun: r.notRun, JudgingEachColumn: takes, Budget: matrix.Budget{Started: r.started, Limit: timeout()}, Report: r.config.Report, Log: r.log,
 	}
 }
 

@@ -94,12 +94,16 @@ func (c *Config) parse() error {
 	for _, name := range []string{"kubeconfig", "context"} {
 		own.String(name, "", "")
 	}
+	users := given["kubeconfig"] || given["context"] || os.Getenv(variableOf("kubeconfig")) != "" || os.Getenv(variableOf("context")) != ""
 	var problem error
 	own.VisitAll(func(f *flag.Flag) {
-		variable := variablePrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value, set := os.LookupEnv(variable)
-		if !set || given[f.Name] || value == "" {
+		variable := variableOf(f.Name)
+		value := os.Getenv(variable)
+		if value == "" || given[f.Name] {
 			return
+		}
+		if users && slices.Contains(ofMadeClusters(), f.Name) {
+			return // it says how clusters are made, for all runs in this environment, and this one makes none
 		}
 		if err := flag.Set(f.Name, value); err != nil && problem == nil {
 			problem = fmt.Errorf("%s=%q is no value for -%s: %w", variable, value, f.Name, err)
@@ -110,6 +114,11 @@ func (c *Config) parse() error {
 	}
 	c.Kubeconfig, c.Context = flag.Lookup("kubeconfig").Value.String(), flag.Lookup("context").Value.String()
 	return c.check(given)
+}
+
+// variableOf is the environment variable of a flag.
+func variableOf(flag string) string {
+	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 func (c *Config) check(given map[string]bool) error {

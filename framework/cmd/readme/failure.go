@@ -96,6 +96,7 @@ func makeCluster(ctx context.Context, dir string) (*lab.Lab, error) {
 	if err != nil {
 		return nil, err
 	}
+	log.Say("engine: %s %s", e.Name, e.Version)
 	return lab.Open(ctx, lab.Options{Run: id, Columns: axis.Group(columns), Log: log, Report: dir, Engine: e, Workers: 2})
 }
 

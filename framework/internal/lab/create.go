@@ -28,7 +28,6 @@ type images struct {
 // besides.
 func (l *Lab) create(ctx context.Context) error {
 	o := l.options
-	o.Log.Say("engine: %s %s", o.Engine.Name, o.Engine.Version)
 	if _, err := cluster.Reap(ctx, o.Engine, false, l.say); err != nil {
 		o.Log.Say("what a dead run left could not all be removed: %s", err)
 	}

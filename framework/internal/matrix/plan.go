@@ -34,14 +34,15 @@ type Options struct {
 	JudgingEachColumn time.Duration // what judging one of the columns may take
 	Budget            Budget
 	Report            string // the folder of the reports
-	Log               *progress.Log
+	// NotRun is told of a column that this host can't make and that was not asked for by name, with why.
+	NotRun func(name, why string)
+	Log    *progress.Log
 }
 
 // Plan says which clusters are judged, in which order, and with what engine they are made.
 type Plan struct {
-	Clusters []axis.Group     // each with the columns that share it
-	NotRun   []reports.NotRun // what this host can't make and was not asked for by name
-	Engine   *engine.Engine   // nil for a cluster of the user's
+	Clusters []axis.Group   // each with the columns that share it
+	Engine   *engine.Engine // nil for a cluster of the user's
 
 	options Options
 	slots   int // how many clusters are there at a time
@@ -60,12 +61,12 @@ func New(ctx context.Context, o Options) (*Plan, error) {
 	if p.Engine, _, err = engine.Find(ctx, engine.Options{Want: o.Engine, Install: o.Install, Log: say}); err != nil {
 		return nil, err
 	}
+	if !o.several() {
+		o.Log.Say("engine: %s %s", p.Engine.Name, p.Engine.Version)
+	}
 	if err := p.fit(ctx); err != nil {
 		p.Close()
 		return nil, err
-	}
-	for _, n := range p.NotRun {
-		o.Log.Say("not run: %s: %s", n.Name, n.Reason)
 	}
 	return p, nil
 }
@@ -77,13 +78,15 @@ func (p *Plan) fit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	several := len(axis.Groups(o.Columns)) > 1
 	columns, notRun, err := possible(o.Columns, host)
 	if err != nil {
 		return err
 	}
-	p.Clusters, p.NotRun = axis.Groups(columns), notRun
-	if several {
+	for _, n := range notRun {
+		o.NotRun(n.Name, n.Reason)
+	}
+	p.Clusters = axis.Groups(columns)
+	if o.several() {
 		if p.slots, err = o.atOnce(ctx, len(p.Clusters)); err != nil {
 			return err
 		}
@@ -94,6 +97,9 @@ func (p *Plan) fit(ctx context.Context) error {
 	}
 	return o.Budget.Fits(building + o.making(len(p.Clusters), p.slots) + o.judging(len(columns), len(p.Clusters)))
 }
+
+// several says whether several clusters are asked for.
+func (o Options) several() bool { return len(axis.Groups(o.Columns)) > 1 }
 
 // Close forgets the engine: its private configuration is removed.
 func (p *Plan) Close() {
