@@ -67,7 +67,7 @@ readme: ## take the README's two examples from real runs; ONLY=run or ONLY=failu
 list doctor:
 	@$(PARLEY) $@
 
-clean-all: ## remove all that any run left
+clean-all: ## remove everything of Parley's, also runs that still go on
 	$(PARLEY) clean --all
 
 $(REPORT):

@@ -107,7 +107,7 @@ func OnlyFamily(family corev1.IPFamily, rules Rules) Rules {
 	}
 }
 
-// DropFrom drops what comes from the requirement's own source ports. Where: the hook.
+// DropFrom drops what comes from the requirement's own source ports, at the hook of that name.
 func DropFrom(hook string, protos ...string) Rules {
 	return func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
 		var rules []wire.Rule

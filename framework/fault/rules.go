@@ -9,8 +9,8 @@ import (
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
-// DropOwnPorts drops what goes to the requirement's own ports. Where: the hook; on lo alone where
-// loopback is asked for.
+// DropOwnPorts drops what goes to the requirement's own ports, at the hook of that name: as of nft(8), prerouting, input, forward,
+// output or postrouting.
 func DropOwnPorts(hook, proto string) Rules {
 	return func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
 		return []wire.Rule{ownPorts(env, wire.Rule{Hook: hook, Priority: BeforeAll, Proto: proto, Do: "drop"})}, nil

@@ -57,7 +57,8 @@ func New(chapters ...requirement.Chapter) *Run {
 var errTimeout = errors.New("go test's -timeout is about to end the run")
 
 // Main is the test's TestMain: it reads the flags, has the tests run, and whatever happened removes what was
-// made and writes the report. It returns the exit code of design.md's three.
+// made and writes the report. It returns an exit code: 0, every MUST passed;
+// 1, something failed; 2, something could not be judged.
 func (r *Run) Main(m *testing.M) int {
 	if err := r.prepare(); err != nil {
 		fmt.Fprintln(os.Stderr, "parley: "+err.Error())
