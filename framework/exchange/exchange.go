@@ -30,13 +30,13 @@ type Talk struct {
 	Behave string
 	// Within bounds one attempt that takes longer than env.Attempt allows; 0 is env.Attempt.
 	Within    time.Duration
-	Digest    bool // as in wire.Connect, the three
+	Digest    bool // Digest, DF and HalfClose are as in wire.Connect
 	DF        bool
 	HalfClose bool
 	// Unconnected is as in wire.Connect: the answer must then come from what was dialled.
 	Unconnected bool
 	Reuse       string // the handle of a connection that KeepOpen opened, for Again
-	hold        bool
+	keepOpen    bool
 }
 
 // Works says whether the conversation works, within the patience in force, and what was seen last.
@@ -124,7 +124,7 @@ func Once(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, 
 	got, err := talk.From.Connect(ctx, wire.Connect{
 		Network: talk.Network, Address: talk.Dial, Source: talk.Source, Bytes: talk.Bytes,
 		Timeout: int(within / time.Millisecond), Digest: talk.Digest, DF: talk.DF, HalfClose: talk.HalfClose,
-		KeepOpen: talk.hold, Reuse: talk.Reuse, Unconnected: talk.Unconnected,
+		KeepOpen: talk.keepOpen, Reuse: talk.Reuse, Unconnected: talk.Unconnected,
 	})
 	if err != nil {
 		return wire.Exchange{}, fmt.Errorf("asking %s to dial %s: %w", talk.From, talk.Dial, err)
@@ -138,7 +138,7 @@ func Once(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, 
 // KeepOpen makes a single attempt and keeps its connection, which the Handle of what was seen names, for Again. The caller
 // releases it.
 func KeepOpen(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, error) {
-	talk.hold = true
+	talk.keepOpen = true
 	return Again(ctx, env, talk)
 }
 

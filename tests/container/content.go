@@ -127,5 +127,5 @@ func always(texts map[string]string) func(*corev1.Pod) map[string]string {
 }
 
 func twoContainers(env *requirement.Env) *corev1.Pod {
-	return env.NewPod(near(env), world.Container("a"), world.Container("b"))
+	return env.NewPod(nodeOfSiblings(env), world.Container("a"), world.Container("b"))
 }

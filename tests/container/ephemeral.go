@@ -36,7 +36,7 @@ func ephemeral() requirement.Requirement {
 }
 
 func checkEphemeral(ctx context.Context, env *requirement.Env, separate bool) error {
-	started, err := env.Start(ctx, env.NewPod(near(env), world.Container("a")))
+	started, err := env.Start(ctx, env.NewPod(nodeOfSiblings(env), world.Container("a")))
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func hookPostStart() requirement.Requirement {
 
 func checkPostStart(ctx context.Context, env *requirement.Env) error {
 	const noted = "/run/parley/started"
-	pod := env.NewPod(near(env), world.Container("a"), world.Container("b"), world.Container("failing"))
+	pod := env.NewPod(nodeOfSiblings(env), world.Container("a"), world.Container("b"), world.Container("failing"))
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
 	pod.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PostStart: execHook(env, "note", noted)}
 	pod.Spec.Containers[2].Lifecycle = &corev1.Lifecycle{PostStart: refusedHook(env)}
@@ -114,7 +114,7 @@ func hookPreStop() requirement.Requirement {
 
 func checkPreStop(ctx context.Context, env *requirement.Env) error {
 	// A container ends alone when its liveness probe fails, here when a file is removed.
-	pod := env.NewPod(near(env), world.Container("a"), world.Container("b"), world.Container("failing"))
+	pod := env.NewPod(nodeOfSiblings(env), world.Container("a"), world.Container("b"), world.Container("failing"))
 	shareEmptyDir(pod)
 	grace := int64(15)
 	pod.Spec.TerminationGracePeriodSeconds = &grace
@@ -130,7 +130,7 @@ func checkPreStop(ctx context.Context, env *requirement.Env) error {
 	}
 	a, b, failing := started.Ends["a"], started.Ends["b"], started.Ends["failing"]
 	for _, end := range []*requirement.End{a, failing} {
-		if err := did(ctx, end, wire.File{Do: "write", Path: goFile}); err != nil {
+		if err := fileSteps(ctx, end, wire.File{Do: "write", Path: goFile}); err != nil {
 			return err
 		}
 	}
@@ -155,7 +155,7 @@ func checkPreStop(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	for _, end := range []*requirement.End{a, failing} {
-		if err := did(ctx, end, wire.File{Do: "remove", Path: goFile}); err != nil {
+		if err := fileSteps(ctx, end, wire.File{Do: "remove", Path: goFile}); err != nil {
 			return err
 		}
 	}
@@ -166,7 +166,7 @@ func checkPreStop(ctx context.Context, env *requirement.Env) error {
 	if err := sameBoots(ctx, before, a, b); err != nil {
 		return err
 	}
-	if err := did(ctx, b, wire.File{Do: "write", Path: path.Join(world.SharedPath, holdFile+".go")}); err != nil {
+	if err := fileSteps(ctx, b, wire.File{Do: "write", Path: path.Join(world.SharedPath, holdFile+".go")}); err != nil {
 		return err
 	}
 	if err := becomes(a, "it to be ended once its hook was done", restarted); err != nil {

@@ -84,9 +84,9 @@ var execProbe = probed{kind: "exec", title: "Exec probes", timeout: probeTimeout
 		return corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/agent", "exists", probeFile(place)}}}
 	},
 	answer: func(ctx context.Context, _ *requirement.Env, end *requirement.End, place int) error {
-		return did(ctx, end, wire.File{Do: "write", Path: probeFile(place)})
+		return fileSteps(ctx, end, wire.File{Do: "write", Path: probeFile(place)})
 	},
 	fail: func(ctx context.Context, _ *requirement.Env, end *requirement.End, place int) error {
-		return did(ctx, end, wire.File{Do: "remove", Path: probeFile(place)})
+		return fileSteps(ctx, end, wire.File{Do: "remove", Path: probeFile(place)})
 	},
 }

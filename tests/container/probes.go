@@ -62,7 +62,7 @@ func probeOf(p probed) requirement.Requirement {
 }
 
 func (p probed) check(ctx context.Context, env *requirement.Env) error {
-	pod := env.NewPod(near(env), world.Container("a"), world.Container("b"))
+	pod := env.NewPod(nodeOfSiblings(env), world.Container("a"), world.Container("b"))
 	of := func(place int, timeout, failures int32) *corev1.Probe {
 		return &corev1.Probe{ProbeHandler: p.handler(env, place), PeriodSeconds: 1, TimeoutSeconds: timeout, FailureThreshold: failures}
 	}

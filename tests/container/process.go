@@ -42,7 +42,7 @@ func processNamespacePrivate() requirement.Requirement {
 				}
 				for _, p := range seen.processes {
 					if !seen.own(p) {
-						return processFailure(requirement.Leaked, end, nil, "no process of another container", "one: "+words(&p))
+						return processFailure(requirement.Leaked, end, nil, "no process of another container", "one: "+describeProcess(&p))
 					}
 				}
 				if seen.id.PID != 1 {
@@ -67,7 +67,7 @@ func processNamespaceShared() requirement.Requirement {
 		requirement.Must, sharedProcessField,
 		func(_ context.Context, from sight, to *requirement.End, its wire.Identity) error {
 			if its.PID == 1 {
-				return processFailure(requirement.NotShared, from.end, to, "another first process than the containers' own", words(from.find(its)))
+				return processFailure(requirement.NotShared, from.end, to, "another first process than the containers' own", describeProcess(from.find(its)))
 			}
 			return nil
 		})
@@ -185,7 +185,7 @@ func hostPID() requirement.Requirement {
 				return fmt.Errorf("asking %s who it is: %w", node, err)
 			}
 			if p := seen.at(its.PID); p == nil || len(p.Args) == 0 || p.Args[0] != "/agent" {
-				return processFailure(requirement.NotShared, pod, node, fmt.Sprintf("the node's process with PID %d", its.PID), words(p))
+				return processFailure(requirement.NotShared, pod, node, fmt.Sprintf("the node's process with PID %d", its.PID), describeProcess(p))
 			}
 			env.Note("%d processes seen", len(seen.processes))
 			return ofTheNode(ctx, env, "pid", pod)
@@ -249,7 +249,7 @@ func (s sight) find(its wire.Identity) *wire.ProcessInfo {
 	return p
 }
 
-func words(p *wire.ProcessInfo) string {
+func describeProcess(p *wire.ProcessInfo) string {
 	if p == nil {
 		return "no such process"
 	}
@@ -282,7 +282,7 @@ func signalled(ctx context.Context, from *requirement.End, pid int, sig unix.Sig
 			return err
 		}
 		if p := seen.at(pid); p == nil || (p.State == "T") != stopped {
-			observed := words(p)
+			observed := describeProcess(p)
 			if p != nil {
 				observed += ", in state " + p.State
 			}

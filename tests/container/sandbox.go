@@ -48,7 +48,7 @@ func podIPSurvivesRestart() requirement.Requirement {
 }
 
 func checkIPSurvives(ctx context.Context, env *requirement.Env, killSandbox bool) error {
-	started, err := env.Start(ctx, env.NewPod(near(env), world.Container("a"), world.Container("b")))
+	started, err := env.Start(ctx, env.NewPod(nodeOfSiblings(env), world.Container("a"), world.Container("b")))
 	if err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func sandboxReplaced() requirement.Requirement {
 }
 
 func checkSandboxReplaced(ctx context.Context, env *requirement.Env) error {
-	started, err := env.Start(ctx, env.NewPod(near(env), world.Container("a"), world.Container("b")))
+	started, err := env.Start(ctx, env.NewPod(nodeOfSiblings(env), world.Container("a"), world.Container("b")))
 	if err != nil {
 		return err
 	}

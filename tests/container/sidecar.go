@@ -56,7 +56,7 @@ func execProbeOf(args ...string) *corev1.Probe {
 // sidecarPod has the sidecar, a second one whose agent is the only program between it and the main container, and
 // the main container.
 func sidecarPod(env *requirement.Env, plain bool) *corev1.Pod {
-	pod := env.NewPod(near(env), world.Container("sidecar"), world.Container("second"), world.Container("main"))
+	pod := env.NewPod(nodeOfSiblings(env), world.Container("sidecar"), world.Container("second"), world.Container("main"))
 	shareEmptyDir(pod)
 	grace := int64(15)
 	pod.Spec.TerminationGracePeriodSeconds = &grace
@@ -112,7 +112,7 @@ func (s sidecars) startInOrder(ctx context.Context) error {
 	if err := s.isReached(ctx, s.second); err != nil {
 		return err
 	}
-	if err := did(ctx, s.second, wire.File{Do: "write", Path: goFile}); err != nil {
+	if err := fileSteps(ctx, s.second, wire.File{Do: "write", Path: goFile}); err != nil {
 		return err
 	}
 	if err := s.runs(ctx, "main"); err != nil {
@@ -212,7 +212,7 @@ func (s sidecars) endLast(ctx context.Context) error {
 	if err := sameBoots(ctx, before, side); err != nil {
 		return err
 	}
-	if err := did(ctx, side, wire.File{Do: "write", Path: release}); err != nil {
+	if err := fileSteps(ctx, side, wire.File{Do: "write", Path: release}); err != nil {
 		return err
 	}
 	var ended *corev1.Pod

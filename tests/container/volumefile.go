@@ -18,8 +18,8 @@ func file(ctx context.Context, end *requirement.End, f wire.File) (wire.FileResu
 	return seen, nil
 }
 
-// did has the end do things to paths that are no part of what is judged: that they can't be done is an error.
-func did(ctx context.Context, end *requirement.End, steps ...wire.File) error {
+// fileSteps has the end do things to paths that are no part of what is judged: that they can't be done is an error.
+func fileSteps(ctx context.Context, end *requirement.End, steps ...wire.File) error {
 	for _, step := range steps {
 		seen, err := file(ctx, end, step)
 		if err != nil {

@@ -25,8 +25,8 @@ func shareEmptyDir(pod *corev1.Pod) {
 	mountAll(pod, "shared", corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}, world.SharedPath)
 }
 
-// near is the node of the siblings: a check's own pods go there too.
-func near(env *requirement.Env) string { return env.Role(world.SiblingA).Node }
+// nodeOfSiblings is the node of the siblings: a check's own pods go there too.
+func nodeOfSiblings(env *requirement.Env) string { return env.Role(world.SiblingA).Node }
 
 var emptyDirLife = requirement.Clause{
 	URL:  "https://kubernetes.io/docs/concepts/storage/volumes/#emptydir",
@@ -44,7 +44,7 @@ func volumeSurvivesRestart() requirement.Requirement {
 		Why:    "A crash shall cost the process and not its spool, checkpoint or cache: the volume is the pod's and not the container's.",
 		Roles:  []world.Role{world.SiblingA},
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			pod := env.NewPod(near(env), world.Container("a"))
+			pod := env.NewPod(nodeOfSiblings(env), world.Container("a"))
 			shareEmptyDir(pod)
 			started, err := env.Start(ctx, pod)
 			if err != nil {
@@ -52,11 +52,11 @@ func volumeSurvivesRestart() requirement.Requirement {
 			}
 			end, at := started.Ends["a"], path.Join(world.SharedPath, "kept")
 			data := newName()
-			if err := did(ctx, end, wire.File{Do: "write", Path: at, Data: []byte(data)}); err != nil {
+			if err := fileSteps(ctx, end, wire.File{Do: "write", Path: at, Data: []byte(data)}); err != nil {
 				return err
 			}
 			if env.Fixture(deleted) {
-				if started, err = again(ctx, env, started, pod); err != nil {
+				if started, err = startAgain(ctx, env, started, pod); err != nil {
 					return err
 				}
 				end = started.Ends["a"]
@@ -77,8 +77,8 @@ func volumeSurvivesRestart() requirement.Requirement {
 	}
 }
 
-// again removes a pod and makes it anew, with the same name.
-func again(ctx context.Context, env *requirement.Env, started *requirement.Started, pod *corev1.Pod) (*requirement.Started, error) {
+// startAgain removes a pod and makes it anew, with the same name.
+func startAgain(ctx context.Context, env *requirement.Env, started *requirement.Started, pod *corev1.Pod) (*requirement.Started, error) {
 	if err := started.Remove(ctx); err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func volumeDiesWithPod() requirement.Requirement {
 
 func checkDiesWithPod(ctx context.Context, env *requirement.Env, hostPath bool) error {
 	const run = "/run" // of the node: it is there on every node, and in memory
-	pod, directory := env.NewPod(near(env), world.Container("a")), newName()
+	pod, directory := env.NewPod(nodeOfSiblings(env), world.Container("a")), newName()
 	if hostPath {
 		toBeMade, there, root, no := corev1.HostPathDirectoryOrCreate, corev1.HostPathDirectory, int64(0), false
 		pod.Namespace = env.PrivilegedNamespace()
@@ -123,10 +123,10 @@ func checkDiesWithPod(ctx context.Context, env *requirement.Env, hostPath bool) 
 		return err
 	}
 	at := path.Join(world.SharedPath, "left")
-	if err := did(ctx, started.Ends["a"], wire.File{Do: "write", Path: at, Data: []byte("left")}); err != nil {
+	if err := fileSteps(ctx, started.Ends["a"], wire.File{Do: "write", Path: at, Data: []byte("left")}); err != nil {
 		return err
 	}
-	if started, err = again(ctx, env, started, pod); err != nil {
+	if started, err = startAgain(ctx, env, started, pod); err != nil {
 		return err
 	}
 	end := started.Ends["a"]
@@ -172,7 +172,7 @@ func volumePropagation() requirement.Requirement {
 }
 
 func checkPropagation(ctx context.Context, env *requirement.Env, none bool) error {
-	pod := env.NewPod(near(env), world.Container("a"), world.Container("b"))
+	pod := env.NewPod(nodeOfSiblings(env), world.Container("a"), world.Container("b"))
 	pod.Namespace = env.PrivilegedNamespace()
 	shareEmptyDir(pod)
 	both, receive, root, yes := corev1.MountPropagationBidirectional, corev1.MountPropagationHostToContainer, int64(0), true
@@ -193,7 +193,7 @@ func checkPropagation(ctx context.Context, env *requirement.Env, none bool) erro
 	a, b := started.Ends["a"], started.Ends["b"]
 	const source, marker = "/run/parley/source", "mounted"
 	point := path.Join(world.SharedPath, "point")
-	if err := did(ctx, a, wire.File{Do: "mkdir", Path: source, Mode: 0o755}, wire.File{Do: "write", Path: path.Join(source, marker)},
+	if err := fileSteps(ctx, a, wire.File{Do: "mkdir", Path: source, Mode: 0o755}, wire.File{Do: "write", Path: path.Join(source, marker)},
 		wire.File{Do: "mkdir", Path: point, Mode: 0o755}); err != nil {
 		return err
 	}

@@ -68,10 +68,10 @@ func checkVolumeMemory(ctx context.Context, env *requirement.Env) error {
 	defer forget(ctx, a, first, third)
 	defer forget(ctx, b, second)
 	half := make([]byte, world.MemoryLimit/2-64<<10)
-	if err := did(ctx, a, wire.File{Do: "write", Path: first, Data: half, Mode: 0o666}); err != nil {
+	if err := fileSteps(ctx, a, wire.File{Do: "write", Path: first, Data: half, Mode: 0o666}); err != nil {
 		return err
 	}
-	if err := did(ctx, b, wire.File{Do: "write", Path: second, Data: half, Mode: 0o666}); err != nil {
+	if err := fileSteps(ctx, b, wire.File{Do: "write", Path: second, Data: half, Mode: 0o666}); err != nil {
 		return err
 	}
 	beyond, err := file(ctx, a, wire.File{Do: "write", Path: third, Data: half, Mode: 0o666})
@@ -111,7 +111,7 @@ func checkVolumeReadOnly(ctx context.Context, env *requirement.Env) error {
 	at := path.Join(world.SharedPath, newName())
 	defer forget(ctx, writer, at, at+".new", at+".moved", at+".dir")
 	for _, message := range []string{"first", "second"} {
-		if err := did(ctx, writer, wire.File{Do: "write", Path: at, Data: []byte(message), Mode: 0o666}); err != nil {
+		if err := fileSteps(ctx, writer, wire.File{Do: "write", Path: at, Data: []byte(message), Mode: 0o666}); err != nil {
 			return err
 		}
 		got, err := file(ctx, reader, wire.File{Do: "read", Path: at})
@@ -170,7 +170,7 @@ func checkVolumeSubPath(ctx context.Context, env *requirement.Env) error {
 	}
 	beside := path.Join(world.SharedPath, outside)
 	defer forget(ctx, trunk, beside, path.Join(subtree, inside), path.Join(subtree, link), path.Join(subtree, back))
-	if err := did(ctx, trunk, wire.File{Do: "write", Path: beside, Data: []byte("beside")},
+	if err := fileSteps(ctx, trunk, wire.File{Do: "write", Path: beside, Data: []byte("beside")},
 		wire.File{Do: "write", Path: path.Join(subtree, inside), Data: []byte("within")},
 		wire.File{Do: "symlink", Path: path.Join(subtree, link), To: "../" + strings.TrimPrefix(outside, "/")}); err != nil {
 		return err
@@ -198,7 +198,7 @@ func checkVolumeSubPath(ctx context.Context, env *requirement.Env) error {
 		return volumeFailure(requirement.NotShared, trunk, branch, path.Join(world.SharedPath, inside), "the file of the subtree",
 			fmt.Sprintf("%s, %q", got.Errno, got.Data))
 	}
-	if err := did(ctx, branch, wire.File{Do: "write", Path: path.Join(world.SharedPath, back), Data: []byte("back"), Mode: 0o644}); err != nil {
+	if err := fileSteps(ctx, branch, wire.File{Do: "write", Path: path.Join(world.SharedPath, back), Data: []byte("back"), Mode: 0o644}); err != nil {
 		return err
 	}
 	got, err = file(ctx, trunk, wire.File{Do: "read", Path: path.Join(subtree, back)})

@@ -43,7 +43,7 @@ func checkVolumeMmap(ctx context.Context, env *requirement.Env) error {
 	a, b := env.Role(world.SiblingA), env.Role(world.SiblingB)
 	at := path.Join(world.SharedPath, newName())
 	defer forget(ctx, a, at)
-	if err := did(ctx, a, wire.File{Do: "write", Path: at, Data: make([]byte, page), Mode: 0o666}); err != nil {
+	if err := fileSteps(ctx, a, wire.File{Do: "write", Path: at, Data: make([]byte, page), Mode: 0o666}); err != nil {
 		return err
 	}
 	mapped := map[*requirement.End]string{}
@@ -162,7 +162,7 @@ func checkVolumeInotify(ctx context.Context, env *requirement.Env) error {
 		defer exchange.Release(ctx, way.watcher, watch.Handle)
 		at := path.Join(world.SharedPath, newName())
 		defer forget(ctx, way.writer, at, at+".moved")
-		if err := did(ctx, way.writer, wire.File{Do: "write", Path: at, Data: []byte("event"), Mode: 0o666},
+		if err := fileSteps(ctx, way.writer, wire.File{Do: "write", Path: at, Data: []byte("event"), Mode: 0o666},
 			wire.File{Do: "rename", Path: at, To: at + ".moved"}); err != nil {
 			return err
 		}

@@ -61,8 +61,8 @@ func lied(port int, red ...requirement.Reason) requirement.Control {
 	}
 }
 
-// ask puts one question to one server, by default the first of the client's resolv.conf.
-func ask(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS) (wire.DNSAnswer, error) {
+// askServer puts one question to one server, by default the first of the client's resolv.conf.
+func askServer(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS) (wire.DNSAnswer, error) {
 	if q.Source == "" {
 		q.Source = source(env, byLibrary)
 	}
@@ -74,14 +74,14 @@ func ask(ctx context.Context, env *requirement.Env, client *requirement.End, q w
 	return got, nil
 }
 
-// gives says whether the name has exactly the records wanted, in any order.
-func gives(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS, want ...string) error {
-	return env.Until(ctx, func(ctx context.Context) error { return givesNow(ctx, env, client, q, want...) })
+// hasRecords says whether the name has exactly the records wanted, in any order.
+func hasRecords(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS, want ...string) error {
+	return env.Until(ctx, func(ctx context.Context) error { return hasRecordsNow(ctx, env, client, q, want...) })
 }
 
-// givesNow is gives by a single attempt.
-func givesNow(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS, want ...string) error {
-	got, err := ask(ctx, env, client, q)
+// hasRecordsNow is hasRecords by a single attempt.
+func hasRecordsNow(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS, want ...string) error {
+	got, err := askServer(ctx, env, client, q)
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func follows(ctx context.Context, env *requirement.Env, observe func(context.Con
 
 // resolvesTo asks for the addresses of a name as a library and as a program do.
 func resolvesTo(ctx context.Context, env *requirement.Env, client *requirement.End, name string, family corev1.IPFamily, want ...string) error {
-	if err := gives(ctx, env, client, wire.DNS{Name: name, Type: recordOf(family)}, want...); err != nil {
+	if err := hasRecords(ctx, env, client, wire.DNS{Name: name, Type: recordOf(family)}, want...); err != nil {
 		return err
 	}
 	return programGets(ctx, env, client, name, familyOf(family), want...)

@@ -68,7 +68,7 @@ func externalNameFollows() requirement.Requirement {
 				}
 			}
 			return measured(ctx, env, "another ExternalName", func(ctx context.Context) error {
-				return givesNow(ctx, env, client, q, nameOf(env, world.Abroad))
+				return hasRecordsNow(ctx, env, client, q, nameOf(env, world.Abroad))
 			})
 		},
 		Control: notMade(requirement.WrongRecord),
@@ -112,7 +112,7 @@ func serviceRecreated() requirement.Requirement {
 				}
 				want = second.Spec.ClusterIP
 			}
-			return measured(ctx, env, "another cluster IP", func(ctx context.Context) error { return givesNow(ctx, env, client, q, want) })
+			return measured(ctx, env, "another cluster IP", func(ctx context.Context) error { return hasRecordsNow(ctx, env, client, q, want) })
 		},
 		Control: notMade(requirement.WrongRecord),
 	}
@@ -157,7 +157,7 @@ func serviceRemoved() requirement.Requirement {
 				}
 			}
 			return measured(ctx, env, "the removal of a Service", func(ctx context.Context) error {
-				got, err := ask(ctx, env, client, q)
+				got, err := askServer(ctx, env, client, q)
 				if err != nil || got.Class == wire.NameError {
 					return err
 				}
@@ -211,7 +211,7 @@ func headlessFollows() requirement.Requirement {
 				if slice, err = change(ctx, env, slice); err != nil {
 					return err
 				}
-				if err := measured(ctx, env, step.what, func(ctx context.Context) error { return givesNow(ctx, env, client, q, want...) }); err != nil {
+				if err := measured(ctx, env, step.what, func(ctx context.Context) error { return hasRecordsNow(ctx, env, client, q, want...) }); err != nil {
 					return err
 				}
 			}

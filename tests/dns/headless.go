@@ -107,7 +107,7 @@ func headlessSRV() requirement.Requirement {
 					want = append(want, fmt.Sprintf("%d %s.%s", service.Spec.Ports[0].Port, hostnameOf(end), name))
 				}
 				q := wire.DNS{Name: fmt.Sprintf("_%s._%s.%s", protocol, protocol, name), Type: "SRV"}
-				if err := gives(ctx, env, env.Role(world.Near), q, want...); err != nil {
+				if err := hasRecords(ctx, env, env.Role(world.Near), q, want...); err != nil {
 					return err
 				}
 			}
@@ -119,7 +119,7 @@ func headlessSRV() requirement.Requirement {
 // noteTargetPort tells which port an SRV record has where a headless Service's port is not its target port: the specification
 // says the Service's, and where nothing translates only the target port answers.
 func noteTargetPort(ctx context.Context, env *requirement.Env) error {
-	got, err := ask(ctx, env, env.Role(world.Near), wire.DNS{Name: "_tcp._tcp." + fullName(env, string(world.Headless), env.Namespace()), Type: "SRV"})
+	got, err := askServer(ctx, env, env.Role(world.Near), wire.DNS{Name: "_tcp._tcp." + fullName(env, string(world.Headless), env.Namespace()), Type: "SRV"})
 	if err == nil && len(got.Answers) > 0 {
 		env.Note("SRV of a headless Service with port %d and target port %d: %s", world.ServicePort, world.TargetPort, got.Answers[0])
 	}
@@ -164,7 +164,7 @@ func headlessEmpty() requirement.Requirement {
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			client, q := env.Role(world.Near), wire.DNS{Name: nameOf(env, world.HeadlessEmpty), Type: recordOf(env.Family)}
 			return env.Until(ctx, func(ctx context.Context) error {
-				got, err := ask(ctx, env, client, q)
+				got, err := askServer(ctx, env, client, q)
 				if err != nil || got.Class == wire.NameError {
 					return err
 				}

@@ -38,7 +38,7 @@ func etcHosts() requirement.Requirement {
 			if err := inHosts(ctx, env, pod, strings.TrimSuffix(name, "."), own.String()); err != nil {
 				return err
 			}
-			return gives(ctx, env, env.Role(world.Near), wire.DNS{Name: name, Type: recordOf(env.Family)}, own.String())
+			return hasRecords(ctx, env, env.Role(world.Near), wire.DNS{Name: name, Type: recordOf(env.Family)}, own.String())
 		},
 		Control: requirement.Control{
 			Says:    "a pod without hostname and subdomain",
@@ -156,7 +156,7 @@ func aliased(id, title, why string, role world.Role, podSecurity string, control
 			if err != nil {
 				return err
 			}
-			return gives(ctx, env, env.Role(world.Near), wire.DNS{Name: name, Type: recordOf(env.Family)}, ip)
+			return hasRecords(ctx, env, env.Role(world.Near), wire.DNS{Name: name, Type: recordOf(env.Family)}, ip)
 		},
 	}
 }

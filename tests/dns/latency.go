@@ -52,7 +52,7 @@ func newServiceLatency() requirement.Requirement {
 							q.Source = source(env, i)
 						}
 						took, err := follows(ctx, env, func(ctx context.Context) error {
-							return givesNow(ctx, env, env.Role(world.Near), q, service.Spec.ClusterIP)
+							return hasRecordsNow(ctx, env, env.Role(world.Near), q, service.Spec.ClusterIP)
 						})
 						if f := requirement.AsFailure(err); f != nil {
 							f.Target = fmt.Sprintf("%s at the DNS pod %s", q.Name, s)

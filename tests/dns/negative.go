@@ -33,7 +33,7 @@ func nxdomain() requirement.Requirement {
 			client, name := env.Role(world.Near), absent(env)
 			q := wire.DNS{Name: name, Type: "A"}
 			err := env.Until(ctx, func(ctx context.Context) error {
-				got, err := ask(ctx, env, client, q)
+				got, err := askServer(ctx, env, client, q)
 				if err != nil || got.Class == wire.NameError {
 					return err
 				}
@@ -88,7 +88,7 @@ func negativeSOA() requirement.Requirement {
 func hasSOA(ctx context.Context, env *requirement.Env, q wire.DNS) error {
 	client := env.Role(world.Near)
 	return env.Until(ctx, func(ctx context.Context) error {
-		got, err := ask(ctx, env, client, q)
+		got, err := askServer(ctx, env, client, q)
 		if err != nil {
 			return err
 		}
@@ -165,7 +165,7 @@ func unknownType() requirement.Requirement {
 func withoutRecords(ctx context.Context, env *requirement.Env, q wire.DNS) error {
 	client := env.Role(world.Near)
 	return env.Until(ctx, func(ctx context.Context) error {
-		got, err := ask(ctx, env, client, q)
+		got, err := askServer(ctx, env, client, q)
 		if err != nil || (got.Ok() && len(got.Answers) == 0) {
 			return err
 		}

@@ -33,7 +33,7 @@ func readyOnly() requirement.Requirement {
 			if err := appears(ctx, env, client, q); err != nil {
 				return err
 			}
-			return gives(ctx, env, client, q, nobody(env, 1).String())
+			return hasRecords(ctx, env, client, q, nobody(env, 1).String())
 		},
 		Control: requirement.Control{
 			Says: both, Variant: &requirement.Variant{Fixture: both}, Red: []requirement.Reason{requirement.WrongRecord},
@@ -45,7 +45,7 @@ func readyOnly() requirement.Requirement {
 func appears(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS) error {
 	q.Source = source(env, spare)
 	_, err := polled(ctx, followBound, func(ctx context.Context) error {
-		got, err := ask(ctx, env, client, q)
+		got, err := askServer(ctx, env, client, q)
 		if err != nil || (got.Ok() && len(got.Answers) > 0) || got.Truncated {
 			return err
 		}
@@ -88,7 +88,7 @@ func publishNotReady() requirement.Requirement {
 			}
 			name := fullName(env, service.Name, service.Namespace)
 			took, err := follows(ctx, env, func(ctx context.Context) error {
-				return givesNow(ctx, env, client, wire.DNS{Name: name, Type: recordOf(env.Family)}, ip.String())
+				return hasRecordsNow(ctx, env, client, wire.DNS{Name: name, Type: recordOf(env.Family)}, ip.String())
 			})
 			if err == nil {
 				env.Note("the pod's address was there %.0f ms after its IP was told", float64(took.Microseconds())/1000)
@@ -121,7 +121,7 @@ func externalName() requirement.Requirement {
 			if err := appears(ctx, env, env.Role(world.Near), q); err != nil {
 				return err
 			}
-			return gives(ctx, env, env.Role(world.Near), q, nameOf(env, world.Web))
+			return hasRecords(ctx, env, env.Role(world.Near), q, nameOf(env, world.Web))
 		},
 		Control: toAnotherTarget(),
 	}
@@ -153,7 +153,7 @@ func externalNameResolves() requirement.Requirement {
 			if err := appears(ctx, env, env.Role(world.Near), q); err != nil {
 				return err
 			}
-			if err := gives(ctx, env, env.Role(world.Near), q, nameOf(env, world.Web), ip); err != nil {
+			if err := hasRecords(ctx, env, env.Role(world.Near), q, nameOf(env, world.Web), ip); err != nil {
 				return err
 			}
 			return programGets(ctx, env, env.Role(world.Near), service.Name, familyOf(env.Family), ip)

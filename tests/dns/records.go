@@ -46,7 +46,7 @@ func addressOf(id, title string, level requirement.Level, why string, family cor
 			if err := resolvesTo(ctx, env, client, name, family, ip.String()); err != nil {
 				return err
 			}
-			got, err := ask(ctx, env, client, wire.DNS{Name: name, Type: recordOf(family)})
+			got, err := askServer(ctx, env, client, wire.DNS{Name: name, Type: recordOf(family)})
 			if err == nil && len(got.Records) > 0 {
 				env.Note("the record's TTL is %s s: a client that keeps answers sees a change so much later", strings.Fields(got.Records[0])[1])
 			}
@@ -74,7 +74,7 @@ func serviceSRV() requirement.Requirement {
 			name := nameOf(env, world.Web)
 			for _, port := range env.Service(world.Web).Spec.Ports {
 				question := fmt.Sprintf("_%s._%s.%s", port.Name, strings.ToLower(string(port.Protocol)), name)
-				if err := gives(ctx, env, env.Role(world.Near), wire.DNS{Name: question, Type: "SRV"}, fmt.Sprintf("%d %s", port.Port, name)); err != nil {
+				if err := hasRecords(ctx, env, env.Role(world.Near), wire.DNS{Name: question, Type: "SRV"}, fmt.Sprintf("%d %s", port.Port, name)); err != nil {
 					return err
 				}
 			}
@@ -115,7 +115,7 @@ func leadsBack(ctx context.Context, env *requirement.Env, ip, name string) error
 	if err != nil {
 		return fmt.Errorf("making the reverse name of %s: %w", ip, err)
 	}
-	return gives(ctx, env, env.Role(world.Near), wire.DNS{Name: reverse, Type: "PTR"}, name)
+	return hasRecords(ctx, env, env.Role(world.Near), wire.DNS{Name: reverse, Type: "PTR"}, name)
 }
 
 func kubernetesName() requirement.Requirement {
@@ -223,7 +223,7 @@ func schemaVersion() requirement.Requirement {
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			client, q := env.Role(world.Near), wire.DNS{Name: "dns-version." + env.World.Domain + ".", Type: "TXT"}
 			return env.Until(ctx, func(ctx context.Context) error {
-				got, err := ask(ctx, env, client, q)
+				got, err := askServer(ctx, env, client, q)
 				if err != nil {
 					return err
 				}

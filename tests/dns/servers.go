@@ -111,7 +111,7 @@ func everyNode() requirement.Requirement {
 			for _, client := range env.Roles(world.Everywhere) {
 				for _, tcp := range []bool{false, true} {
 					q := wire.DNS{Name: nameOf(env, world.Web), Type: recordOf(env.Family), TCP: tcp}
-					if err := gives(ctx, env, client, q, ip); err != nil {
+					if err := hasRecords(ctx, env, client, q, ip); err != nil {
 						return err
 					}
 				}
@@ -155,7 +155,7 @@ func everyServer() requirement.Requirement {
 				for _, s := range all {
 					for _, tcp := range []bool{false, true} {
 						q := wire.DNS{Server: s.address, Name: nameOf(env, world.Web), Type: recordOf(env.Family), TCP: tcp}
-						err := gives(ctx, env, client, q, ip)
+						err := hasRecords(ctx, env, client, q, ip)
 						if f := requirement.AsFailure(err); f != nil {
 							f.Target = fmt.Sprintf("%s at the DNS pod %s", q.Name, s)
 						}

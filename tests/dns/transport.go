@@ -48,7 +48,7 @@ func overTCP() requirement.Requirement {
 			if err != nil {
 				return err
 			}
-			return gives(ctx, env, env.Role(world.Near), wire.DNS{Name: nameOf(env, world.Web), Type: recordOf(env.Family), TCP: true}, ip)
+			return hasRecords(ctx, env, env.Role(world.Near), wire.DNS{Name: nameOf(env, world.Web), Type: recordOf(env.Family), TCP: true}, ip)
 		},
 		Control: noTCP(),
 	}
@@ -121,7 +121,7 @@ func truncation() requirement.Requirement {
 				limit := max(edns, plainUDP)
 				q := wire.DNS{Name: name, Type: recordOf(env.Family), EDNS: edns}
 				err := env.Until(ctx, func(ctx context.Context) error {
-					got, err := ask(ctx, env, client, q)
+					got, err := askServer(ctx, env, client, q)
 					if err != nil || (got.Ok() && got.Truncated && got.Length <= limit) {
 						return err
 					}
@@ -163,10 +163,10 @@ func edns() requirement.Requirement {
 				return err
 			}
 			client, q := env.Role(world.Near), wire.DNS{Name: nameOf(env, world.Web), Type: recordOf(env.Family), EDNS: ednsSize}
-			if err := gives(ctx, env, client, q, ip); err != nil {
+			if err := hasRecords(ctx, env, client, q, ip); err != nil {
 				return err
 			}
-			got, err := ask(ctx, env, client, q)
+			got, err := askServer(ctx, env, client, q)
 			if err != nil {
 				return err
 			}

@@ -30,7 +30,7 @@ func upstream() requirement.Requirement {
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			// A name that was never asked for: nobody can have kept its answer.
 			name := "n" + rand.String(12) + "." + wire.UpstreamZone
-			direct, err := ask(ctx, env, env.Role(world.DefaultDNS), wire.DNS{Name: name, Type: "A"})
+			direct, err := askServer(ctx, env, env.Role(world.DefaultDNS), wire.DNS{Name: name, Type: "A"})
 			if err != nil {
 				return err
 			}
@@ -43,7 +43,7 @@ func upstream() requirement.Requirement {
 			}
 			name = "n" + rand.String(12) + "." + wire.UpstreamZone
 			client := env.Role(world.Near)
-			if err := gives(ctx, env, client, wire.DNS{Name: name, Type: "A"}, wire.UpstreamIPv4); err != nil {
+			if err := hasRecords(ctx, env, client, wire.DNS{Name: name, Type: "A"}, wire.UpstreamIPv4); err != nil {
 				return err
 			}
 			return programGets(ctx, env, client, name, "ip", wire.UpstreamIPv4, wire.UpstreamIPv6)

@@ -76,7 +76,7 @@ func portsAnswer(ctx context.Context, env *requirement.Env) error {
 		}
 		port := int(node.Status.DaemonEndpoints.KubeletEndpoint.Port)
 		for _, from := range ends { // any of them may come to run an API server
-			if err := answers(ctx, env, from, end, "kubelet", port); err != nil {
+			if err := portAnswers(ctx, env, from, end, "kubelet", port); err != nil {
 				return err
 			}
 		}
@@ -124,7 +124,7 @@ func componentAnswers(ctx context.Context, env *requirement.Env, c component) er
 				froms = ends
 			}
 			for _, from := range froms {
-				if err := answers(ctx, env, from, end, c.name, port); err != nil {
+				if err := portAnswers(ctx, env, from, end, c.name, port); err != nil {
 					return err
 				}
 			}
@@ -133,8 +133,8 @@ func componentAnswers(ctx context.Context, env *requirement.Env, c component) er
 	return nil
 }
 
-// answers says whether the port takes connections: at the node's address, or for the node itself on loopback too.
-func answers(ctx context.Context, env *requirement.Env, from, to *requirement.End, what string, port int) error {
+// portAnswers says whether the port takes connections: at the node's address, or for the node itself on loopback too.
+func portAnswers(ctx context.Context, env *requirement.Env, from, to *requirement.End, what string, port int) error {
 	return env.Until(ctx, func(ctx context.Context) error {
 		seen, err := knock(ctx, env, from, to.IPs[0], port)
 		if err != nil || seen.Ok() {

@@ -23,8 +23,8 @@ type drawn struct {
 	tally    map[wire.Class]int
 }
 
-// draw has the client make new connections to the Service, many at once, and counts who answers.
-func draw(ctx context.Context, env *requirement.Env, client *requirement.End, service requirement.ServiceSeen, protocol string, count int) (drawn, error) {
+// drawEndpoints has the client make new connections to the Service, many at once, and counts who answers.
+func drawEndpoints(ctx context.Context, env *requirement.Env, client *requirement.End, service requirement.ServiceSeen, protocol string, count int) (drawn, error) {
 	ip, err := virtualIPOf(env, service)
 	if err != nil {
 		return drawn{}, err

@@ -20,7 +20,7 @@ func fromEveryNode(ctx context.Context, env *requirement.Env, service requiremen
 	for _, client := range env.Roles(world.Everywhere) {
 		group.Go(func() error {
 			return env.Until(ctx, func(ctx context.Context) error {
-				d, err := draw(ctx, env, client, service, protocol, count)
+				d, err := drawEndpoints(ctx, env, client, service, protocol, count)
 				if err != nil {
 					return err
 				}

@@ -22,6 +22,7 @@ import (
 func (s *Stage) planWorld(ctx context.Context) error {
 	s.plan = world.Plan{Prefix: s.options.Name, Labels: map[string]string{runid.Label: string(s.options.Run)}, Image: s.lab.AgentImage,
 		Tolerate: s.cluster.Owned()}
+	s.planRuntimeClass()
 	places, err := s.placesOf(ctx)
 	if err != nil {
 		return err

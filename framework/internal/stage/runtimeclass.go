@@ -89,21 +89,26 @@ type place struct {
 	Tolerated bool // the class tolerates all of its taints
 }
 
-// placesOf is how each node stands to the pods of the RuntimeClass; nil where the class does not say where its pods go. It
-// has the plan's agents in nodes' own namespaces tolerate what the class tolerates.
-func (s *Stage) placesOf(ctx context.Context) (map[string]place, error) {
+// planRuntimeClass has the planned pods run as the RuntimeClass, and the agents in nodes' own namespaces tolerate what it tolerates.
+func (s *Stage) planRuntimeClass() {
 	if s.class == nil {
-		return nil, nil
+		return
 	}
 	s.plan.RuntimeClass = s.class.Name
-	if s.class.Scheduling == nil {
+	if s.class.Scheduling != nil {
+		s.plan.NodeTolerations = s.class.Scheduling.Tolerations
+	}
+}
+
+// placesOf is how each node stands to the pods of the RuntimeClass; nil where the class does not say where its pods go.
+func (s *Stage) placesOf(ctx context.Context) (map[string]place, error) {
+	if s.class == nil || s.class.Scheduling == nil {
 		return nil, nil
 	}
 	nodes, err := s.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("reading which nodes take the pods of the RuntimeClass %s: %w", s.class.Name, err)
 	}
-	s.plan.NodeTolerations = s.class.Scheduling.Tolerations
 	return places(s.class.Scheduling, nodes.Items), nil
 }
 
