@@ -12,6 +12,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/internal/axis"
+	"github.com/parley-k8s/parley/framework/internal/gotest"
 	"github.com/parley-k8s/parley/framework/internal/handler"
 	"github.com/parley-k8s/parley/framework/internal/judge"
 	"github.com/parley-k8s/parley/framework/internal/knowndiff"
@@ -124,16 +125,16 @@ func (r *Run) judgeColumn(t *testing.T, c axis.Column, i int) (err error) {
 		return err
 	}
 	j := judge.New(r.stage, record, judge.Options{
-		Catalogue: catalogue, Strict: r.config.Strict, Rounds: rounds(),
+		Catalogue: catalogue, Strict: r.config.Strict, Rounds: gotest.Count(),
 		Prove: r.config.Prove, ProveOnly: r.proveOnly, ProveWithin: r.config.ProveWithin, ProveSeed: r.config.ProveSeed,
 		Features: r.config.Features, Known: slices.Concat(r.known, known), Report: r.config.Report, Folder: r.folderOf(c), Log: r.log,
 	})
-	for n := range rounds() {
+	for n := range gotest.Count() {
 		if n > 0 && r.ctx.Err() != nil {
 			break // what the rounds before found stays in the report
 		}
-		if rounds() > 1 {
-			r.log.Say("round %d of %d", n+1, rounds())
+		if gotest.Count() > 1 {
+			r.log.Say("round %d of %d", n+1, gotest.Count())
 		}
 		j.Round(r.ctx, t)
 	}
@@ -254,14 +255,14 @@ func (r *Run) rolesOf(columns []axis.Column) map[world.Role]bool {
 }
 
 func (r *Run) matrixOptions() matrix.Options {
-	takes := r.catalogue(r.columns[0]).Takes(r.config.Prove, rounds())
+	takes := r.catalogue(r.columns[0]).Takes(r.config.Prove, gotest.Count())
 	if r.config.Measure {
 		takes += measureRows
 	}
 	return matrix.Options{
 		Run: r.id, Choices: r.config.Axes, Columns: r.columns, Existing: r.config.existing(), Engine: r.config.Engine, Install: r.config.Install,
 		NodeImage: r.config.NodeImage, Workers: r.config.Workers, Keep: r.config.Keep, Measure: r.config.Measure,
-		NotRun: r.notRun, JudgingEachColumn: takes, Budget: matrix.Budget{Started: r.started, Limit: timeout()}, Report: r.config.Report, Log: r.log,
+		NotRun: r.notRun, JudgingEachColumn: takes, Budget: matrix.Budget{Started: r.started, Limit: gotest.Timeout()}, Report: r.config.Report, Log: r.log,
 	}
 }
 

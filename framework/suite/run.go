@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parley-k8s/parley/framework/internal/axis"
+	"github.com/parley-k8s/parley/framework/internal/gotest"
 	"github.com/parley-k8s/parley/framework/internal/lab"
 	"github.com/parley-k8s/parley/framework/internal/matrix"
 	"github.com/parley-k8s/parley/framework/internal/progress"
@@ -79,7 +80,7 @@ func (r *Run) Main(m *testing.M) int {
 			stop(interruption(s))
 		}
 	}()
-	if limit := timeout(); limit > 0 {
+	if limit := gotest.Timeout(); limit > 0 {
 		timer := time.AfterFunc(time.Until(r.started.Add(limit-matrix.CleanupReserve)), func() { stop(errTimeout) })
 		defer timer.Stop()
 	}
@@ -124,7 +125,7 @@ func (r *Run) prepare() error {
 		return err
 	}
 	if r.config.Report == "" {
-		if r.config.Report, err = defaultReportDir(); err != nil {
+		if r.config.Report, err = gotest.ReportDir(); err != nil {
 			return err
 		}
 	}
@@ -136,7 +137,7 @@ func (r *Run) prepare() error {
 		r.report.Host = host
 	}
 	r.log = progress.New(matrix.IsChild())
-	return divertLogs(r.config.Report)
+	return gotest.DivertLogs(r.config.Report)
 }
 
 var errFirstRound = errors.New("the first round could not begin")
@@ -144,7 +145,7 @@ var errFirstRound = errors.New("the first round could not begin")
 // Test is the body of the entry's one test. Its first call judges everything, all rounds of go test's -count included; a further one
 // says only what kept the first from it.
 func (r *Run) Test(t *testing.T) {
-	if err := neverCached(); err != nil {
+	if err := gotest.NeverCached(); err != nil {
 		t.Fatal(err)
 	}
 	if r.judging {

@@ -1,4 +1,6 @@
-package suite
+// Package gotest is what a run has to do with go test, of which it is a test: its flags, its cache, and the folder that a module's reports
+// go to.
+package gotest
 
 import (
 	"context"
@@ -17,8 +19,8 @@ import (
 	"github.com/parley-k8s/parley/reports"
 )
 
-// timeout is go test's -timeout; 0 is none.
-func timeout() time.Duration {
+// Timeout is go test's -timeout; 0 is none.
+func Timeout() time.Duration {
 	f := flag.Lookup("test.timeout")
 	if f == nil {
 		return 0
@@ -30,8 +32,8 @@ func timeout() time.Duration {
 	return d
 }
 
-// rounds is how often everything is judged on each cluster: go test's -count.
-func rounds() int {
+// Count is how often everything is judged on each cluster: go test's -count.
+func Count() int {
 	f := flag.Lookup("test.count")
 	if f == nil {
 		return 1
@@ -43,11 +45,11 @@ func rounds() int {
 	return max(1, n)
 }
 
-// neverCached keeps go test from answering for this run out of its cache: it caches a package that passed and
+// NeverCached keeps go test from answering for this run out of its cache: it caches a package that passed and
 // whose inputs have not changed, and this one's input is a cluster. It never does so when a file of the module that
 // the test opened is newer than two seconds, so one from tomorrow is opened.
-func neverCached() error {
-	dir, err := defaultReportDir()
+func NeverCached() error {
+	dir, err := ReportDir()
 	if err != nil {
 		return err
 	}
@@ -62,8 +64,8 @@ func neverCached() error {
 	return f.Close()
 }
 
-// defaultReportDir is reports/out in the root of the module that is tested.
-func defaultReportDir() (string, error) {
+// ReportDir is reports/out in the root of the module that is tested.
+func ReportDir() (string, error) {
 	out, err := exec.CommandContext(context.Background(), "go", "env", "GOMOD").Output()
 	mod := strings.TrimSpace(string(out))
 	if err != nil || mod == "" || mod == os.DevNull {
@@ -79,8 +81,8 @@ func defaultReportDir() (string, error) {
 // clientLog is the file in the report's folder that client-go and e2e-framework log to.
 const clientLog = "client.log"
 
-// divertLogs keeps what the client libraries log out of the verdicts: it goes to a file beside them.
-func divertLogs(dir string) error {
+// DivertLogs keeps what the client libraries log out of the verdicts: it goes to a file beside them.
+func DivertLogs(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return reports.Unwritable(dir, err)
 	}
