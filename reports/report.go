@@ -138,10 +138,23 @@ type Result struct {
 	// RetriedAlone is the sentence of the first failure of a requirement that was judged again with nothing beside it, since
 	// the nodes were too busy the first time. The result is of the second time. "" where it was judged once.
 	RetriedAlone string `json:"putOff,omitempty"`
+	// HeldLate is what held only on a later attempt than the first, over all rounds: a change that was still becoming known, a machine
+	// that was busy, or a path that works now and then.
+	HeldLate []LateHold `json:"heldLate,omitempty"`
 	// Notes are sentences on observations that are reported and not judged.
 	Notes []string `json:"notes,omitempty"`
 	// Converged are the times until changes were in force on every node.
 	Converged []Converged `json:"converged,omitempty"`
+}
+
+// LateHold is one thing that held on a later attempt.
+type LateHold struct {
+	// Attempts is 2 or more.
+	Attempts int `json:"attempts"`
+	// Took is the time from the first attempt to the one that held.
+	Took time.Duration `json:"took"`
+	// First is what the first attempt saw.
+	First string `json:"first"`
 }
 
 // Clause is the place in a specification that demands what the requirement checks.

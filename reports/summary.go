@@ -2,8 +2,10 @@ package reports
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/fatih/color"
@@ -108,6 +110,7 @@ func (s *summaryWriter) cluster(c *Cluster) {
 	// The reader judges whether the machine is to blame.
 	retried := c.reasons(func(r *Result) bool { return r.Outcome == Passed && r.RetriedAlone != "" }, func(r *Result) string { return r.RetriedAlone })
 	s.list("PASSED WHEN JUDGED AGAIN ALONE; AT FIRST, WHILE THE NODES WERE TOO BUSY", s.yellow, reasonLines(retried))
+	s.heldLate(c)
 	s.skipped(c)
 	s.rounds(c)
 	s.proofs(c)
@@ -182,6 +185,34 @@ func (s *summaryWriter) warnings(c *Cluster) {
 			s.title(s.yellow, "WARNING "+res.heading())
 		}
 		s.block(res.Block())
+	}
+}
+
+// maxLateLines is how many of the requirements that held late have a line, the latest first.
+const maxLateLines = 10
+
+// heldLate counts the requirements that held only on a later attempt, and shows of the latest what the first attempt saw.
+func (s *summaryWriter) heldLate(c *Cluster) {
+	type late struct {
+		id   string
+		last LateHold
+	}
+	var all []late
+	for i := range c.Results {
+		if holds := c.Results[i].HeldLate; len(holds) > 0 {
+			all = append(all, late{c.Results[i].ID, slices.MaxFunc(holds, func(a, b LateHold) int { return cmp.Compare(a.Took, b.Took) })})
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	slices.SortStableFunc(all, func(a, b late) int { return cmp.Compare(b.last.Took, a.last.Took) })
+	s.title(s.yellow, fmt.Sprintf("HELD ONLY ON A LATER ATTEMPT %d of %d", len(all), len(c.Results)))
+	for _, l := range all[:min(len(all), maxLateLines)] {
+		s.item(fmt.Sprintf("%s: on attempt %d, after %s; at first: %s", l.id, l.last.Attempts, shortDuration(l.last.Took), l.last.First))
+	}
+	if more := len(all) - maxLateLines; more > 0 {
+		s.item(fmt.Sprintf("and %d more: heldLate in %s", more, JSONFile))
 	}
 }
 

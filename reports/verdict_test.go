@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -116,4 +117,18 @@ func TestAProofOnTheSecondTryIsNamedAtTheEnd(t *testing.T) {
 	require.True(t, ok, summary)
 	require.Contains(t, end, "PROVED c/x: "+second)
 	require.NotContains(t, end, "c/y")
+}
+
+func TestWhatHeldLateIsCounted(t *testing.T) {
+	r := New("1a-2b", began)
+	r.Clusters = []Cluster{{Name: "kind-parley", Results: []Result{{ID: "c/first", Chapter: "c", Level: Must, Outcome: Passed}}}}
+	for i := range maxLateLines + 2 {
+		r.Clusters[0].Results = append(r.Clusters[0].Results, Result{ID: fmt.Sprintf("c/late-%d", i), Chapter: "c", Level: Must, Outcome: Passed,
+			HeldLate: []LateHold{{Attempts: 2, Took: time.Second, First: "refused"}, {Attempts: 3, Took: time.Duration(i+2) * time.Second, First: "timed out"}}})
+	}
+	summary := string(written(t, func(w io.Writer, r *Report) error { return WriteSummary(w, r, false) }, r))
+	require.Contains(t, summary, "HELD ONLY ON A LATER ATTEMPT 12 of 13\n  c/late-11: on attempt 3, after 13s; at first: timed out\n")
+	require.NotContains(t, summary, "c/late-1:", "the latest come first")
+	require.Contains(t, summary, "and 2 more: heldLate in report.json")
+	require.Contains(t, string(written(t, WriteJUnit, r)), "at first: refused")
 }

@@ -211,6 +211,9 @@ func TestWorksWithinThePatience(t *testing.T) {
 	require.Equal(t, "near", seen.Witness.Who)
 	require.Len(t, env.Notes(), 1, "what settled late is noted")
 	require.Contains(t, env.Notes()[0], "attempt 3")
+	require.Len(t, env.LateHolds(), 1)
+	require.Equal(t, 3, env.LateHolds()[0].Attempts)
+	require.Contains(t, env.LateHolds()[0].First, "timed out", "what the first attempt saw is kept")
 
 	env.Patience = 0
 	talk.From = answering(t, lost, won)

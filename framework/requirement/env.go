@@ -45,6 +45,7 @@ type Env struct {
 	after []func(context.Context) error
 
 	converged []Convergence
+	late      []LateHold
 }
 
 // Namespace is where the pods and Services of the world are, under the restricted Pod Security level.

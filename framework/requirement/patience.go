@@ -2,10 +2,39 @@ package requirement
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/parley-k8s/parley/framework/until"
 )
+
+// LateHold is something that held on a later attempt than the first: patience forgave what the first attempt saw.
+type LateHold struct {
+	Attempts int           // 2 or more
+	Took     time.Duration // from the first attempt to the one that held
+	First    string        // what the first attempt saw
+}
+
+// LateHolds are what held late so far.
+func (e *Env) LateHolds() []LateHold {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.late)
+}
+
+func (e *Env) holdLate(h LateHold) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.late = append(e.late, h)
+}
+
+// observed is what was seen in place of what was due, of a failure; of any other error what it says.
+func observed(err error) string {
+	if f := AsFailure(err); f != nil && f.Observed != "" {
+		return f.Observed
+	}
+	return err.Error()
+}
 
 // Until observes until it is right, within the patience in force; the failure that comes back says
 // how often and how long. What settled only after some attempts is noted.
@@ -19,10 +48,18 @@ func (e *Env) UntilAtLeast(ctx context.Context, patience time.Duration, observe 
 	if within > 0 {
 		within = max(within, patience)
 	}
-	seen, err := until.Settled(ctx, until.Policy{Within: within}, observe)
+	first := ""
+	seen, err := until.Settled(ctx, until.Policy{Within: within}, func(ctx context.Context) error {
+		err := observe(ctx)
+		if first == "" && err != nil {
+			first = observed(err)
+		}
+		return err
+	})
 	if err == nil {
 		if seen.Attempts > 1 {
 			e.Note("held on attempt %d, after %s", seen.Attempts, seen.Took.Round(time.Millisecond))
+			e.holdLate(LateHold{Attempts: seen.Attempts, Took: seen.Took, First: first})
 		}
 		return nil
 	}

@@ -29,6 +29,7 @@ func overRounds(before, now reports.Result) reports.Result {
 		all.Rounds[outcome] += n
 	}
 	all.Converged = append(append([]reports.Converged(nil), before.Converged...), now.Converged...)
+	all.HeldLate = append(append([]reports.LateHold(nil), before.HeldLate...), now.HeldLate...)
 	all.Took = before.Took + now.Took
 	all.Proof = before.Proof
 	all.RetriedAlone = cmp.Or(before.RetriedAlone, now.RetriedAlone)

@@ -30,6 +30,9 @@ func (j *Judge) resultOf(ctx context.Context, q requirement.Requirement) (result
 		verdict := j.verdictOf(ctx, e, q, &result)
 		result.Notes = append(result.Notes, e.Notes()...)
 		result.Converged = append(result.Converged, convergedOf(e)...)
+		for _, h := range e.LateHolds() {
+			result.HeldLate = append(result.HeldLate, reports.LateHold(h))
+		}
 		if q.PerFamily {
 			result.Verdicts = append(result.Verdicts, verdict)
 		}
