@@ -198,7 +198,11 @@ func (s *summaryWriter) heldLate(c *Cluster) {
 		last LateHold
 	}
 	var all []late
+	judged := 0
 	for i := range c.Results {
+		if c.Results[i].Outcome != Skipped {
+			judged++
+		}
 		if holds := c.Results[i].HeldLate; len(holds) > 0 {
 			all = append(all, late{c.Results[i].ID, slices.MaxFunc(holds, func(a, b LateHold) int { return cmp.Compare(a.Took, b.Took) })})
 		}
@@ -207,7 +211,7 @@ func (s *summaryWriter) heldLate(c *Cluster) {
 		return
 	}
 	slices.SortStableFunc(all, func(a, b late) int { return cmp.Compare(b.last.Took, a.last.Took) })
-	s.title(s.yellow, fmt.Sprintf("HELD ONLY ON A LATER ATTEMPT %d of %d", len(all), len(c.Results)))
+	s.title(s.yellow, fmt.Sprintf("HELD ONLY ON A LATER ATTEMPT %d of %d", len(all), judged))
 	for _, l := range all[:min(len(all), maxLateLines)] {
 		s.item(fmt.Sprintf("%s: on attempt %d, after %s; at first: %s", l.id, l.last.Attempts, shortDuration(l.last.Took), l.last.First))
 	}
