@@ -27,7 +27,7 @@ func ipUnique() requirement.Requirement {
 		Check: checkUnique,
 		Control: requirement.Control{
 			Says:    "a pod bound to a Node object without a kubelet, its status forged to carry another pod's IP",
-			Variant: &requirement.Variant{Make: forgePod},
+			Variant: &requirement.Variant{Make: forgePod, ClusterScoped: "a Node object that no kubelet stands behind"},
 			Red:     []requirement.Reason{requirement.NotDistinct},
 		},
 	}

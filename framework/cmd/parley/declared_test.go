@@ -32,11 +32,11 @@ import (
 func TestChecksDeclareWhatTheyAskFor(t *testing.T) {
 	t.Parallel()
 	players := newFakePlayers()
-	kube, config := fakeKube(t)
 	for _, q := range tests.All() {
 		t.Run(q.ID, func(t *testing.T) {
 			t.Parallel()
 			with := *players
+			kube, config, clusterScoped := fakeKube(t)
 			env := func() *requirement.Env {
 				return &requirement.Env{Requirement: &q, Kube: kube, Config: config, Family: corev1.IPv4Protocol, Attempt: 10 * time.Millisecond,
 					Players: &with, World: with.plan, Base: 20000}
@@ -47,6 +47,9 @@ func TestChecksDeclareWhatTheyAskFor(t *testing.T) {
 				declared(t, q, without, q.Check)
 			}
 			declared(t, q, env(), q.Check)
+			if q.ClusterScoped == "" {
+				require.Empty(t, clusterScoped(), "%s makes these outside the run's namespaces: say so in ClusterScoped", q.ID)
+			}
 			if v := q.Control.Variant; v != nil {
 				e := env()
 				if v.Make != nil {
@@ -54,6 +57,9 @@ func TestChecksDeclareWhatTheyAskFor(t *testing.T) {
 						_, err := v.Make(ctx, e)
 						return err
 					})
+					if v.ClusterScoped == "" && q.ClusterScoped == "" {
+						require.Empty(t, clusterScoped(), "the control of %s makes these outside the run's namespaces: say so in ClusterScoped", q.ID)
+					}
 				}
 				e.Variant = v
 				declared(t, q, e, q.Check)
@@ -227,11 +233,20 @@ func (p *fakePlayers) MarkAbsent(requirement.Feature, string) {}
 func (p *fakePlayers) WhyAbsent(requirement.Feature) string { return "" }
 
 // fakeKube is an API server that makes what it is given and has nothing.
-func fakeKube(t *testing.T) (kubernetes.Interface, *rest.Config) {
-	config := &rest.Config{Host: "https://192.0.2.1", QPS: -1, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+func fakeKube(t *testing.T) (kube kubernetes.Interface, config *rest.Config, clusterScoped func() []string) {
+	t.Helper()
+	var mu sync.Mutex
+	var made []string
+	config = &rest.Config{Host: "https://192.0.2.1", QPS: -1, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 		answer := &http.Response{StatusCode: http.StatusNotFound, Request: r, Header: http.Header{"Content-Type": {"application/json"}}}
 		body := []byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`)
 		if r.Body != nil && r.Method == http.MethodPost {
+			// Reviews are questions: nothing is made by them.
+			if !strings.Contains(r.URL.Path, "/namespaces/") && !strings.HasSuffix(r.URL.Path, "reviews") {
+				mu.Lock()
+				made = append(made, r.URL.Path)
+				mu.Unlock()
+			}
 			sent, err := io.ReadAll(r.Body)
 			var object map[string]any
 			if err == nil && json.Unmarshal(sent, &object) == nil {
@@ -254,7 +269,11 @@ func fakeKube(t *testing.T) (kubernetes.Interface, *rest.Config) {
 	config.ContentType = "application/json"
 	kube, err := kubernetes.NewForConfig(config)
 	require.NoError(t, err)
-	return kube, config
+	return kube, config, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(made)
+	}
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)
