@@ -181,7 +181,7 @@ func systemOut(r *Result) string {
 		line("put off", "judged again alone, since the nodes were too busy at first, when this was seen: "+r.RetriedAlone)
 	}
 	for _, h := range r.HeldLate {
-		line("held late", fmt.Sprintf("on attempt %d, after %s; at first: %s", h.Attempts, shortDuration(h.Took), h.First))
+		line("held late", h.sentence())
 	}
 	for _, n := range r.Notes {
 		line("note", n)

@@ -188,6 +188,10 @@ func (s *summaryWriter) warnings(c *Cluster) {
 	}
 }
 
+func (h LateHold) sentence() string {
+	return fmt.Sprintf("on attempt %d, after %s; at first: %s", h.Attempts, shortDuration(h.Took), h.First)
+}
+
 // maxLateLines is how many of the requirements that held late have a line, the latest first.
 const maxLateLines = 10
 
@@ -213,7 +217,7 @@ func (s *summaryWriter) heldLate(c *Cluster) {
 	slices.SortStableFunc(all, func(a, b late) int { return cmp.Compare(b.last.Took, a.last.Took) })
 	s.title(s.yellow, fmt.Sprintf("HELD ONLY ON A LATER ATTEMPT %d of %d", len(all), judged))
 	for _, l := range all[:min(len(all), maxLateLines)] {
-		s.item(fmt.Sprintf("%s: on attempt %d, after %s; at first: %s", l.id, l.last.Attempts, shortDuration(l.last.Took), l.last.First))
+		s.item(l.id + ": " + l.last.sentence())
 	}
 	if more := len(all) - maxLateLines; more > 0 {
 		s.item(fmt.Sprintf("and %d more: heldLate in %s", more, JSONFile))

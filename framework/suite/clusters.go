@@ -87,9 +87,8 @@ func (r *Run) judgeCluster(t *testing.T, plan *matrix.Plan) error {
 			if i+1 < len(r.lab.Columns) {
 				defer r.leave(c) // once the column's part of the report is complete
 			}
-			var missing *stage.HandlerMissing
 			switch err := r.judgeColumn(t, c, i); {
-			case errors.As(err, &missing) && !c.ByName: // what keeps one column from being judged keeps no other
+			case notHere(c, err): // what keeps one column from being judged keeps no other
 				t.Skip(err)
 			case err != nil:
 				t.Fatal(err)
@@ -99,8 +98,7 @@ func (r *Run) judgeCluster(t *testing.T, plan *matrix.Plan) error {
 	return nil
 }
 
-// judgeColumn judges the i-th column of the cluster: it deploys the world, has everything judged on it and, before another column's
-// world comes, removes it.
+// judgeColumn judges the i-th column of the cluster: it deploys the world and has everything judged on it.
 func (r *Run) judgeColumn(t *testing.T, c axis.Column, i int) (err error) {
 	catalogue, record := r.catalogue(c), judge.NewRecord(r.nameOf(c), c.Values())
 	defer func() { r.complete(c, record, catalogue, err) }()
@@ -150,11 +148,16 @@ func (r *Run) lock() (err error) {
 	return err
 }
 
-// complete puts what was found out of a column into the report. A column whose handler the nodes turned out not to have is not run
-// there, unless it was asked for by its name.
-func (r *Run) complete(c axis.Column, record *judge.Record, catalogue judge.Catalogue, err error) {
+// notHere says whether a column is not run, since the nodes turned out not to have its handler. One that was asked for by its name is
+// an error.
+func notHere(c axis.Column, err error) bool {
 	var missing *stage.HandlerMissing
-	if errors.As(err, &missing) && !c.ByName {
+	return errors.As(err, &missing) && !c.ByName
+}
+
+// complete puts what was found out of a column into the report.
+func (r *Run) complete(c axis.Column, record *judge.Record, catalogue judge.Catalogue, err error) {
+	if notHere(c, err) {
 		r.notRun(c.Name(), err.Error())
 		return
 	}

@@ -102,7 +102,7 @@ func (j *Judge) proveByVariant(ctx context.Context, e *requirement.Env, q requir
 		}
 	}
 	if v.ClusterScoped != "" && !j.stage.FaultsAllowed() {
-		proof.State, proof.Reason = reports.Unproved, "the control makes "+v.ClusterScoped+", outside the run's own namespaces; on a cluster of yours it does so only with -faults"
+		proof.State, proof.Reason = reports.Unproved, "the control makes "+clusterScoped(v.ClusterScoped)
 		return
 	}
 	if v.Make != nil {

@@ -47,11 +47,18 @@ func (j *Judge) needsFaults(q requirement.Requirement) string {
 	case j.stage.FaultsAllowed():
 		return ""
 	case q.Disrupts != "":
-		return q.Disrupts + "; on a cluster of yours it does so only with -faults"
+		return q.Disrupts + onlyWithFaults
 	case q.ClusterScoped != "":
-		return "it makes " + q.ClusterScoped + ", outside the run's own namespaces; on a cluster of yours it does so only with -faults"
+		return "it makes " + clusterScoped(q.ClusterScoped)
 	}
 	return ""
+}
+
+const onlyWithFaults = "; on a cluster of yours it does so only with -faults"
+
+// clusterScoped ends the sentence on something that is made there.
+func clusterScoped(what string) string {
+	return what + ", outside the run's own namespaces" + onlyWithFaults
 }
 
 // verdictOf runs the check once and sorts its error.
