@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/parley-k8s/parley/fixtures/agent/serve"
@@ -108,29 +110,45 @@ type process struct {
 	exited chan struct{}
 	err    error // of Wait, once exited is closed
 	once   sync.Once
+	closed atomic.Bool // by Close
 }
 
-func (p *process) Write(b []byte) (int, error) { return p.in.Write(b) }
+// Write writes to the process's stdin; where that process has ended, the error says what it said.
+func (p *process) Write(b []byte) (int, error) {
+	n, err := p.in.Write(b)
+	// Once the process has been waited for, its stdin is closed on this side too.
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, os.ErrClosed) && !p.closed.Load() {
+		err = p.ended(err)
+	}
+	return n, err
+}
 
 // Read reads the process's stdout; at its end the error says what the process said.
 func (p *process) Read(b []byte) (int, error) {
 	n, err := p.out.Read(b)
 	if err == io.EOF {
-		select {
-		case <-p.exited:
-		case <-time.After(quitTimeout):
-			return n, err
-		}
-		if text := p.stderr.String(); p.err != nil || text != "" {
-			return n, fmt.Errorf("%s ended: %w", p.cmd.Path, errors.Join(p.err, textError(text)))
-		}
+		err = p.ended(err)
 	}
 	return n, err
+}
+
+// ended is the error of a pipe whose other end is gone, with what the process said before it ended, where it did.
+func (p *process) ended(err error) error {
+	select {
+	case <-p.exited:
+	case <-time.After(quitTimeout):
+		return err
+	}
+	if text := p.stderr.String(); p.err != nil || text != "" {
+		return fmt.Errorf("%s ended: %w", p.cmd.Path, errors.Join(p.err, textError(text)))
+	}
+	return err
 }
 
 // Close ends stdin, and the process where it does not end by that.
 func (p *process) Close() error {
 	p.once.Do(func() {
+		p.closed.Store(true)
 		_ = p.in.Close()
 		_ = p.out.Close()
 		go func() {

@@ -198,3 +198,15 @@ func TestAgentReapsAsPID1(t *testing.T) {
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, p.cmd.Wait(), "PID 1 ends on SIGTERM too")
 }
+
+// Whichever of the two pipes is found closed first, the error has the relay's own words.
+func TestAWriteToARelayThatEndedSaysWhy(t *testing.T) {
+	stream, err := probe.Command("/bin/sh", []string{"-c", "echo no such socket >&2; exit 3"}, nil).Dial(t.Context())
+	require.NoError(t, err)
+	defer stream.Close()
+	for err == nil { // what the pipe still takes is lost
+		_, err = stream.Write([]byte("question"))
+	}
+	require.ErrorContains(t, err, "no such socket")
+	require.ErrorContains(t, err, "exit status 3")
+}
