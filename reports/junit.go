@@ -104,6 +104,9 @@ func chapterSuite(r *Report, c *Cluster, ch chapter, class string) junitSuite {
 	for _, f := range c.Facts {
 		s.Properties = append(s.Properties, junitProperty{oneLine(f.Name), oneLine(f.Value)})
 	}
+	for _, f := range c.Nodes {
+		s.Properties = append(s.Properties, junitProperty{oneLine("finding on node " + f.Node), f.Sentence()})
+	}
 	var sum time.Duration
 	var first, last time.Time
 	for _, res := range ch.results {
