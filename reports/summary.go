@@ -277,6 +277,7 @@ func (s *summaryWriter) closing(r *Report) {
 	s.title(s.bold, ClosingLine(r))
 	var red, doubtful []string
 	for i := range r.Clusters {
+		red = append(red, r.Clusters[i].notJudgedOn()...)
 		for j := range r.Clusters[i].Results {
 			res := &r.Clusters[i].Results[j]
 			if why := res.failsBy(); why != "" {
