@@ -183,9 +183,12 @@ func TestAnotherWayIsTriedAfterOneThatBroughtNothing(t *testing.T) {
 	host := end(world.Node, "node-1", "n3")
 	host.HostNetwork = true
 	p.addEnd(host, "")
-	require.Len(t, p.siblings("n1"), 1, "none of the node's own, none in a node's network")
+	p.addEnd(end(world.Node, "node-2", "n2"), "")
+	siblings := p.siblings("n1")
+	require.Len(t, siblings, 2, "one on each other node")
+	require.Equal(t, "every-1", siblings[0].Pod)
 	p.detour("n2")
-	require.Empty(t, p.siblings("n1"), "none that is reached by a relay itself")
+	require.Len(t, p.siblings("n1"), 1, "none that is reached by a relay itself")
 
 	socket, ok := relayed([]string{"/agent", "relay", "/run/x.sock"})
 	require.True(t, ok)
