@@ -25,6 +25,7 @@ func newIPAfterRecreate() requirement.Requirement {
 		},
 		Why: "StatefulSets do this at every update. Routes, neighbour entries and maps that still know the old pod make the new one " +
 			"unreachable for seconds to minutes, from some nodes only.",
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA},
 		Wants:     []world.Role{world.Far},
 		PerFamily: true,
