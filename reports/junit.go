@@ -104,6 +104,9 @@ func chapterSuite(r *Report, c *Cluster, ch chapter, class string) junitSuite {
 	for _, f := range c.Facts {
 		s.Properties = append(s.Properties, junitProperty{oneLine(f.Name), oneLine(f.Value)})
 	}
+	if said := c.Unsteady(); said != "" {
+		s.Properties = append(s.Properties, junitProperty{"held late", said})
+	}
 	var sum time.Duration
 	var first, last time.Time
 	for _, res := range ch.results {

@@ -157,6 +157,8 @@ type LateHold struct {
 	Took time.Duration `json:"took"`
 	// First is what the first attempt saw.
 	First string `json:"first"`
+	// Steady says that the check had made and changed nothing by then.
+	Steady bool `json:"steady,omitempty"`
 }
 
 // Clause is the place in a specification that demands what the requirement checks.
