@@ -21,9 +21,6 @@ import (
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
-// staticPodUID is the annotation of a static pod's mirror that has the UID its kubelet gave it.
-const staticPodUID = "kubernetes.io/config.hash"
-
 // namesGone is how long a name may outlive its namespace's pod: Docker Engine removes such names together, once a minute.
 const namesGone = 75 * time.Second
 
@@ -141,11 +138,7 @@ func takeStock(ctx context.Context, env *requirement.Env, end *requirement.End) 
 	}
 	for i := range pods.Items {
 		pod := &pods.Items[i]
-		uid := string(pod.UID)
-		if static := pod.Annotations[staticPodUID]; static != "" {
-			uid = static
-		}
-		a.pods[uid] = pod
+		a.pods[cri.UID(pod)] = pod
 	}
 	for _, sandbox := range list.Items {
 		if sandbox.State == runtime.PodSandboxState_SANDBOX_READY {
@@ -196,7 +189,7 @@ func (a *audit) pod(uid string, owner map[uint64]string) {
 	}
 	spaces, paused := map[uint64]bool{}, false
 	for _, p := range a.processes {
-		if p.Net == 0 || !inCgroupOf(p.Cgroup, uid) {
+		if p.Net == 0 || !cri.InCgroupOf(p.Cgroup, uid) {
 			continue
 		}
 		spaces[p.Net] = true
@@ -220,11 +213,6 @@ func (a *audit) pod(uid string, owner map[uint64]string) {
 	}
 }
 
-// inCgroupOf says whether a cgroup's path is a pod's: the systemd driver writes the UID's hyphens as underscores.
-func inCgroupOf(cgroup, uid string) bool {
-	return strings.Contains(cgroup, "pod"+uid) || strings.Contains(cgroup, "pod"+strings.ReplaceAll(uid, "-", "_"))
-}
-
 // idle counts the ready sandboxes with a network of their own in which no process of their pod runs. A runtime whose sandboxes
 // have none of their own (CRI-O, unless the pod shares its process namespace) has such while no container of the pod runs.
 func (a *audit) idle() (n int) {
@@ -232,7 +220,7 @@ func (a *audit) idle() (n int) {
 		if pod := a.pods[uid]; pod != nil && pod.Spec.HostNetwork {
 			continue
 		}
-		if !slices.ContainsFunc(a.processes, func(p wire.ProcessInfo) bool { return inCgroupOf(p.Cgroup, uid) }) {
+		if !slices.ContainsFunc(a.processes, func(p wire.ProcessInfo) bool { return cri.InCgroupOf(p.Cgroup, uid) }) {
 			n += len(ids)
 		}
 	}
