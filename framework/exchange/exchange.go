@@ -110,11 +110,9 @@ func Once(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, 
 	if within == 0 {
 		within = env.Attempt
 	}
-	got, err := talk.From.Connect(ctx, wire.Connect{
-		Network: talk.Network, Address: talk.Dial, Source: talk.Source, Bytes: talk.Bytes,
-		Timeout: int(within / time.Millisecond), Digest: talk.Digest, DF: talk.DF, HalfClose: talk.HalfClose,
-		KeepOpen: talk.keepOpen, Reuse: talk.Reuse, Unconnected: talk.Unconnected,
-	})
+	question := talk.connect()
+	question.Timeout = int(within / time.Millisecond)
+	got, err := talk.From.Connect(ctx, question)
 	if err != nil {
 		return wire.Exchange{}, fmt.Errorf("asking %s to dial %s: %w", talk.From, talk.Dial, err)
 	}
@@ -122,6 +120,12 @@ func Once(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, 
 		return wire.Exchange{}, fmt.Errorf("%s dialled %s once and reports %d attempts", talk.From, talk.Dial, len(got.Seen))
 	}
 	return got.Seen[0], nil
+}
+
+// connect is what From is asked, without how long it may take.
+func (t Talk) connect() wire.Connect {
+	return wire.Connect{Network: t.Network, Address: t.Dial, Source: t.Source, Bytes: t.Bytes, Digest: t.Digest, DF: t.DF, HalfClose: t.HalfClose,
+		KeepOpen: t.keepOpen, Reuse: t.Reuse, Unconnected: t.Unconnected}
 }
 
 // KeepOpen makes a single attempt and keeps its connection, which the Handle of what was seen names, for Again. The caller
@@ -158,8 +162,9 @@ func Release(ctx context.Context, end *requirement.End, handle string) {
 
 func (t Talk) judge(seen wire.Exchange) error {
 	fail := func(reason requirement.Reason, expected, observed string, args ...any) error {
+		question := t.connect()
 		return &requirement.Failure{
-			Reason: reason, From: t.From, To: t.To, Behind: t.Among, Target: t.Dial, Protocol: t.Network,
+			Reason: reason, From: t.From, To: t.To, Behind: t.Among, Target: t.Dial, Protocol: t.Network, Exchange: &question,
 			Expected: expected, Observed: fmt.Sprintf(observed, args...), Again: t.again(),
 		}
 	}

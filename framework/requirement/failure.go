@@ -57,6 +57,8 @@ type Failure struct {
 	Protocol string
 	Expected string
 	Observed string
+	// Exchange is what the agent of From was asked, where that is what failed: the diagnosis asks the same again. nil of anything else.
+	Exchange *wire.Connect
 	Attempts int
 	Took     time.Duration
 	// FirstBrokenHop is set by the suite, after walking the ladder.
