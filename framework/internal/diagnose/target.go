@@ -31,8 +31,8 @@ type endpoint struct {
 // mostEndpoints bounds how many of a Service's endpoints are asked.
 const mostEndpoints = 6
 
-// findTarget reads from the API which Service the target is an address of, and its ready endpoints. ok is false where no address was
-// dialled.
+// findTarget reads from the API which Service the target is an address of, and its ready endpoints. Its at is
+// not valid where no address was dialled.
 func (w *walk) findTarget(ctx context.Context) target {
 	var t target
 	if t.at, _ = netip.ParseAddrPort(w.failure.Target); !t.at.IsValid() {
@@ -122,10 +122,17 @@ func (w *walk) endpointsOf(ctx context.Context, s *corev1.Service, port *corev1.
 	return all, nil
 }
 
-// endAt is the end of the failure that has the address, else a stand-in without an agent: its node's steps can be counted, its own
-// namespace's can't.
+// serving are the roles of the world whose pods are endpoints of its Services.
+var serving = []world.Role{world.WebNear, world.WebFar, world.Replica, world.SiblingA, world.Near, world.Far, world.MemberNear, world.MemberFar,
+	world.Foreigner, world.Crowd, world.Everywhere}
+
+// endAt is the end of the failure or of the world that has the address, else a stand-in without an agent: its node's steps can be
+// counted, its own namespace's can't.
 func (w *walk) endAt(ip netip.Addr, e discoveryv1.Endpoint) *requirement.End {
-	ends := slices.Concat(w.failure.Behind, []*requirement.End{w.failure.To, w.failure.From}, w.env.Players.Ends(world.Everywhere))
+	ends := slices.Concat(w.failure.Behind, []*requirement.End{w.failure.To, w.failure.From})
+	for _, role := range serving {
+		ends = append(ends, w.env.Players.Ends(role)...)
+	}
 	for _, end := range ends {
 		if end != nil && slices.Contains(end.IPs, ip) && !end.HostNetwork {
 			return end
