@@ -30,8 +30,8 @@ var namespaceFolders = []string{"/run/netns", "/run/docker/netns"}
 func sandboxes() requirement.Requirement {
 	return requirement.Requirement{
 		ID: "node/sandboxes",
-		Title: "Each running pod has one ready sandbox and, unless it is hostNetwork, a network namespace that is its alone; no node " +
-			"keeps a sandbox or network namespace of a pod that is gone.",
+		Title: "Each running pod has one ready sandbox and, unless it is hostNetwork, a network namespace of its own; no node " +
+			"keeps a sandbox, network namespace or address of a pod that is gone.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL: "https://kubernetes.io/docs/concepts/workloads/pods/#pod-networking",
@@ -39,10 +39,12 @@ func sandboxes() requirement.Requirement {
 				"the runtime makes for the pod (CRI, RunPodSandbox).",
 		},
 		Why: "The sandbox holds the pod's IP while containers come and go. Two of them for one pod are two addresses; one that is left " +
-			"over keeps its address and its routes, until the node's addresses are used up.",
+			"over keeps its address and its routes, until the node's addresses are used up. So it is judged again at the end, when the run's own " +
+			"pods are gone.",
 		Needs:       []requirement.Feature{requirement.NodeAgent},
 		PodSecurity: "privileged",
 		Roles:       []world.Role{world.Node},
+		AtEnd:       true,
 		Check:       sandboxesMatch,
 		Control: requirement.Control{
 			Says:    "a sandbox made through the CRI for no pod, and a network namespace with a name that no pod has",
@@ -114,6 +116,7 @@ type audit struct {
 	processes []wire.ProcessInfo
 	wrong     findings
 	paused    int // pods with a process in the cgroup of their sandbox
+	addresses int // that the IPAM plugin host-local keeps
 }
 
 func takeStock(ctx context.Context, env *requirement.Env, end *requirement.End) (*audit, error) {
@@ -160,7 +163,7 @@ func takeStock(ctx context.Context, env *requirement.Env, end *requirement.End) 
 			return nil, err
 		}
 	}
-	return a, nil
+	return a, a.leaked(ctx, list.Items)
 }
 
 func (a *audit) fail(name string, reason requirement.Reason, target, expected, observed string) {
@@ -269,6 +272,10 @@ func (a *audit) leftover(ctx context.Context, of string) error {
 }
 
 func (a *audit) summary() string {
-	return fmt.Sprintf("%s: %d pods, %d with a ready sandbox, %d of which have a process of their own in it (pause)",
+	told := fmt.Sprintf("%s: %d pods, %d with a ready sandbox, %d of which have a process of their own in it (pause)",
 		a.end.Node, len(a.pods), len(a.ready), a.paused)
+	if a.addresses > 0 {
+		told += fmt.Sprintf("; host-local keeps %d addresses", a.addresses)
+	}
+	return told
 }
