@@ -94,6 +94,8 @@ type Cluster struct {
 	Results []Result `json:"results,omitempty"`
 	// Paths are the latency and throughput of the cluster's network paths, where they were measured.
 	Paths []Path `json:"paths,omitempty"`
+	// Changes are what was another way at the end of the run than at its beginning: nodes, restarts of system pods, addresses.
+	Changes []Change `json:"changes,omitempty"`
 }
 
 // Fact is one property of a cluster.
