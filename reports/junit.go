@@ -107,6 +107,9 @@ func chapterSuite(r *Report, c *Cluster, ch chapter, class string) junitSuite {
 	if said := c.Unsteady(); said != "" {
 		s.Properties = append(s.Properties, junitProperty{"held late", said})
 	}
+	for _, f := range c.Nodes {
+		s.Properties = append(s.Properties, junitProperty{oneLine("finding on node " + f.Node), f.Sentence()})
+	}
 	var sum time.Duration
 	var first, last time.Time
 	for _, res := range ch.results {

@@ -90,6 +90,8 @@ type Cluster struct {
 	Interrupted string `json:"interrupted,omitempty"`
 	// Facts describe the cluster: Kubernetes version, runtime, CNI, proxy mode, families, nodes.
 	Facts []Fact `json:"facts,omitempty"`
+	// Nodes are the nodes that were not judged like the others, and why.
+	Nodes []NodeFinding `json:"nodes,omitempty"`
 	// Results are in the order in which the writers show them. The results of a chapter need not follow each other.
 	Results []Result `json:"results,omitempty"`
 	// Paths are the latency and throughput of the cluster's network paths, where they were measured.

@@ -91,6 +91,7 @@ func (s *summaryWriter) cluster(c *Cluster) {
 	if c.Interrupted != "" {
 		s.item("INTERRUPTED: " + c.Interrupted)
 	}
+	s.nodes(c)
 	var facts [][]string
 	for _, f := range c.Facts {
 		facts = append(facts, []string{oneLine(f.Name), oneLine(f.Value)})

@@ -43,10 +43,13 @@ func (s *fakeStage) Env(q requirement.Requirement, family corev1.IPFamily) *requ
 func (s *fakeStage) Families() []corev1.IPFamily          { return s.families }
 func (s *fakeStage) Ends(r world.Role) []*requirement.End { return s.ends[r] }
 func (s *fakeStage) WhyNobody(world.Role) string          { return "it was refused" }
-func (s *fakeStage) FaultsAllowed() bool                  { return s.faults }
-func (s *fakeStage) Sandboxed() bool                      { return false }
-func (s *fakeStage) Witnesses(context.Context) error      { return nil }
-func (s *fakeStage) Workers() []string                    { return s.workers }
+func (s *fakeStage) Without(requirement.Requirement) []string {
+	return nil
+}
+func (s *fakeStage) FaultsAllowed() bool             { return s.faults }
+func (s *fakeStage) Sandboxed() bool                 { return false }
+func (s *fakeStage) Witnesses(context.Context) error { return nil }
+func (s *fakeStage) Workers() []string               { return s.workers }
 func (s *fakeStage) Missing(q requirement.Requirement, node string) (reports.Outcome, string) {
 	if why := s.missingFrom[node]; why != "" {
 		return reports.Errored, why
