@@ -44,12 +44,18 @@ func (e *Env) Until(ctx context.Context, observe func(context.Context) error) er
 
 // UntilAtLeast is Until with at least that much patience, where there is any: for what follows a change more slowly than the rest.
 func (e *Env) UntilAtLeast(ctx context.Context, patience time.Duration, observe func(context.Context) error) error {
-	within := e.Patience
-	if within > 0 {
-		within = max(within, patience)
+	return e.UntilLonger(ctx, func() time.Duration { return patience }, observe)
+}
+
+// UntilLonger is Until with at least the patience that longer gives, where there is any. It is asked after each attempt: what was
+// seen may tell for how long it can last, such as the TTL of an answer that a resolver keeps.
+func (e *Env) UntilLonger(ctx context.Context, longer func() time.Duration, observe func(context.Context) error) error {
+	policy := until.Policy{Within: e.Patience}
+	if e.Patience > 0 {
+		policy.Longer = longer
 	}
 	first := ""
-	seen, err := until.Settled(ctx, until.Policy{Within: within}, func(ctx context.Context) error {
+	seen, err := until.Settled(ctx, policy, func(ctx context.Context) error {
 		err := observe(ctx)
 		if first == "" && err != nil {
 			first = observed(err)
