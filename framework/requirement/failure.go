@@ -59,6 +59,9 @@ type Failure struct {
 	Observed string
 	Attempts int
 	Took     time.Duration
+	// Question is the DNS question that was not answered as expected, which a diagnosis asks again elsewhere: of a program the name as
+	// it has it, without a dot at its end where the search list completes it. nil where none was asked.
+	Question *wire.DNS
 	// FirstBrokenHop is set by the suite, after walking the ladder.
 	FirstBrokenHop string
 	Again          string // a command to see it by hand
