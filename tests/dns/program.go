@@ -21,10 +21,10 @@ func programGets(ctx context.Context, env *requirement.Env, client *requirement.
 
 // programGetsNew is programGets for a name that is so new that a DNS pod may not have known it when it was first asked, and then
 // keeps its no for as long as the cluster domain's SOA says.
-func programGetsNew(ctx context.Context, env *requirement.Env, client *requirement.End, name, family string, want ...string) error {
+func programGetsNew(ctx context.Context, env *requirement.Env, client *requirement.End, r wire.Resolve, want ...string) error {
 	var kept time.Duration
 	return env.UntilLonger(ctx, func() time.Duration { return min(followMargin+kept, longestWait) }, func(ctx context.Context) error {
-		err := programGetsNow(ctx, env, client, wire.Resolve{Name: name, Family: family}, want...)
+		err := programGetsNow(ctx, env, client, r, want...)
 		if f := requirement.AsFailure(err); f != nil && f.Reason == requirement.NameLost && kept == 0 {
 			no, err := askServer(ctx, env, client, wire.DNS{Name: absent(env), Type: "A"})
 			if err != nil {
@@ -77,12 +77,16 @@ func unresolved(client *requirement.End, r wire.Resolve, got wire.Resolved, expe
 	default:
 		reason = requirement.ReasonOf(got.Errno)
 	}
+	protocol, again := "dns by resolv.conf", "getent ahosts "+r.Name
+	if r.EDNS > 0 {
+		protocol, again = fmt.Sprintf("dns by resolv.conf, announcing %d bytes by EDNS(0)", r.EDNS), fmt.Sprintf("dig +bufsize=%d +search %s", r.EDNS, r.Name)
+	}
 	record := "A"
 	if r.Family == "ip6" {
 		record = "AAAA"
 	}
-	return &requirement.Failure{Reason: reason, From: client, Target: r.Name, Protocol: "dns by resolv.conf", Expected: expected,
-		Observed: describeResolved(got), Again: "getent ahosts " + r.Name, Question: &wire.DNS{Name: r.Name, Type: record, EDNS: r.EDNS}}
+	return &requirement.Failure{Reason: reason, From: client, Target: r.Name, Protocol: protocol, Expected: expected,
+		Observed: describeResolved(got), Again: again, Question: &wire.DNS{Name: r.Name, Type: record, EDNS: r.EDNS}}
 }
 
 func describeResolved(got wire.Resolved) string {
@@ -96,4 +100,3 @@ func describeResolved(got wire.Resolved) string {
 	}
 	return got.Errno.String()
 }
-

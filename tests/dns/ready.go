@@ -164,7 +164,7 @@ func externalNameResolves() requirement.Requirement {
 			if err := hasRecords(ctx, env, env.Role(world.Near), q, nameOf(env, world.Web), ip); err != nil {
 				return err
 			}
-			return programGetsNew(ctx, env, env.Role(world.Near), service.Name, familyOf(env.Family), ip)
+			return programGetsNew(ctx, env, env.Role(world.Near), wire.Resolve{Name: service.Name, Family: familyOf(env.Family)}, ip)
 		},
 		Control: toAnotherTarget(),
 	}

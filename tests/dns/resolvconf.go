@@ -51,7 +51,10 @@ func clusterFirst(ctx context.Context, env *requirement.Env, end *requirement.En
 		return err
 	}
 	want := resolvconf.Config{Search: clusterSearches(env, end)}
-	if server := env.World.ClusterDNS; !slices.Contains(got.Nameservers, server) {
+	switch server := env.World.ClusterDNS; {
+	case server == "" && len(got.Nameservers) > 0:
+		env.Note("%s: which nameserver is due is not known: no kubelet may be asked, and no Service is known to serve DNS; it has %v", end.Pod, got.Nameservers)
+	case !slices.Contains(got.Nameservers, server):
 		return wrongConfig(end, "the nameserver "+server, fmt.Sprint(got.Nameservers))
 	}
 	first := got.Search[:min(len(want.Search), len(got.Search))]

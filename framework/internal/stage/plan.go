@@ -48,8 +48,14 @@ func (s *Stage) planWorld(ctx context.Context) error {
 	if len(s.families) == 0 {
 		return errors.New("the cluster shows no address family: neither its pods nor the kubernetes Service have an IP")
 	}
-	dns := lookForDNS(ctx, s.kube, s.plan.Workers[0])
-	s.plan.ClusterDNS, s.plan.Domain = dns.server, dns.domain
+	var ready []string
+	for _, node := range s.lab.Facts.Nodes {
+		if node.Ready {
+			ready = append(ready, node.Name)
+		}
+	}
+	dns := lookForDNS(ctx, s.kube, ready)
+	s.plan.ClusterDNS, s.plan.Domain, s.plan.DNSService = dns.server, dns.domain, dns.service
 	return nil
 }
 
@@ -80,6 +86,12 @@ func (s *Stage) explainMissing() {
 	if len(s.plan.Workers) < 2 {
 		why := fmt.Sprintf("it needs two nodes that take ordinary pods, and this cluster has %d", len(s.plan.Workers))
 		for _, role := range []world.Role{world.Far, world.WebFar} {
+			s.players.setMissing(role, why)
+		}
+	}
+	if s.plan.ClusterDNS == "" {
+		why := "the address of the cluster's DNS was not found: no kubelet may be asked for it, and no Service is known to serve DNS"
+		for _, role := range []world.Role{world.NoSearch, world.LongSearchDNS} {
 			s.players.setMissing(role, why)
 		}
 	}
