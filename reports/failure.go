@@ -20,6 +20,8 @@ type Failure struct {
 	// Attempts is how often it was tried within the time Took.
 	Attempts int           `json:"attempts,omitempty"`
 	Took     time.Duration `json:"took,omitzero"`
+	// Final is why it is not tried again, where it is not: "what arrives changed is never the machine's doing".
+	Final string `json:"final,omitempty"`
 	// FirstBrokenHop is the nearest hop that does not work: loopback, own pod IP, pod on the same node, pod on
 	// another node, endpoint, ClusterIP, NodePort or DNS.
 	FirstBrokenHop string `json:"firstBrokenHop,omitempty"`
@@ -67,7 +69,7 @@ func (f Failure) Sentence() string {
 	return where + ": " + what
 }
 
-// tries is "3 attempts in 1.5s"; "" where neither is known.
+// tries is "3 attempts in 1.5s", and why there is no further one where it is known; "" where nothing is.
 func (f Failure) tries() string {
 	var s string
 	switch {
@@ -78,6 +80,9 @@ func (f Failure) tries() string {
 	}
 	if f.Took > 0 {
 		s = strings.TrimSpace(s + " in " + shortDuration(f.Took))
+	}
+	if f.Final != "" {
+		s = strings.TrimPrefix(s+"; not tried again: "+oneLine(f.Final), "; ")
 	}
 	return s
 }

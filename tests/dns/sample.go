@@ -53,7 +53,8 @@ func answersAll(ctx context.Context, env *requirement.Env, client *requirement.E
 		silent := got.Tally[wire.TimedOut] + got.Tally[wire.Denied] // the latter is a drop on the way out, which netfilter tells
 		if answered := got.Tally[wire.OK]; answered+silent < questionsAtOnce || got.Said[right] < answered {
 			f := unlike(client, q, got, fmt.Sprintf("%s %s each time", q.Type, right))
-			f.Reason, f.Observed = requirement.WrongRecord, fmt.Sprintf("of %d answers %s; the last: %s", answered, said(got.Said), describe(got))
+			f.Reason, f.Final = requirement.WrongRecord, requirement.SampleIsFinal
+			f.Observed = fmt.Sprintf("of %d answers %s; the last: %s", answered, said(got.Said), describe(got))
 			return f
 		}
 		lost += silent

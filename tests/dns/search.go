@@ -47,6 +47,7 @@ func svcName() requirement.Requirement {
 func searched(id, title, why string, name func(requirement.ServiceSeen) string) requirement.Requirement {
 	return requirement.Requirement{
 		ID: id, Title: title, Level: requirement.Must, Clause: namespacesOfServices, Why: why,
+		PerNode:  true,
 		Roles:    []world.Role{world.Near},
 		Services: []world.Service{world.Web},
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -68,6 +69,7 @@ func fqdn() requirement.Requirement {
 		Clause: addressRecords,
 		Why: "The dot keeps the search list out: one question in place of up to a handful. Busy clients are told to write it so, and it " +
 			"works in pods whatever their resolv.conf.",
+		PerNode:  true,
 		Roles:    []world.Role{world.Near},
 		Services: []world.Service{world.Web},
 		Check:    resolves(world.Web),
@@ -84,6 +86,7 @@ func undotted() requirement.Requirement {
 		Why: "With ndots:5 a name of four dots is first tried under every search domain, and each of these must fail at once and by name error. " +
 			"One wrong answer in between and nearly every configuration file leads elsewhere. Search domains of the node's are asked of servers " +
 			"outside: what those say (a wildcard, silence) is noted and not judged.",
+		PerNode:  true,
 		Roles:    []world.Role{world.Near},
 		Services: []world.Service{world.Web},
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -124,6 +127,7 @@ func crossNamespace() requirement.Requirement {
 		Clause: namespacesOfServices,
 		Why: "Two halves of one promise: other teams' Services can be reached by name, and a name of theirs can never take the place " +
 			"of yours.",
+		PerNode:  true,
 		Roles:    []world.Role{world.Near},
 		Services: []world.Service{world.Abroad},
 		Check: func(ctx context.Context, env *requirement.Env) error {

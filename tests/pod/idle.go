@@ -30,6 +30,7 @@ func idleConnection() requirement.Requirement {
 		Why: "Database pools and message consumers keep silent for minutes. A stateful hop that forgets them drops the next packet without " +
 			"a word, and the client hangs until its own timeout.",
 		Slow:      true,
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.Near},
 		Wants:     []world.Role{world.Far},
 		PerFamily: true,

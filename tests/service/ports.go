@@ -197,6 +197,7 @@ func closedTargetRefused() requirement.Requirement {
 		},
 		Why: "A crashed server is seen at once, or after a time-out. Errors take another way back than answers: filters drop ICMP as such, and " +
 			"data paths without connection tracking forget to translate what is inside of it.",
+		PerNode:   true,
 		Roles:     []world.Role{world.Near, world.WebNear},
 		Wants:     []world.Role{world.Far},
 		Services:  []world.Service{world.NearAlone},
