@@ -58,7 +58,7 @@ func FirstBrokenHop(ctx context.Context, env *requirement.Env, f *requirement.Fa
 	w := &walk{env: env, failure: f, rules: rules}
 	var hop string
 	switch {
-	case strings.HasPrefix(f.Protocol, "dns"):
+	case strings.HasPrefix(f.Protocol, "dns"), f.Protocol == resolvConf:
 		hop = w.names(ctx)
 	case f.Protocol != "tcp" && f.Protocol != "udp":
 	case f.Reason == requirement.Translated:
