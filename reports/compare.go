@@ -45,6 +45,7 @@ type Column struct {
 	// Chapters count by chapter, in the report's order.
 	Chapters []ChapterSummary `json:"chapters,omitempty"`
 	Paths    []Path           `json:"paths,omitempty"`
+	Changes  []Change         `json:"changes,omitempty"`
 	// Converged is how long changes took, over all requirements.
 	Converged []Converged `json:"converged,omitempty"`
 }
@@ -140,7 +141,7 @@ func Compare(r *Report) *Comparison {
 
 func columnOf(c *Cluster) Column {
 	col := Column{Name: c.Name, Values: c.Values, Interrupted: c.Interrupted, Facts: c.Facts, Nodes: c.Nodes, Chapters: c.summaries(),
-		Paths: c.Paths, Converged: c.Converged()}
+		Paths: c.Paths, Changes: c.Changes, Converged: c.Converged()}
 	for i := range c.Results {
 		col.Counts.add(&c.Results[i])
 		col.Proofs.add(&c.Results[i])

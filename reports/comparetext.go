@@ -26,6 +26,7 @@ func WriteComparison(w io.Writer, c *Comparison, color bool) error {
 			s.title(s.red, "NOT JUDGED TO THE END: "+col.Name)
 			s.item(col.Interrupted)
 		}
+		s.list(strings.ToUpper(changedDuringTheRun)+": "+col.Name, s.yellow, sentencesOf(col.Changes))
 	}
 	if c.Interrupted != "" {
 		s.title(s.red, "INTERRUPTED")

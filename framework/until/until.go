@@ -5,6 +5,7 @@ package until
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -14,6 +15,16 @@ type Policy struct {
 	Within      time.Duration // no new attempt is begun after this; 0 is a single attempt
 	Every       time.Duration // from the end of one attempt to the next; 0 is 50 ms
 	Consecutive int           // right observations in a row that count as settled; 0 is 1
+	// Longer, where it is not nil, is asked after each attempt that was not right: a longer time than Within takes its place, for
+	// what is seen may tell for how long it can last.
+	Longer func() time.Duration
+}
+
+func (p Policy) within() time.Duration {
+	if p.Longer == nil {
+		return p.Within
+	}
+	return max(p.Within, p.Longer())
 }
 
 // Seen is how an observation went.
@@ -35,9 +46,16 @@ func (e *ErrNotYet) Error() string {
 // Unwrap gives the last attempt's error.
 func (e *ErrNotYet) Unwrap() error { return e.Last }
 
+// Final marks an error of an observation that no later one can make good: Settled ends with it at once.
+func Final(err error) error { return &finalError{err} }
+
+type finalError struct{ error }
+
+func (e *finalError) Unwrap() error { return e.error }
+
 // Settled observes until observe returns nil as often in a row as the policy asks. The error is an
 // *ErrNotYet around observe's last error, or the context's error when that ended first and nothing
-// had been observed yet.
+// had been observed yet. An error that is Final ends it.
 func Settled(ctx context.Context, p Policy, observe func(context.Context) error) (Seen, error) {
 	every, need := p.Every, max(1, p.Consecutive)
 	if every == 0 {
@@ -54,7 +72,8 @@ func Settled(ctx context.Context, p Policy, observe func(context.Context) error)
 			}
 		} else {
 			inRow = 0
-			if time.Since(start) >= p.Within || ctx.Err() != nil {
+			var final *finalError
+			if time.Since(start) >= p.within() || ctx.Err() != nil || errors.As(err, &final) {
 				return seen, &ErrNotYet{Seen: seen, Last: err}
 			}
 		}

@@ -33,6 +33,7 @@ func addresses() requirement.Requirement {
 		Why: "The API server dials kubelets, CNIs build tunnels and routes, and hostNetwork pods are found by this address. " +
 			"Machines cloned with their network configuration, or a kubelet that chose the wrong interface, make two nodes one.",
 		Roles: []world.Role{world.Everywhere},
+		AtEnd: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return env.Until(ctx, func(ctx context.Context) error { return distinctAddresses(ctx, env) })
 		},

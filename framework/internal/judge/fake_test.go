@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
 
@@ -25,13 +26,18 @@ type fakeStage struct {
 	// missingFrom says of a worker why the fixtures near it are not there.
 	missingFrom map[string]string
 	faults      bool
+	kube        kubernetes.Interface // nil is an empty one for each that asks
 
 	mu     sync.Mutex
 	undone []string // what was remembered to be undone and not forgotten
 }
 
 func (s *fakeStage) Env(q requirement.Requirement, family corev1.IPFamily) *requirement.Env {
-	return &requirement.Env{Requirement: &q, Kube: fake.NewClientset(), Family: family, Players: fakePlayers{stage: s}}
+	kube := s.kube
+	if kube == nil {
+		kube = fake.NewClientset()
+	}
+	return &requirement.Env{Requirement: &q, Kube: kube, Family: family, Players: fakePlayers{stage: s}}
 }
 
 func (s *fakeStage) Families() []corev1.IPFamily          { return s.families }

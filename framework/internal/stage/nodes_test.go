@@ -143,6 +143,7 @@ func TestPodsAreMovedFromASickNode(t *testing.T) {
 	kubeletsOf(t, kube, func(string) bool { return true })
 	_, err := s.deployPods(t.Context(), s.options.Roles)
 	require.NoError(t, err)
+	require.NoError(t, s.deployServices(t.Context()))
 	require.Equal(t, "n1", s.players.Ends(world.SiblingA)[0].Node)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
