@@ -29,7 +29,7 @@ func onSickNode(env *requirement.Env, verb string) error {
 
 // untilKnown is patient with a node, except with one that is known to answer no exec: it has had its time.
 func untilKnown(ctx context.Context, env *requirement.Env, node string, attempt func(context.Context) error) error {
-	if !answersNoExec(env, node) {
+	if !env.AnswersNoExec(node) {
 		return env.Until(ctx, attempt)
 	}
 	err := attempt(ctx)
@@ -43,14 +43,22 @@ func untilKnown(ctx context.Context, env *requirement.Env, node string, attempt 
 	return err
 }
 
-func answersNoExec(env *requirement.Env, node string) bool {
-	return slices.ContainsFunc(env.SickNodes(requirement.NodeAnswersNoExec), func(f requirement.NodeFinding) bool { return f.Node == node })
+// asked are the ends on nodes whose kubelets can be asked through the API server; the others are noted.
+func asked(env *requirement.Env, ends []*requirement.End) (all []*requirement.End) {
+	for _, end := range ends {
+		if env.AnswersNoExec(end.Node) {
+			env.Note("judged without %s: its kubelet is not reached through the API server", end.Node)
+			continue
+		}
+		all = append(all, end)
+	}
+	return all
 }
 
 // sickFirst puts the ends on nodes that answer no exec before the others.
 func sickFirst(env *requirement.Env, ends []*requirement.End) []*requirement.End {
 	slices.SortStableFunc(ends, func(a, b *requirement.End) int {
-		x, y := answersNoExec(env, a.Node), answersNoExec(env, b.Node)
+		x, y := env.AnswersNoExec(a.Node), env.AnswersNoExec(b.Node)
 		switch {
 		case x == y:
 			return 0
