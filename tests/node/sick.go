@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -13,17 +14,17 @@ import (
 // that the row asks for works there.
 func onSickNode(env *requirement.Env, verb string) error {
 	var out []string
+	node := ""
 	for _, f := range env.SickNodes() {
 		if f.LeftOut {
-			out = append(out, f.String())
+			out, node = append(out, f.String()), cmp.Or(node, f.Node)
 		}
 	}
 	if len(out) == 0 {
 		return nil
 	}
-	node := env.SickNodes()[0].Node
 	return &requirement.Failure{Reason: requirement.NoAnswer, Target: "kubelet of node " + node, Protocol: "https to the kubelet's port 10250",
-		Expected: "a pod on every node that takes pods, and " + verb + " in it", Observed: strings.Join(out, "; "),
+		Final: requirement.SickIsFinal, Expected: "a pod on every node that takes pods, and " + verb + " in it", Observed: strings.Join(out, "; "),
 		Again: fmt.Sprintf("kubectl describe node %s; kubectl get --raw /api/v1/nodes/%s/proxy/healthz", node, node)}
 }
 
@@ -37,6 +38,7 @@ func untilKnown(ctx context.Context, env *requirement.Env, node string, attempt 
 		for _, f := range env.SickNodes(requirement.NodeAnswersNoExec) {
 			if f.Node == node {
 				failure.Observed += "; before: " + f.Said
+				failure.Final = requirement.SickIsFinal
 			}
 		}
 	}
