@@ -33,7 +33,8 @@ func newServiceLatency() requirement.Requirement {
 		Clause: programming,
 		Why: "Installers make a Service and at once dial its name. Each DNS pod has a watch of its own: one that has lost it answers from memory, " +
 			"for ever right about the old and wrong about the new. Asked one by one, as here, it shows.",
-		Roles: []world.Role{world.Near},
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			all, err := servers(ctx, env)
 			if err != nil {
