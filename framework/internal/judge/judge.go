@@ -64,6 +64,7 @@ type Judge struct {
 
 	busy      busy
 	explainer explainer
+	sharing   sharing
 }
 
 // New is a judge of the world on the stage, who keeps what is found out in the record.
@@ -91,6 +92,7 @@ const (
 func (j *Judge) env(q requirement.Requirement, family corev1.IPFamily, patience time.Duration) *requirement.Env {
 	e := j.stage.Env(q, family)
 	e.Patience, e.Attempt, e.Base = patience, attempt, j.options.Catalogue.port(q.ID)
+	e.SharedAddresses = j.sharing.sentences()
 	return e
 }
 
