@@ -22,6 +22,13 @@ func WriteComparisonMarkdown(w io.Writer, c *Comparison) error {
 	for _, n := range slices.Concat(c.interruptions(), c.changes(), c.Notices) {
 		fmt.Fprintf(&b, "\n**%s**\n", markdown(n))
 	}
+	sick, kept := c.nodesText()
+	for _, n := range sick {
+		fmt.Fprintf(&b, "\n**Sick node: %s**\n", markdown(n))
+	}
+	for _, n := range kept {
+		fmt.Fprintf(&b, "\nNode that takes no ordinary pods: %s\n", markdown(n))
+	}
 	before := ""
 	for _, group := range groupUnjudged(c.Differences) {
 		d := group[0]

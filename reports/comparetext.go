@@ -13,6 +13,9 @@ import (
 func WriteComparison(w io.Writer, c *Comparison, color bool) error {
 	s := newSummaryWriter(color)
 	s.notRun(c.NotRun)
+	sick, kept := c.nodesText()
+	s.list(sickNodes, s.red, sick)
+	s.list(keptNodes, s.yellow, kept)
 	s.differences(c)
 	s.everywhere(c.Everywhere)
 	s.comparedChapters(c)
