@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -41,6 +42,9 @@ func ipUnique() requirement.Requirement {
 // checkUnique judges all pods of the cluster: by what the API says, and where an agent is on their nodes by what is in their network
 // namespaces.
 func checkUnique(ctx context.Context, env *requirement.Env) error {
+	if len(env.SharedAddresses) > 0 {
+		return shared("status.podIPs", "while the run went on, "+strings.Join(env.SharedAddresses, "; "))
+	}
 	pods, err := distinctInAPI(ctx, env)
 	if err != nil {
 		return err
@@ -99,7 +103,7 @@ func distinctInAPI(ctx context.Context, env *requirement.Env) (pods []corev1.Pod
 
 func shared(ip, observed string) *requirement.Failure {
 	return &requirement.Failure{Reason: requirement.NotDistinct, Target: ip, Protocol: "status.podIPs",
-		Expected: "one pod with the address", Observed: observed, Again: "kubectl get pods -A -o wide | grep -wF " + ip}
+		Expected: "each address to be of one pod", Observed: observed, Again: "kubectl get pods -A -o wide --sort-by=.status.podIP"}
 }
 
 // noteAddresses says how many addresses were looked at, and how many of them are of another range than the node's.
