@@ -57,6 +57,8 @@ type Failure struct {
 	Protocol string
 	Expected string
 	Observed string
+	// Exchange is what the agent of From was asked, where that is what failed: the diagnosis asks the same again. nil of anything else.
+	Exchange *wire.Connect
 	Attempts int
 	Took     time.Duration
 	// Question is the DNS question that was not answered as expected, which a diagnosis asks again elsewhere: of a program the name as

@@ -77,6 +77,7 @@ func idleServiceConnection() requirement.Requirement {
 		Why: "Behind a virtual IP the node alone knows which endpoint a connection has. When it forgets, the next packet goes nowhere or " +
 			"to an endpoint that has never heard of it.",
 		Slow:      true,
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.WebNear},
 		Wants:     []world.Role{world.WebFar},
 		Services:  []world.Service{world.Web},

@@ -27,8 +27,8 @@ func udpUnconnected() requirement.Requirement {
 		Why: "Resolvers and games use such sockets and throw away what comes from another address. Data paths that translate in the socket " +
 			"have other hooks for them than for connected ones, and an answer that goes past connection tracking keeps the endpoint's address.",
 		PerNode:   true,
-		Roles:     []world.Role{world.Near, world.WebNear},
-		Wants:     []world.Role{world.WebFar},
+		Roles:     []world.Role{world.Near, world.OnlyNear},
+		Wants:     []world.Role{world.OnlyFar},
 		Services:  []world.Service{world.NearAlone, world.FarAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -55,7 +55,7 @@ func redirectSelf(_ context.Context, env *requirement.Env) ([]wire.Rule, error) 
 	if err != nil {
 		return nil, err
 	}
-	ip, err := env.IP(env.Role(world.WebNear))
+	ip, err := env.IP(env.Role(world.OnlyNear))
 	if err != nil {
 		return nil, err
 	}
@@ -79,8 +79,8 @@ func udpFragments() requirement.Requirement {
 		Why: "Large DNS answers, RADIUS, SIP and log datagrams come in fragments. A proxy that looks up ports per packet sends the first " +
 			"fragment to the endpoint and loses the rest.",
 		PerNode:   true,
-		Roles:     []world.Role{world.Near, world.WebNear},
-		Wants:     []world.Role{world.WebFar},
+		Roles:     []world.Role{world.Near, world.OnlyNear},
+		Wants:     []world.Role{world.OnlyFar},
 		Services:  []world.Service{world.NearAlone, world.FarAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -96,7 +96,7 @@ func udpFragments() requirement.Requirement {
 		Control: requirement.Control{
 			Says: "fragments dropped as they reach the endpoint's pod",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.InPodOf(world.WebNear, fault.DropFragments(world.Near, world.WebNear)),
+				fault.InPodOf(world.OnlyNear, fault.DropFragments(world.Near, world.OnlyNear)),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
@@ -121,8 +121,8 @@ func largeTransfer() requirement.Requirement {
 		Why: "Small requests work long before large ones do. \"Fragmentation needed\" is about the endpoint's address and must be translated back " +
 			"to be believed, and rewritten packets need their checksums rewritten, offloaded or not.",
 		PerNode:   true,
-		Roles:     []world.Role{world.Near, world.WebNear},
-		Wants:     []world.Role{world.WebFar},
+		Roles:     []world.Role{world.Near, world.OnlyNear},
+		Wants:     []world.Role{world.OnlyFar},
 		Services:  []world.Service{world.NearAlone, world.FarAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -162,11 +162,12 @@ func sameSourcePort() requirement.Requirement {
 		},
 		Why: "After translation both connections have the same four numbers, and one has to get another source port. Connection tracking does so; " +
 			"data paths that translate in the socket have no port to give, and the second connection fails, once in many thousands.",
-		Roles:     []world.Role{world.Near, world.WebNear},
+		PerNode:   true,
+		Roles:     []world.Role{world.Near, world.OnlyNear},
 		Services:  []world.Service{world.NearAlone, world.PortsDeclared},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			client, server := env.Role(world.Near), env.Role(world.WebNear)
+			client, server := env.Role(world.Near), env.Role(world.OnlyNear)
 			for _, service := range []world.Service{world.NearAlone, world.PortsDeclared} {
 				ip, err := virtualIP(env, service)
 				if err != nil {

@@ -20,8 +20,8 @@ type path struct {
 
 // The paths of a client; requirements that walk them are judged per node, so that each node has its client.
 var (
-	localPath  = path{world.Near, world.WebNear, world.NearAlone}
-	remotePath = path{world.Near, world.WebFar, world.FarAlone}
+	localPath  = path{world.Near, world.OnlyNear, world.NearAlone}
+	remotePath = path{world.Near, world.OnlyFar, world.FarAlone}
 )
 
 // along walks those of the paths that the cluster has the nodes for, with the Service's cluster IP.
@@ -67,13 +67,13 @@ func localEndpoint() requirement.Requirement {
 		Why: "Translation back happens where the answer passes the node's connection tracking. On one node a bridge can carry the answer " +
 			"from pod to pod past it (bridge-nf-call-iptables off), and the client gets it from an address that it never asked.",
 		PerNode:   true,
-		Roles:     []world.Role{world.Near, world.WebNear},
+		Roles:     []world.Role{world.Near, world.OnlyNear},
 		Services:  []world.Service{world.NearAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return along(env, works(ctx, env, nil), localPath)
 		},
-		Control: droppedAt(world.WebNear, "what comes to the endpoint dropped on its node after translation"),
+		Control: droppedAt(world.OnlyNear, "what comes to the endpoint dropped on its node after translation"),
 	}
 }
 
@@ -87,13 +87,13 @@ func remoteEndpoint() requirement.Requirement {
 			"must take the same way, back through the node that translated it. Tunnels with broken checksum offload lose exactly these.",
 		Needs:     []requirement.Feature{requirement.TwoNodes},
 		PerNode:   true,
-		Roles:     []world.Role{world.Near, world.WebFar},
+		Roles:     []world.Role{world.Near, world.OnlyFar},
 		Services:  []world.Service{world.FarAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return along(env, works(ctx, env, nil), remotePath)
 		},
-		Control: droppedAt(world.WebFar, "what comes to the endpoint dropped on its node after translation"),
+		Control: droppedAt(world.OnlyFar, "what comes to the endpoint dropped on its node after translation"),
 	}
 }
 
@@ -111,8 +111,8 @@ func sourceIP() requirement.Requirement {
 		Why: "Network policies select clients by pod: on an endpoint that sees a node's address instead, they let in everybody or nobody. " +
 			"Access logs and limits per client rest on it too.",
 		PerNode:   true,
-		Roles:     []world.Role{world.Near, world.WebNear},
-		Wants:     []world.Role{world.WebFar},
+		Roles:     []world.Role{world.Near, world.OnlyNear},
+		Wants:     []world.Role{world.OnlyFar},
 		Services:  []world.Service{world.NearAlone, world.FarAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -132,7 +132,7 @@ func sourceIP() requirement.Requirement {
 			Says: "the requirement's own connections masqueraded as they leave the node for the endpoint",
 			Fault: &requirement.Fault{Points: []requirement.Point{
 				fault.OnNodeOf(world.Near, fault.MasqueradeFrom(bothProtocols...)),
-				fault.InPodOf(world.WebNear, fault.TranslateFrom(bothProtocols...)),
+				fault.InPodOf(world.OnlyNear, fault.TranslateFrom(bothProtocols...)),
 			}},
 			Red: []requirement.Reason{requirement.Translated},
 		},

@@ -160,8 +160,8 @@ func (w *walk) workloads(ctx context.Context, namespace string, selects labels.S
 	return told
 }
 
-// behind says what a DNS pod's own log has about the API server: the last line about a watch or a list that failed.
-func (w *walk) behind(ctx context.Context, pod dnsPod) string {
+// logOfWatches says what a DNS pod's own log has about the API server: the last line about a watch or a list that failed.
+func (w *walk) logOfWatches(ctx context.Context, pod dnsPod) string {
 	if pod.name == "" {
 		return ""
 	}

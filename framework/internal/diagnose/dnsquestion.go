@@ -70,7 +70,7 @@ func (w *walk) failingQuestion(ctx context.Context, pods []dnsPod, known wire.DN
 	found := h.tell()
 	switch {
 	case found.behind >= 0:
-		found.text += w.behind(ctx, pods[found.behind])
+		found.text += w.logOfWatches(ctx, pods[found.behind])
 	case found.lost != nil:
 		at := found.lost
 		again := ways()[at.way]

@@ -8,18 +8,19 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/parley-k8s/parley/framework/internal/nodehealth"
 )
 
 const (
 	// kubeletAnswers bounds the question to one kubelet: one that hangs must not hold up the run.
-	kubeletAnswers = 5 * time.Second
+	kubeletAnswers = nodehealth.AskWithin
 	// kubeletsAsked is how many kubelets are asked at most, all at once.
 	kubeletsAsked = 24
 
