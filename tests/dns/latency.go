@@ -62,7 +62,6 @@ func newServiceLatency() requirement.Requirement {
 						})
 						if f := requirement.AsFailure(err); f != nil {
 							f.Target = fmt.Sprintf("%s at the DNS pod %s", q.Name, s)
-							f.Expected += fmt.Sprintf(" within %s and the time that an earlier no may be kept, %s", followMargin, kept.Longest())
 						}
 						env.RecordConvergence("DNS shows a new Service", requirement.ConvergenceSample{Node: s.node, Family: string(family(service)), FirstRight: took})
 						mu.Lock()
