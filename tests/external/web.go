@@ -100,8 +100,10 @@ func (v visit) once(ctx context.Context, env *requirement.Env) (wire.HTTPAnswer,
 }
 
 // reaches says whether the request is answered by the backend, with its host and path as they were sent.
+//
+// The routes were made a moment ago: another of the backends may answer while the proxy takes them up.
 func (v visit) reaches(ctx context.Context, env *requirement.Env, to backend) error {
-	return env.Until(ctx, func(ctx context.Context) error {
+	return env.Converges(ctx, func(ctx context.Context) error {
 		got, err := v.once(ctx, env)
 		if err != nil {
 			return err

@@ -166,7 +166,8 @@ func undeclaredPort() requirement.Requirement {
 				"every proxy does with them.",
 		},
 		Why: "A Service's ports are what its owner offers. A data path that forwards a whole address gives away admin and debug ports " +
-			"with it. Whether the client is refused or waits in vain is reported.",
+			"with it. Five attempts in a row get no answer, each beside one to a declared port that gets one. Whether the client is refused or " +
+			"waits in vain is reported.",
 		Roles:     []world.Role{world.Near, world.WebNear},
 		Services:  []world.Service{world.NearAlone, world.PortsDeclared},
 		PerFamily: true,
@@ -175,7 +176,7 @@ func undeclaredPort() requirement.Requirement {
 			if err != nil {
 				return err
 			}
-			return unanswered(ctx, env, env.Role(world.Near), requirement.At(ip, world.TargetPort), requirement.At(ip, world.OtherPort))
+			return unanswered(ctx, env, env.Role(world.Near), requirement.At(ip, world.ServicePort), requirement.At(ip, world.TargetPort), requirement.At(ip, world.OtherPort))
 		},
 		Control: requirement.Control{
 			Says:    "a Service that declares the ports",
