@@ -52,14 +52,24 @@ type Sample struct {
 
 // At has the client make that many new connections to the target, many at once.
 func At(ctx context.Context, env *requirement.Env, client *requirement.End, protocol, target string, count int) (Sample, error) {
-	s := Sample{Client: client, Target: target, Protocol: protocol, Count: count}
-	got, err := client.Connect(ctx, wire.Connect{Network: protocol, Address: target, Count: count, Parallel: parallel, Brief: true,
-		Timeout: int(env.Attempt / time.Millisecond)})
+	s, _, err := connect(ctx, client, wire.Connect{Network: protocol, Address: target, Count: count, Timeout: int(env.Attempt.Milliseconds()), Brief: true})
+	return s, err
+}
+
+// Seen is At with what was seen of each connection, of the first 4096.
+func Seen(ctx context.Context, env *requirement.Env, client *requirement.End, protocol, target string, count int) (Sample, []wire.Exchange, error) {
+	return connect(ctx, client, wire.Connect{Network: protocol, Address: target, Count: count, Timeout: int(env.Attempt.Milliseconds())})
+}
+
+func connect(ctx context.Context, client *requirement.End, c wire.Connect) (Sample, []wire.Exchange, error) {
+	c.Parallel = parallel
+	s := Sample{Client: client, Target: c.Address, Protocol: c.Network, Count: c.Count}
+	got, err := client.Connect(ctx, c)
 	if err != nil {
-		return s, fmt.Errorf("asking %s for %d connections to %s: %w", client, count, target, err)
+		return s, nil, fmt.Errorf("asking %s for %d connections to %s: %w", client, c.Count, c.Address, err)
 	}
 	s.Peers, s.Tally, s.Changed = got.Peers, got.Tally, got.Changed
-	return s, nil
+	return s, got.Seen, nil
 }
 
 // Over has the client connect to the target at the pace, each time from a new source port. A control, which needs one answer by somebody
@@ -159,7 +169,7 @@ func (s Sample) Among(ends []*requirement.End, judgements int) error {
 	case answered > rightly:
 		return s.Failure(requirement.WrongPeer, fmt.Sprintf("all %d connections to be answered by %s", s.Count, names(ends)),
 			fmt.Sprintf("%d of %d by others: %s", answered-rightly, answered, s.Shares()))
-	case lost > chance.LossLimit(s.Count, LossTolerated, chance.FalseAlarm/float64(max(judgements, 1))):
+	case answered == 0, lost > chance.LossLimit(s.Count, LossTolerated, chance.FalseAlarm/float64(max(judgements, 1))):
 		f := s.lost(s.Count)
 		for i, n := range s.Of(ends) {
 			if n == 0 {
