@@ -107,11 +107,11 @@ func nodePortSessionAffinity() requirement.Requirement {
 
 // meetsOne says whether all connections over a while are answered by one endpoint, once the first was: it makes the choice.
 func meetsOne(ctx context.Context, env *requirement.Env, target string, endpoints []*requirement.End, judgements int) error {
-	client := env.Role(world.Outside)
-	if err := draw.Known(ctx, env, client, "tcp", target, false); err != nil {
+	from := draw.Source{Env: env, Client: env.Role(world.Outside), Protocol: "tcp", Target: target}
+	if err := from.Known(ctx); err != nil {
 		return err
 	}
-	s, err := draw.Over(ctx, env, client, "tcp", target, affinityPace)
+	s, err := from.TakeOver(ctx, affinityPace)
 	if err != nil {
 		return err
 	}

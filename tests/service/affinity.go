@@ -42,8 +42,8 @@ func sessionAffinity() requirement.Requirement {
 				return &requirement.Unsupported{Probed: "the Service has one endpoint in this cluster: no other to go to"}
 			}
 			return sampling{service: env.Service(world.Sticky), protocols: bothProtocols, ends: toAll(ends), anyOf: true,
-				take: func(ctx context.Context, client *requirement.End, protocol, target string) (draw.Sample, error) {
-					return draw.Over(ctx, env, client, protocol, target, stickyPace)
+				take: func(ctx context.Context, from draw.Source) (draw.Sample, error) {
+					return from.TakeOver(ctx, stickyPace)
 				},
 				judge: toOne}.run(ctx, env)
 		},

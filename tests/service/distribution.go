@@ -113,7 +113,7 @@ func (d distribution) check(ctx context.Context, env *requirement.Env) error {
 		service = like
 	}
 	near := func(client *requirement.End) []*requirement.End { return d.nearOf(nodes, client, ends) }
-	return sampling{service: service, protocols: []string{"tcp"}, ends: near, converging: true, take: drawn(env, draw.Leaks()), judge: onlyAmong}.run(ctx, env)
+	return sampling{service: service, protocols: []string{"tcp"}, ends: near, converging: true, take: atOnceOf(draw.Leaks()), judge: onlyAmong}.run(ctx, env)
 }
 
 func (d distribution) nearOf(nodes map[string]corev1.Node, client *requirement.End, ends []*requirement.End) []*requirement.End {

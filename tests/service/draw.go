@@ -20,7 +20,7 @@ type sampling struct {
 	anyOf bool
 	// converging says that the check made the Service a moment ago.
 	converging bool
-	take       func(ctx context.Context, client *requirement.End, protocol, target string) (draw.Sample, error)
+	take       func(ctx context.Context, from draw.Source) (draw.Sample, error)
 	judge      func(s draw.Sample, ends []*requirement.End, judgements int) error
 }
 
@@ -44,10 +44,15 @@ func (p sampling) run(ctx context.Context, env *requirement.Env) error {
 		}
 		for _, protocol := range p.protocols {
 			group.Go(func() error {
-				if err := draw.Known(ctx, env, client, protocol, target, p.converging, awaited...); err != nil {
+				from := draw.Source{Env: env, Client: client, Protocol: protocol, Target: target}
+				wait := from.Known
+				if p.converging {
+					wait = from.Converged
+				}
+				if err := wait(ctx, awaited...); err != nil {
 					return err
 				}
-				s, err := p.take(ctx, client, protocol, target)
+				s, err := p.take(ctx, from)
 				if err == nil {
 					err = p.judge(s, ends, len(clients)*len(p.protocols))
 				}
@@ -61,11 +66,9 @@ func (p sampling) run(ctx context.Context, env *requirement.Env) error {
 	return group.Wait()
 }
 
-// drawn takes a sample of that size, in as short a time as it takes.
-func drawn(env *requirement.Env, count int) func(context.Context, *requirement.End, string, string) (draw.Sample, error) {
-	return func(ctx context.Context, client *requirement.End, protocol, target string) (draw.Sample, error) {
-		return draw.At(ctx, env, client, protocol, target, count)
-	}
+// atOnceOf takes a sample of that size, in as short a time as it takes.
+func atOnceOf(count int) func(context.Context, draw.Source) (draw.Sample, error) {
+	return func(ctx context.Context, from draw.Source) (draw.Sample, error) { return from.Take(ctx, count) }
 }
 
 // toAll says that all ends are to answer each client.

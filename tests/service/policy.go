@@ -32,7 +32,7 @@ func internalPolicyLocal() requirement.Requirement {
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			// Of nodes without an endpoint service/internal-traffic-policy-local-none says what is due.
 			local := func(client *requirement.End) []*requirement.End { return onNode(replicas(env), client.Node) }
-			return sampling{service: env.Service(world.Local), protocols: bothProtocols, ends: local, take: drawn(env, draw.Leaks()), judge: onlyAmong}.run(ctx, env)
+			return sampling{service: env.Service(world.Local), protocols: bothProtocols, ends: local, take: atOnceOf(draw.Leaks()), judge: onlyAmong}.run(ctx, env)
 		},
 		Control: requirement.Control{
 			Says:    "a Service before the same endpoints with the policy Cluster",

@@ -135,10 +135,11 @@ func targetPortDiffers() requirement.Requirement {
 		ports := map[string]int{env.Role(world.WebNear).Hostname(): world.DiffersPort(world.WebNear),
 			env.Role(world.WebFar).Hostname(): world.DiffersPort(world.WebFar)}
 		client, target := env.Role(world.Near), requirement.At(ip, world.DiffersServicePort)
-		if err := draw.Known(ctx, env, client, "tcp", target, false, webEndpoints(env)...); err != nil {
+		from := draw.Source{Env: env, Client: client, Protocol: "tcp", Target: target}
+		if err := from.Known(ctx, webEndpoints(env)...); err != nil {
 			return err
 		}
-		s, seen, err := draw.Seen(ctx, env, client, "tcp", target, draw.Leaks())
+		s, seen, err := from.TakeSeen(ctx, draw.Leaks())
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func reachesAll() requirement.Requirement {
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			ends, nodes := replicas(env), len(env.Roles(world.Everywhere))
 			count := max(draw.Leaks(), chance.DrawsToSee(len(ends), chance.FalseAlarm/float64(nodes*len(bothProtocols))))
-			err := sampling{service: env.Service(world.EveryReplica), protocols: bothProtocols, ends: toAll(ends), take: drawn(env, count),
+			err := sampling{service: env.Service(world.EveryReplica), protocols: bothProtocols, ends: toAll(ends), take: atOnceOf(count),
 				judge: func(s draw.Sample, ends []*requirement.End, judgements int) error {
 					if err := s.Among(ends, judgements); err != nil {
 						return err
@@ -84,7 +84,7 @@ func spreads() requirement.Requirement {
 				return &requirement.Unsupported{Probed: "the Service has one endpoint in this cluster: nothing to spread over"}
 			}
 			limit := chance.SpreadLimit(len(ends), chance.FalseAlarm/float64(len(env.Roles(world.Everywhere))))
-			return sampling{service: env.Service(world.Replicas), protocols: []string{"tcp"}, ends: toAll(ends), take: drawn(env, spreadOver),
+			return sampling{service: env.Service(world.Replicas), protocols: []string{"tcp"}, ends: toAll(ends), take: atOnceOf(spreadOver),
 				judge: func(s draw.Sample, ends []*requirement.End, judgements int) error {
 					if err := s.Among(ends, judgements); err != nil {
 						return err

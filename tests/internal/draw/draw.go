@@ -50,48 +50,64 @@ type Sample struct {
 	Moves    int                // how often another answered than before, of a sample that is spread over a time
 }
 
-// At has the client make that many new connections to the target, many at once.
-func At(ctx context.Context, env *requirement.Env, client *requirement.End, protocol, target string, count int) (Sample, error) {
-	s, _, err := connect(ctx, client, wire.Connect{Network: protocol, Address: target, Count: count, Timeout: int(env.Attempt.Milliseconds()), Brief: true})
+// Source is a client and what it dials, of which samples are taken.
+type Source struct {
+	Env      *requirement.Env
+	Client   *requirement.End
+	Protocol string
+	Target   string
+}
+
+// Take has the client make that many new connections, many at once.
+func (f Source) Take(ctx context.Context, count int) (Sample, error) {
+	s, _, err := f.connect(ctx, count, true)
 	return s, err
 }
 
-// Seen is At with what was seen of each connection, of the first 4096.
-func Seen(ctx context.Context, env *requirement.Env, client *requirement.End, protocol, target string, count int) (Sample, []wire.Exchange, error) {
-	return connect(ctx, client, wire.Connect{Network: protocol, Address: target, Count: count, Timeout: int(env.Attempt.Milliseconds())})
+// TakeSeen is Take with what was seen of each connection, of the first 4096.
+func (f Source) TakeSeen(ctx context.Context, count int) (Sample, []wire.Exchange, error) {
+	return f.connect(ctx, count, false)
 }
 
-func connect(ctx context.Context, client *requirement.End, c wire.Connect) (Sample, []wire.Exchange, error) {
-	c.Parallel = parallel
-	s := Sample{Client: client, Target: c.Address, Protocol: c.Network, Count: c.Count}
-	got, err := client.Connect(ctx, c)
+func (f Source) connect(ctx context.Context, count int, brief bool) (Sample, []wire.Exchange, error) {
+	s := Sample{Client: f.Client, Target: f.Target, Protocol: f.Protocol, Count: count}
+	got, err := f.Client.Connect(ctx, wire.Connect{Network: f.Protocol, Address: f.Target, Count: count, Parallel: parallel, Brief: brief,
+		Timeout: int(f.Env.Attempt.Milliseconds())})
 	if err != nil {
-		return s, nil, fmt.Errorf("asking %s for %d connections to %s: %w", client, c.Count, c.Address, err)
+		return s, nil, fmt.Errorf("asking %s for %d connections to %s: %w", f.Client, count, f.Target, err)
 	}
 	s.Peers, s.Tally, s.Changed = got.Peers, got.Tally, got.Changed
 	return s, got.Seen, nil
 }
 
-// Over has the client connect to the target at the pace, each time from a new source port. A control, which needs one answer by somebody
-// else, is not waited for any longer than that.
-func Over(ctx context.Context, env *requirement.Env, client *requirement.End, protocol, target string, pace exchange.Pace) (Sample, error) {
-	enough := func(s exchange.Sampled) bool { return env.Patience == 0 && len(s.Peers) > 1 }
-	got, err := exchange.Sample(ctx, env, exchange.Talk{From: client, Network: protocol, Dial: target}, pace, enough)
-	s := Sample{Client: client, Target: target, Protocol: protocol, Count: got.Count, Over: pace.For, Peers: got.Peers, Tally: got.Tally,
+// TakeOver has the client connect at the pace, each time from a new source port. A control, which needs one answer by somebody else, is not
+// waited for any longer than that.
+func (f Source) TakeOver(ctx context.Context, pace exchange.Pace) (Sample, error) {
+	enough := func(s exchange.Sampled) bool { return f.Env.Patience == 0 && len(s.Peers) > 1 }
+	got, err := exchange.Sample(ctx, f.Env, exchange.Talk{From: f.Client, Network: f.Protocol, Dial: f.Target}, pace, enough)
+	s := Sample{Client: f.Client, Target: f.Target, Protocol: f.Protocol, Count: got.Count, Over: pace.For, Peers: got.Peers, Tally: got.Tally,
 		Changed: got.Changed, Moves: got.Moves}
 	if err == nil && s.Count < OverAtLeast && !enough(got) {
-		err = fmt.Errorf("%s made %d connections to %s in %s: too few to judge by", client, s.Count, target, pace.For)
+		err = fmt.Errorf("%s made %d connections to %s in %s: too few to judge by", f.Client, s.Count, f.Target, pace.For)
 	}
 	return s, err
 }
 
 // Known waits until the client's proxy knows what is dialled: until each of those who are to answer has, within the patience in force.
-// Where a control leaves none, an answer by anybody is enough. What is steady says nothing of who else answers: the sample does.
-//
-// converging is for what the check made a moment ago: nobody else may then answer any more.
-func Known(ctx context.Context, env *requirement.Env, client *requirement.End, protocol, target string, converging bool, ends ...*requirement.End) error {
-	policy := until.Policy{Within: env.Patience}
-	if env.Patience == 0 {
+// Where a control leaves none, or none of them is named, an answer by anybody is enough. What is steady says nothing of who else answers:
+// the sample does.
+func (f Source) Known(ctx context.Context, ends ...*requirement.End) error {
+	return f.known(ctx, false, ends)
+}
+
+// Converged is Known for what the check made a moment ago: nobody else may answer any more either.
+func (f Source) Converged(ctx context.Context, ends ...*requirement.End) error {
+	return f.known(ctx, true, ends)
+}
+
+func (f Source) known(ctx context.Context, converging bool, ends []*requirement.End) error {
+	policy := until.Policy{Within: f.Env.Patience}
+	if f.Env.Patience == 0 {
 		policy.Within, ends = knownWithin, nil
 	}
 	count, met := 1, map[string]bool{}
@@ -99,7 +115,7 @@ func Known(ctx context.Context, env *requirement.Env, client *requirement.End, p
 		count = chance.DrawsToSee(len(ends), 1e-3)
 	}
 	_, err := requirement.Settles(ctx, policy, func(ctx context.Context) error {
-		s, err := At(ctx, env, client, protocol, target, count)
+		s, err := f.Take(ctx, count)
 		if err != nil {
 			return err
 		}
@@ -110,11 +126,11 @@ func Known(ctx context.Context, env *requirement.Env, client *requirement.End, p
 			return s.lost(count)
 		}
 		if converging && len(ends) > 0 {
-			if err := s.Among(ends, 1); err != nil {
-				f := requirement.AsFailure(err)
-				if f != nil && f.Final == requirement.SampleIsFinal {
-					f.Final = ""
-				}
+			err := s.Among(ends, 1)
+			if f := requirement.AsFailure(err); f != nil && f.Final == requirement.SampleIsFinal {
+				f.Final = ""
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -92,16 +92,14 @@ func TestALeakIsSeen(t *testing.T) {
 	}
 	hidden, hiddenAgain := 0, 0
 	for range 1000 {
-		green := false
 		for try := range 100 {
-			green = leaking(40).Among(ends, 1) == nil
-			if green && try == 0 {
+			if leaking(40).Among(ends, 1) != nil {
+				continue
+			}
+			if hiddenAgain++; try == 0 {
 				hidden++
 			}
-			if green {
-				hiddenAgain++
-				break
-			}
+			break
 		}
 	}
 	require.InDelta(t, 130, hidden, 40, "13 % at once")
@@ -130,17 +128,18 @@ func TestSamplesOfARealAgent(t *testing.T) {
 	server, err := end.Listen(t.Context(), wire.Listen{Network: "tcp", Address: "127.0.0.1:0"})
 	require.NoError(t, err)
 	defer exchange.Release(t.Context(), end, server.Handle)
-	require.NoError(t, Known(t.Context(), env, end, "tcp", server.Local, true, end))
-	s, seen, err := Seen(t.Context(), env, end, "tcp", server.Local, Leaks())
+	from := Source{Env: env, Client: end, Protocol: "tcp", Target: server.Local}
+	require.NoError(t, from.Converged(t.Context(), end))
+	s, seen, err := from.TakeSeen(t.Context(), Leaks())
 	require.NoError(t, err)
 	require.Len(t, seen, 405)
 	require.NoError(t, s.Among([]*requirement.End{end}, 1))
 	require.Empty(t, s.Unanswered())
 
-	s, err = Over(t.Context(), env, end, "tcp", server.Local, exchange.Pace{Every: 2 * time.Millisecond, For: time.Second})
+	s, err = from.TakeOver(t.Context(), exchange.Pace{Every: 2 * time.Millisecond, For: time.Second})
 	require.NoError(t, err)
 	require.NoError(t, s.One())
-	_, err = Over(t.Context(), env, end, "tcp", server.Local, exchange.Pace{Every: 200 * time.Millisecond, For: time.Second})
+	_, err = from.TakeOver(t.Context(), exchange.Pace{Every: 200 * time.Millisecond, For: time.Second})
 	require.ErrorContains(t, err, "too few to judge by")
 }
 
@@ -148,17 +147,18 @@ func TestKnownWaitsForEach(t *testing.T) {
 	end, env := local(t)
 	server, err := end.Listen(t.Context(), wire.Listen{Network: "tcp", Address: "127.0.0.1:0"})
 	require.NoError(t, err)
-	err = Known(t.Context(), env, end, "tcp", server.Local, false, end, ends[1])
+	from := Source{Env: env, Client: end, Protocol: "tcp", Target: server.Local}
+	err = from.Known(t.Context(), end, ends[1])
 	f := requirement.AsFailure(err)
 	require.NotNil(t, f, "%v", err)
 	require.Equal(t, []any{requirement.WrongPeer, "", ends[1]}, []any{f.Reason, f.WhyFinal(), f.To})
 	require.GreaterOrEqual(t, f.Took, time.Second, "within the patience")
 
 	env.Patience = 0
-	require.NoError(t, Known(t.Context(), env, end, "tcp", server.Local, false, end, ends[1]), "a control is not about that")
+	require.NoError(t, from.Known(t.Context(), end, ends[1]), "a control is not about that")
 	env.Patience = time.Second
 	exchange.Release(t.Context(), end, server.Handle)
-	f = requirement.AsFailure(Known(t.Context(), env, end, "tcp", server.Local, false, end))
+	f = requirement.AsFailure(from.Known(t.Context(), end))
 	require.NotNil(t, f)
 	require.Equal(t, requirement.Refused, f.Reason)
 }
