@@ -2,6 +2,7 @@ package reports
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,6 +23,8 @@ type Failure struct {
 	Took     time.Duration `json:"took,omitzero"`
 	// Final is why it is not tried again, where it is not: "what arrives changed is never the machine's doing".
 	Final string `json:"final,omitempty"`
+	// Nodes says on which nodes it fails and on which not, where it is judged on each: "on worker2, not on worker".
+	Nodes string `json:"nodes,omitempty"`
 	// FirstBrokenHop is the nearest hop that does not work: loopback, own pod IP, pod on the same node, pod on
 	// another node, endpoint, ClusterIP, NodePort or DNS.
 	FirstBrokenHop string `json:"firstBrokenHop,omitempty"`
@@ -57,6 +60,9 @@ func (f Failure) Sentence() string {
 			what += "; "
 		}
 		what += "first broken hop: " + oneLine(f.FirstBrokenHop)
+	}
+	if f.Nodes != "" {
+		what = strings.TrimPrefix(what+"; "+oneLine(f.Nodes), "; ")
 	}
 	switch {
 	case what == "" && where == "":
@@ -103,6 +109,9 @@ func (f Failure) Block() string {
 		{"attempts and time:", f.tries()},
 		{"first broken hop:", f.FirstBrokenHop},
 		{"see it again:", f.Again},
+	}
+	if f.Nodes != "" {
+		fields = slices.Insert(fields, 4, struct{ label, value string }{"fails:", f.Nodes})
 	}
 	if f.Evidence != "" {
 		fields = append(fields, struct{ label, value string }{"evidence:", f.Evidence})

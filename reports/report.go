@@ -90,10 +90,14 @@ type Cluster struct {
 	Interrupted string `json:"interrupted,omitempty"`
 	// Facts describe the cluster: Kubernetes version, runtime, CNI, proxy mode, families, nodes.
 	Facts []Fact `json:"facts,omitempty"`
+	// Nodes are the nodes that were not judged like the others, and why.
+	Nodes []NodeFinding `json:"nodes,omitempty"`
 	// Results are in the order in which the writers show them. The results of a chapter need not follow each other.
 	Results []Result `json:"results,omitempty"`
 	// Paths are the latency and throughput of the cluster's network paths, where they were measured.
 	Paths []Path `json:"paths,omitempty"`
+	// Changes are what was another way at the end of the run than at its beginning: nodes, restarts of system pods, addresses.
+	Changes []Change `json:"changes,omitempty"`
 }
 
 // Fact is one property of a cluster.
@@ -130,6 +134,8 @@ type Result struct {
 	Took    time.Duration `json:"took,omitzero"`
 	// Verdicts are the outcomes per address family, where the requirement is judged per family.
 	Verdicts []Verdict `json:"verdicts,omitempty"`
+	// ByNode are the outcomes on each node, over each family, where the requirement is judged per node.
+	ByNode []NodeVerdict `json:"byNode,omitempty"`
 	// Rounds says how many rounds ended how, where the cluster was judged in several (go test -count): the outcome is then
 	// the worst. A requirement with more than one outcome is either flaky itself or shows a flaky cluster.
 	Rounds map[Outcome]int `json:"rounds,omitempty"`
@@ -155,6 +161,8 @@ type LateHold struct {
 	Took time.Duration `json:"took"`
 	// First is what the first attempt saw.
 	First string `json:"first"`
+	// Steady says that the check had made and changed nothing by then.
+	Steady bool `json:"steady,omitempty"`
 }
 
 // Clause is the place in a specification that demands what the requirement checks.
@@ -166,6 +174,15 @@ type Clause struct {
 
 // Verdict is the outcome of a requirement over one address family.
 type Verdict struct {
+	// Family is "IPv4" or "IPv6".
+	Family  string  `json:"family"`
+	Outcome Outcome `json:"outcome"`
+	Reason  string  `json:"reason,omitempty"`
+}
+
+// NodeVerdict is the outcome of a requirement on one node, over one address family.
+type NodeVerdict struct {
+	Node string `json:"node"`
 	// Family is "IPv4" or "IPv6".
 	Family  string  `json:"family"`
 	Outcome Outcome `json:"outcome"`

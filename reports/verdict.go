@@ -15,14 +15,15 @@ const (
 // ExitCode is the exit code of a run with this report.
 //
 // ExitFailed: a MUST failed, or with strict a SHOULD or an OPTIONAL, or a proof was refuted. ExitUnjudged: something
-// could not be judged, the run or one of its clusters was interrupted, or nothing at all was judged. ExitPassed: none of
+// could not be judged, the run or one of its clusters was interrupted, a sick node was left out and no failure tells so, or nothing at
+// all was judged. ExitPassed: none of
 // these; every selected MUST that the cluster supports passed. A failure that is a known difference counts as judged
 // and no more. ExitFailed goes before ExitUnjudged: a failure that was seen
 // holds whatever else could not be judged.
 func (r *Report) ExitCode(strict bool) int {
 	judged, unjudged := false, r.Interrupted != ""
 	for _, c := range r.Clusters {
-		unjudged = unjudged || c.Interrupted != ""
+		unjudged = unjudged || c.Interrupted != "" || c.unjudgedNode()
 		for i := range c.Results {
 			res := &c.Results[i]
 			if res.refuted() || res.Fails(strict) {
@@ -81,6 +82,16 @@ func (r *Result) Sentence() string {
 		return r.Failure.Sentence()
 	}
 	return "no reason was recorded"
+}
+
+// nodes are the nodes that the requirement was judged on, where it is judged on each.
+func (r *Result) nodes() (nodes []string) {
+	for _, v := range r.ByNode {
+		if !slices.Contains(nodes, v.Node) {
+			nodes = append(nodes, v.Node)
+		}
+	}
+	return nodes
 }
 
 // Block is the failure as lines of text: the Failure's own block, or the reason where there is none.

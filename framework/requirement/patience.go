@@ -33,6 +33,8 @@ type LateHold struct {
 	Attempts int           // 2 or more
 	Took     time.Duration // from the first attempt to the one that held
 	First    string        // what the first attempt saw
+	// Steady says that the check had made and changed nothing by then: there was nothing to become known, but what the run made before.
+	Steady bool
 }
 
 // LateHolds are what held late so far.
@@ -45,6 +47,7 @@ func (e *Env) LateHolds() []LateHold {
 func (e *Env) holdLate(h LateHold) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	h.Steady = len(e.after) == 0
 	e.late = append(e.late, h)
 }
 

@@ -29,6 +29,7 @@ func hostPortRelease() requirement.Requirement {
 			"client that goes on from one port sticks to the dead pod until tracking forgets it. Five attempts in a row are not answered, each " +
 			"beside one to another pod's hostPort that is.",
 		PodSecurity: "privileged",
+		PerNode:     true,
 		Roles:       []world.Role{world.SiblingA},
 		Wants:       []world.Role{world.Far, world.Node, world.Outside},
 		PerFamily:   true,

@@ -37,6 +37,7 @@ func largeTransfer() requirement.Requirement {
 			"that rewrite have corrupted real data while every small request worked. Stalls show only once windows are full, too. A transfer runs " +
 			"to its end, is made once, and its failure says how many of its pieces arrived changed. How fast it is is noted; nothing at all that " +
 			"passes for 10 seconds is a stall.",
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.Near},
 		Wants:     []world.Role{world.Far},
 		PerFamily: true,
@@ -88,6 +89,7 @@ func halfClose() requirement.Requirement {
 		},
 		Why: "Database dumps, rsh-like protocols and many proxies end a request so. Middleboxes and sidecars that take a FIN for the end " +
 			"of the whole connection cut the answer off.",
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.Near},
 		Wants:     []world.Role{world.Far},
 		PerFamily: true,
@@ -134,6 +136,7 @@ func manyConnections() requirement.Requirement {
 		},
 		Why: "Small connection tracking tables, connection limits of firewalls and proxies, and short accept queues show only here. What " +
 			"one pod opens is far below the kernel's defaults.",
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.Near},
 		Wants:     []world.Role{world.Far},
 		PerFamily: true,

@@ -25,16 +25,17 @@ func udpUnconnected() requirement.Requirement {
 		},
 		Why: "Resolvers and games use such sockets and throw away what comes from another address. Data paths that translate in the socket " +
 			"have other hooks for them than for connected ones, and an answer that goes past connection tracking keeps the endpoint's address.",
-		Roles:     []world.Role{world.Near, world.WebNear},
-		Wants:     []world.Role{world.Far, world.WebFar},
+		PerNode:   true,
+		Roles:     []world.Role{world.Near, world.OnlyNear},
+		Wants:     []world.Role{world.OnlyFar},
 		Services:  []world.Service{world.NearAlone, world.FarAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			return along(env, everyPath, func(client, server *requirement.End, ip netip.Addr) error {
+			return along(env, func(client, server *requirement.End, ip netip.Addr) error {
 				_, err := fromPort(ctx, env, 0, exchange.Talk{From: client, To: server, Network: "udp", Unconnected: true,
 					Dial: requirement.At(ip, world.ServicePort)})
 				return err
-			})
+			}, localPath, remotePath)
 		},
 		Control: requirement.Control{
 			Says: "answers hidden from the connection tracking that would translate them back",
@@ -53,7 +54,7 @@ func redirectSelf(_ context.Context, env *requirement.Env) ([]wire.Rule, error) 
 	if err != nil {
 		return nil, err
 	}
-	ip, err := env.IP(env.Role(world.WebNear))
+	ip, err := env.IP(env.Role(world.OnlyNear))
 	if err != nil {
 		return nil, err
 	}
@@ -76,24 +77,25 @@ func udpFragments() requirement.Requirement {
 		},
 		Why: "Large DNS answers, RADIUS, SIP and log datagrams come in fragments. A proxy that looks up ports per packet sends the first " +
 			"fragment to the endpoint and loses the rest.",
-		Roles:     []world.Role{world.Near, world.WebNear},
-		Wants:     []world.Role{world.Far, world.WebFar},
+		PerNode:   true,
+		Roles:     []world.Role{world.Near, world.OnlyNear},
+		Wants:     []world.Role{world.OnlyFar},
 		Services:  []world.Service{world.NearAlone, world.FarAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			return along(env, everyPath, func(client, server *requirement.End, ip netip.Addr) error {
+			return along(env, func(client, server *requirement.End, ip netip.Addr) error {
 				_, err := fromPort(ctx, env, 0, exchange.Talk{From: client, To: server, Network: "udp", Bytes: datagramBytes,
 					Dial: requirement.At(ip, world.ServicePort)})
 				if f := requirement.AsFailure(err); f != nil {
 					f.Expected += fmt.Sprintf(" to a datagram of %d bytes", datagramBytes)
 				}
 				return err
-			})
+			}, localPath, remotePath)
 		},
 		Control: requirement.Control{
 			Says: "fragments dropped as they reach the endpoint's pod",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.InPodOf(world.WebNear, fault.DropFragments(world.Near, world.WebNear)),
+				fault.InPodOf(world.OnlyNear, fault.DropFragments(world.Near, world.OnlyNear)),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
@@ -117,12 +119,13 @@ func largeTransfer() requirement.Requirement {
 		Why: "Small requests work long before large ones do. \"Fragmentation needed\" is about the endpoint's address and must be translated back " +
 			"to be believed, and rewritten packets need their checksums rewritten, offloaded or not. A transfer is made once and its failure says how " +
 			"many of its pieces arrived changed; nothing at all that passes for 10 seconds is a stall.",
-		Roles:     []world.Role{world.Near, world.WebNear},
-		Wants:     []world.Role{world.Far, world.WebFar},
+		PerNode:   true,
+		Roles:     []world.Role{world.Near, world.OnlyNear},
+		Wants:     []world.Role{world.OnlyFar},
 		Services:  []world.Service{world.NearAlone, world.FarAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			return along(env, everyPath, func(client, server *requirement.End, ip netip.Addr) error {
+			return along(env, func(client, server *requirement.End, ip netip.Addr) error {
 				talk := exchange.Talk{From: client, To: server, Network: "tcp", Dial: requirement.At(ip, world.ServicePort)}
 				if err := serviceAnswers(ctx, env, talk); err != nil {
 					return err
@@ -133,7 +136,7 @@ func largeTransfer() requirement.Requirement {
 					env.Note("%s: %s to %s: %s", env.Family, client.Where(), server.Where(), done)
 				}
 				return err
-			})
+			}, localPath, remotePath)
 		},
 		Control: requirement.Control{
 			Says: "packets over 1200 bytes from the client dropped without a word",
@@ -158,11 +161,12 @@ func sameSourcePort() requirement.Requirement {
 		},
 		Why: "After translation both connections have the same four numbers, and one has to get another source port. Connection tracking does so; " +
 			"data paths that translate in the socket have no port to give, and the second connection fails, once in many thousands.",
-		Roles:     []world.Role{world.Near, world.WebNear},
+		PerNode:   true,
+		Roles:     []world.Role{world.Near, world.OnlyNear},
 		Services:  []world.Service{world.NearAlone, world.PortsDeclared},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			client, server := env.Role(world.Near), env.Role(world.WebNear)
+			client, server := env.Role(world.Near), env.Role(world.OnlyNear)
 			for _, service := range []world.Service{world.NearAlone, world.PortsDeclared} {
 				ip, err := virtualIP(env, service)
 				if err != nil {

@@ -49,10 +49,10 @@ func internalPolicyLocalNone() requirement.Requirement {
 		Level:  requirement.Must,
 		Clause: internalTrafficPolicy,
 		Why: "The policy is chosen so that traffic does not leave the node. A proxy that falls back to other nodes' endpoints sends it out " +
-			"just when the local one is down, and nobody notices. Five attempts in a row get no answer, each beside one to the same endpoint " +
-			"through another Service that gets one.",
+			"just when the local one is down, and nobody notices. Five attempts in a row get no answer, each beside one to an endpoint of that " +
+			"node through another Service that gets one.",
 		Needs:     []requirement.Feature{requirement.TwoNodes},
-		Roles:     []world.Role{world.Far, world.WebNear},
+		Roles:     []world.Role{world.Far, world.WebNear, world.OnlyNear},
 		Services:  []world.Service{world.LocalNear, world.NearAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -60,11 +60,12 @@ func internalPolicyLocalNone() requirement.Requirement {
 			if err != nil {
 				return err
 			}
-			beside, err := virtualIP(env, world.NearAlone) // the same endpoint
+			beside, err := virtualIP(env, world.NearAlone)
 			if err != nil {
 				return err
 			}
-			return unanswered(ctx, env, env.Role(world.Far), requirement.At(beside, world.ServicePort), requirement.At(ip, world.ServicePort))
+			heard := exchange.Talk{From: env.Role(world.Far), To: env.Role(world.OnlyNear), Dial: requirement.At(beside, world.ServicePort)}
+			return unanswered(ctx, env, heard, requirement.At(ip, world.ServicePort))
 		},
 		Control: requirement.Control{
 			Says:    "a Service before the same endpoint with the policy Cluster",
@@ -74,15 +75,15 @@ func internalPolicyLocalNone() requirement.Requirement {
 	}
 }
 
-// unanswered says whether each of the targets stays without an answer over TCP and UDP, beside one where WebNear answers the client, and
+// unanswered says whether each of the targets stays without an answer over TCP and UDP, beside a talk of the client's that is answered, and
 // notes what came instead.
-func unanswered(ctx context.Context, env *requirement.Env, client *requirement.End, beside string, targets ...string) error {
+func unanswered(ctx context.Context, env *requirement.Env, heard exchange.Talk, targets ...string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, target := range targets {
 		for _, protocol := range bothProtocols {
 			group.Go(func() error {
-				talk := exchange.Talk{From: client, Network: protocol, Dial: target}
-				heard := exchange.Talk{From: client, To: env.Role(world.WebNear), Network: protocol, Dial: beside}
+				heard, talk := heard, exchange.Talk{From: heard.From, Network: protocol, Dial: target}
+				heard.Network = protocol
 				if err := serviceAnswers(ctx, env, heard); err != nil {
 					return err
 				}
