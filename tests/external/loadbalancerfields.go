@@ -139,7 +139,9 @@ func loadBalancerNoNodePorts(r *requirement.Requirement) {
 					Expected: "no node port where allocateLoadBalancerNodePorts is false", Observed: fmt.Sprintf("node port %d", p.NodePort)}
 			}
 		}
-		_, err = exchange.Works(ctx, env, b.from(env.Role(world.Outside), "tcp"))
+		talk := b.from(env.Role(world.Outside), "tcp")
+		talk.Converging = true
+		_, err = exchange.Works(ctx, env, talk)
 		return err
 	}
 	r.Control = requirement.Control{

@@ -135,7 +135,11 @@ func (f Source) known(ctx context.Context, converging bool, ends []*requirement.
 			}
 		}
 		for _, end := range ends {
-			if !met[end.Hostname()] {
+			switch {
+			case met[end.Hostname()]:
+			case s.Tally[wire.OK] < s.Count:
+				return s.lostBut(ends)
+			default:
 				return s.never(end)
 			}
 		}
@@ -186,15 +190,7 @@ func (s Sample) Among(ends []*requirement.End, judgements int) error {
 		return s.Failure(requirement.WrongPeer, fmt.Sprintf("all %d connections to be answered by %s", s.Count, names(ends)),
 			fmt.Sprintf("%d of %d by others: %s", answered-rightly, answered, s.Shares()))
 	case answered == 0, lost > chance.LossLimit(s.Count, LossTolerated, chance.FalseAlarm/float64(max(judgements, 1))):
-		f := s.lost(s.Count)
-		for i, n := range s.Of(ends) {
-			if n == 0 {
-				f.To = ends[i]
-				f.Observed += "; never " + ends[i].Where()
-				break
-			}
-		}
-		return f
+		return s.lostBut(ends)
 	}
 	return nil
 }
@@ -242,6 +238,19 @@ func (s Sample) lost(count int) *requirement.Failure {
 	f := s.Failure(requirement.ReasonOf(wire.Errno{Class: worst}), fmt.Sprintf("all %d connections to be answered", count),
 		fmt.Sprintf("%d that ended as %q, and %s", s.Tally[worst], worst, s.Shares()))
 	f.Final = ""
+	return f
+}
+
+// lostBut is lost, with the first of the ends that never answered, where there is one.
+func (s Sample) lostBut(ends []*requirement.End) *requirement.Failure {
+	f := s.lost(s.Count)
+	for i, n := range s.Of(ends) {
+		if n == 0 {
+			f.To = ends[i]
+			f.Observed += "; never " + ends[i].Where()
+			break
+		}
+	}
 	return f
 }
 

@@ -143,6 +143,11 @@ func TestSamplesOfARealAgent(t *testing.T) {
 	require.ErrorContains(t, err, "too few to judge by")
 }
 
+func TestKnownTellsSilenceFromAnotherChoice(t *testing.T) {
+	lost := requirement.AsFailure(sample(map[string]int{"a": 20}, 9, 0).lostBut(ends))
+	require.Equal(t, []any{requirement.NoAnswer, "", ends[1], `9 that ended as "timed out", and a 20; never b on n1`}, []any{lost.Reason, lost.WhyFinal(), lost.To, lost.Observed})
+}
+
 func TestKnownWaitsForEach(t *testing.T) {
 	end, env := local(t)
 	server, err := end.Listen(t.Context(), wire.Listen{Network: "tcp", Address: "127.0.0.1:0"})
