@@ -105,7 +105,9 @@ func TestWhatIsFinalOnAnyNodeIsFinal(t *testing.T) {
 	require.Contains(t, result.Reason, "not tried again: "+requirement.ChangedIsFinal)
 	require.False(t, retriable(result))
 
-	q.Check = func(context.Context, *requirement.Env) error { return &requirement.Failure{Reason: requirement.WrongPeer} }
+	q.Check = func(context.Context, *requirement.Env) error {
+		return &requirement.Failure{Reason: requirement.WrongPeer}
+	}
 	require.False(t, retriable(r.resultOf(t.Context(), q)), "by its reason")
 	q.Check = func(context.Context, *requirement.Env) error { return noAnswer }
 	require.True(t, retriable(r.resultOf(t.Context(), q)))
