@@ -26,10 +26,11 @@ func ipUnique() requirement.Requirement {
 		Why: "Two pods with one address get each other's traffic, now and then. It comes of overlapping node ranges, of an IPAM store " +
 			"lost with a reboot, or of two plugins that allocate from one range. So it is judged again at the end of the run, when pods " +
 			"have come and gone.",
-		Roles: []world.Role{world.SiblingA},
-		Wants: []world.Role{world.Node},
-		AtEnd: true,
-		Check: checkUnique,
+		OneNode: "it is about all pods of the cluster at once",
+		Roles:   []world.Role{world.SiblingA},
+		Wants:   []world.Role{world.Node},
+		AtEnd:   true,
+		Check:   checkUnique,
 		Control: requirement.Control{
 			Says:    "a pod bound to a Node object without a kubelet, its status forged to carry another pod's IP",
 			Variant: &requirement.Variant{Make: forgePod, ClusterScoped: "a Node object that no kubelet stands behind"},

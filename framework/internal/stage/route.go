@@ -157,10 +157,10 @@ func (p *players) siblings(node string) (all []*requirement.End) {
 	byNode := map[string]*requirement.End{}
 	for _, ends := range p.ends {
 		for _, end := range ends {
-			if end.Pod == "" || end.HostNetwork || end.Node == node || p.detours[end.Node] {
+			if end.Pod == "" || end.Node == node || p.detours[end.Node] {
 				continue
 			}
-			if other := byNode[end.Node]; other == nil || end.Pod < other.Pod {
+			if other := byNode[end.Node]; other == nil || before(end, other) {
 				byNode[end.Node] = end
 			}
 		}
