@@ -102,14 +102,6 @@ func checkRecreate(ctx context.Context, env *requirement.Env) error {
 	}
 	for _, client := range clients {
 		talk := exchange.Talk{From: client, Network: "tcp", Dial: requirement.At(old, world.TargetPort), Within: silenceWithin}
-		seen, err := exchange.Once(ctx, env, talk)
-		if err != nil {
-			return err
-		}
-		if w := seen.Witness; w != nil && w.Boot != was.Boot && w.Who != second.Pod.Name {
-			env.Note("%s: the old IP %s belongs to %s by now", env.Family, old, w.Who)
-			continue
-		}
 		ip, err := env.IP(second.Ends["web"])
 		if err != nil {
 			return err
@@ -117,6 +109,11 @@ func checkRecreate(ctx context.Context, env *requirement.Env) error {
 		heard := exchange.Talk{From: client, To: second.Ends["web"], Network: "tcp", Dial: requirement.At(ip, world.TargetPort)}
 		if _, err := exchange.Silent(ctx, env, talk, heard, "the IP of the pod that is gone"); err != nil {
 			if f := requirement.AsFailure(err); f != nil && f.Reason == requirement.Answered {
+				seen, err := exchange.Once(ctx, env, talk)
+				if w := seen.Witness; err == nil && w != nil && w.Boot != was.Boot && w.Who != second.Pod.Name {
+					env.Note("%s: the old IP %s belongs to %s by now", env.Family, old, w.Who)
+					continue
+				}
 				f.Again = "ip route get " + old.String() + "; ip neighbour show " + old.String() + "   (on both nodes)"
 			}
 			return err
