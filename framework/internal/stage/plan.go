@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/parley-k8s/parley/fixtures/agent/runkey"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/internal/runid"
 	"github.com/parley-k8s/parley/framework/probe"
@@ -21,7 +22,7 @@ import (
 // planWorld places the world on the cluster's nodes.
 func (s *Stage) planWorld(ctx context.Context) error {
 	s.plan = world.Plan{Prefix: s.options.Name, Labels: map[string]string{runid.Label: string(s.options.Run)}, Image: s.lab.AgentImage,
-		Tolerate: s.cluster.Owned()}
+		Tolerate: s.cluster.Owned(), Key: runkey.New()}
 	s.planRuntimeClass()
 	places, err := s.placesOf(ctx)
 	if err != nil {

@@ -28,6 +28,7 @@ const (
 // create makes a pod. A pod in the privileged namespace that admission refuses is no error: the rows that
 // rest on it are unsupported, in admission's words.
 func (p *players) create(ctx context.Context, pod *corev1.Pod) (made *corev1.Pod, refused string, err error) {
+	p.plan.Equip(pod)
 	var answer error
 	_, late := until.Settled(ctx, until.Policy{Within: accountReady}, func(ctx context.Context) error {
 		made, answer = p.kube.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{})
