@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/parley-k8s/parley/fixtures/agent/runkey"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/internal/runid"
 	"github.com/parley-k8s/parley/framework/probe"
@@ -22,7 +21,7 @@ import (
 // planWorld places the world on the cluster's nodes.
 func (s *Stage) planWorld(ctx context.Context) error {
 	s.plan = world.Plan{Prefix: s.options.Name, Labels: map[string]string{runid.Label: string(s.options.Run)}, Image: s.lab.AgentImage,
-		Tolerate: s.cluster.Owned(), Key: runkey.New()}
+		Tolerate: s.cluster.Owned(), Key: s.lab.Key}
 	s.planRuntimeClass()
 	places, err := s.placesOf(ctx)
 	if err != nil {
@@ -94,7 +93,7 @@ func (s *Stage) addOutside() error {
 		end.Agent = probe.New("outside", probe.Command(outside.Relay[0], outside.Relay[1:], outside.Env))
 		end.IPs = outside.IPs
 	} else {
-		dialer, stop, err := probe.Local()
+		dialer, stop, err := probe.Local(s.plan.Key)
 		if err != nil {
 			return fmt.Errorf("starting an agent on this machine: %w", err)
 		}
