@@ -50,7 +50,19 @@ func Validate(all []Requirement) error {
 		if len(r.Roles) == 0 {
 			bad("it talks about nobody: name its roles")
 		}
-		validateControl(r.Control, bad)
+		said := map[string]bool{}
+		for i, c := range r.Controls() {
+			of := bad
+			if i > 0 {
+				of = func(format string, args ...any) {
+					bad("control %d, %q: "+format, append([]any{i + 1, c.Says}, args...)...)
+				}
+			}
+			if validateControl(c, of); said[c.Says] {
+				of("another control says the same of itself")
+			}
+			said[c.Says] = true
+		}
 	}
 	return errors.Join(problems...)
 }

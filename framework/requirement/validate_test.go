@@ -26,6 +26,12 @@ func TestValidate(t *testing.T) {
 		"nothing says for what reason its control must turn it red": func(r *Requirement) { r.Control.Red = nil },
 		"the fault names no injection point":                        func(r *Requirement) { r.Control.Variant, r.Control.Fault = nil, &Fault{} },
 		"the variant changes nothing":                               func(r *Requirement) { r.Control.Variant = &Variant{} },
+		`control 2, "a third": the variant changes nothing`: func(r *Requirement) {
+			r.MoreControls = []Control{{Says: "a third", Variant: &Variant{}, Red: []Reason{NoAnswer}}}
+		},
+		`control 3, "another fixture": another control says the same of itself`: func(r *Requirement) {
+			r.MoreControls = []Control{{Says: "a third", Variant: &Variant{Fixture: "third"}, Red: []Reason{NoAnswer}}, r.Control}
+		},
 	} {
 		t.Run(says, func(t *testing.T) {
 			r := Requirement{ID: "pod/reach", Title: strings.Repeat("é", 179) + ".", Level: Must, Why: "because",

@@ -116,14 +116,17 @@ func (c Catalogue) Roles(prove bool) map[world.Role]bool {
 		for _, role := range slices.Concat(q.Roles, q.Wants) {
 			need[role] = true
 		}
-		switch {
-		case !prove:
-		case q.Control.Variant != nil:
-			for _, role := range q.Control.Variant.Roles {
+		if !prove {
+			continue
+		}
+		for _, c := range q.Controls() {
+			if c.Variant == nil {
+				need[world.Node], need[world.Liar] = true, true
+				continue
+			}
+			for _, role := range c.Variant.Roles {
 				need[role] = true
 			}
-		default:
-			need[world.Node], need[world.Liar] = true, true
 		}
 	}
 	return need
