@@ -104,6 +104,9 @@ func chapterSuite(r *Report, c *Cluster, ch chapter, class string) junitSuite {
 	for _, f := range c.Facts {
 		s.Properties = append(s.Properties, junitProperty{oneLine(f.Name), oneLine(f.Value)})
 	}
+	if said := c.Unsteady(); said != "" {
+		s.Properties = append(s.Properties, junitProperty{"held late", said})
+	}
 	var sum time.Duration
 	var first, last time.Time
 	for _, res := range ch.results {
@@ -168,6 +171,14 @@ func systemOut(r *Result) string {
 			value += ": " + v.Reason
 		}
 		line("over "+oneLine(v.Family), value)
+	}
+	for _, v := range r.ByNode {
+		if v.Outcome != Passed {
+			line("on "+oneLine(v.Node)+" over "+oneLine(v.Family), string(v.Outcome)+": "+v.Reason)
+		}
+	}
+	if nodes := r.nodes(); len(nodes) > 0 {
+		line("judged on", strings.Join(nodes, ", "))
 	}
 	if r.roundCount() > 0 {
 		line("judged in", r.roundsSentence())

@@ -2,10 +2,8 @@ package reports
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/fatih/color"
@@ -188,42 +186,6 @@ func (s *summaryWriter) warnings(c *Cluster) {
 	}
 }
 
-func (h LateHold) sentence() string {
-	return fmt.Sprintf("on attempt %d, after %s; at first: %s", h.Attempts, shortDuration(h.Took), h.First)
-}
-
-// maxLateLines is how many of the requirements that held late have a line, the latest first.
-const maxLateLines = 10
-
-// heldLate counts the requirements that held only on a later attempt, and shows of the latest what the first attempt saw.
-func (s *summaryWriter) heldLate(c *Cluster) {
-	type late struct {
-		id   string
-		last LateHold
-	}
-	var all []late
-	judged := 0
-	for i := range c.Results {
-		if c.Results[i].Outcome != Skipped {
-			judged++
-		}
-		if holds := c.Results[i].HeldLate; len(holds) > 0 {
-			all = append(all, late{c.Results[i].ID, slices.MaxFunc(holds, func(a, b LateHold) int { return cmp.Compare(a.Took, b.Took) })})
-		}
-	}
-	if len(all) == 0 {
-		return
-	}
-	slices.SortStableFunc(all, func(a, b late) int { return cmp.Compare(b.last.Took, a.last.Took) })
-	s.title(s.yellow, fmt.Sprintf("HELD ONLY ON A LATER ATTEMPT %d of %d", len(all), judged))
-	for _, l := range all[:min(len(all), maxLateLines)] {
-		s.item(l.id + ": " + l.last.sentence())
-	}
-	if more := len(all) - maxLateLines; more > 0 {
-		s.item(fmt.Sprintf("and %d more: heldLate in %s", more, JSONFile))
-	}
-}
-
 // skipped is a line per reason: a run of one chapter skips all the others for the same one.
 func (s *summaryWriter) skipped(c *Cluster) {
 	n := map[string]int{}
@@ -294,6 +256,11 @@ func (s *summaryWriter) closing(r *Report) {
 	}
 	for _, why := range doubtful[:min(len(doubtful), maxClosingLines)] {
 		fmt.Fprintf(&s.b, "  %s\n", s.yellow(oneLine(why)))
+	}
+	for i := range r.Clusters {
+		if said := r.Clusters[i].Unsteady(); said != "" {
+			fmt.Fprintf(&s.b, "  %s\n", s.yellow(said))
+		}
 	}
 }
 

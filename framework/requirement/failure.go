@@ -59,6 +59,8 @@ type Failure struct {
 	Observed string
 	Attempts int
 	Took     time.Duration
+	// Final is why no later attempt forgives what was seen, neither of the check nor of a row that is judged again alone; "" where one may.
+	Final string
 	// FirstBrokenHop is set by the suite, after walking the ladder.
 	FirstBrokenHop string
 	Again          string // a command to see it by hand
