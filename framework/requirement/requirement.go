@@ -96,6 +96,9 @@ type Control struct {
 	Fault   *Fault
 	// Red are the reasons that the check must fail for; failing for any other refutes the proof.
 	Red []Reason
+	// Wants are roles of the requirement's Wants that the control is about, for one of MoreControls: where nobody plays one of them
+	// the check does not judge that part, and the control is left out of the proof.
+	Wants []world.Role
 	// Alone controls touch what other requirements rest on, so nothing else runs beside them.
 	Alone bool
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -62,6 +63,11 @@ func Validate(all []Requirement) error {
 				of("another control says the same of itself")
 			}
 			said[c.Says] = true
+			for _, role := range c.Wants {
+				if i == 0 || !slices.Contains(r.Wants, role) {
+					of("it is about the role %q: only one of MoreControls may be, and only about one of the requirement's Wants", role)
+				}
+			}
 		}
 	}
 	return errors.Join(problems...)

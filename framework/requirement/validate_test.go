@@ -29,6 +29,10 @@ func TestValidate(t *testing.T) {
 		`control 2, "a third": the variant changes nothing`: func(r *Requirement) {
 			r.MoreControls = []Control{{Says: "a third", Variant: &Variant{}, Red: []Reason{NoAnswer}}}
 		},
+		`control 2, "a third": it is about the role "pod on another node"`: func(r *Requirement) {
+			r.MoreControls = []Control{{Says: "a third", Variant: &Variant{Fixture: "third"}, Red: []Reason{NoAnswer}, Wants: []world.Role{world.Far}}}
+		},
+		`it is about the role "pod on the same node"`: func(r *Requirement) { r.Control.Wants = []world.Role{world.Near} },
 		`control 3, "another fixture": another control says the same of itself`: func(r *Requirement) {
 			r.MoreControls = []Control{{Says: "a third", Variant: &Variant{Fixture: "third"}, Red: []Reason{NoAnswer}}, r.Control}
 		},

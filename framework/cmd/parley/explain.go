@@ -97,6 +97,9 @@ func explain(out io.Writer, chapter requirement.Chapter, r requirement.Requireme
 			part("", "injected in: "+strings.Join(points, ", else "))
 		}
 		part("", "must turn it red for: "+strings.Join(words(c.Red), " or "))
+		if len(c.Wants) > 0 {
+			part("", "where there is: "+strings.Join(words(c.Wants), ", "))
+		}
 		if c.Alone {
 			part("", "nothing else runs beside it")
 		}

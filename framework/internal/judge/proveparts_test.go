@@ -6,9 +6,32 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
 )
+
+// A part that is about a role that nobody plays is not judged, and not proved.
+func TestAControlOfAPartThatIsNotJudgedIsLeftOut(t *testing.T) {
+	q := requirement.Requirement{ID: "pod/x", Wants: []world.Role{world.Far, world.Node},
+		Check: func(_ context.Context, e *requirement.Env) error {
+			if e.Variant != nil {
+				return noAnswer
+			}
+			return nil
+		},
+		Control: requirement.Control{Says: "a", Variant: &requirement.Variant{Fixture: "a"}, Red: []requirement.Reason{requirement.NoAnswer}}}
+	for _, role := range q.Wants {
+		c := q.Control
+		c.Wants = []world.Role{role}
+		q.MoreControls = append(q.MoreControls, c)
+	}
+	for want, played := range map[int]map[world.Role][]*requirement.End{0: nil, 2: {world.Node: {{}}}, 3: {world.Node: {{}}, world.Far: {{}}}} {
+		proof := newRound(t, &fakeStage{ends: played}, Options{}).proofOf(t.Context(), q, reports.Passed)
+		require.Equal(t, reports.Proved, proof.State, proof.Reason)
+		require.Len(t, proof.Parts, want)
+	}
+}
 
 // A check of two halves, of which each control breaks one: a half that the check does not look at refutes the proof.
 func TestEachControlIsProvedOnItsOwn(t *testing.T) {
