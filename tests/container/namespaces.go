@@ -23,6 +23,15 @@ func ipcNamespaceShared() requirement.Requirement {
 		Wants:   []world.Role{world.Node},
 		Check:   checkIPCNamespace,
 		Control: twoPods(),
+		MoreControls: []requirement.Control{
+			{Says: "the other pod in place of both containers",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.Near, world.SiblingB: world.Near}},
+				Red:     []requirement.Reason{requirement.Leaked}},
+			{Says: "a hostIPC pod in place of both containers",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.HostIPC, world.SiblingB: world.HostIPC},
+					Given: func(ctx context.Context, env *requirement.Env) error { return foundByNode(ctx, env, mechanisms[0]) }},
+				Red: []requirement.Reason{requirement.Leaked}, Wants: []world.Role{world.Node}},
+		},
 	}
 }
 
@@ -99,7 +108,8 @@ func hostIPC() requirement.Requirement {
 			}
 			return ofTheNode(ctx, env, "ipc", pod)
 		},
-		Control: noHostIPC(),
+		Control:      noHostIPC(),
+		MoreControls: halfHostIPC(),
 	}
 }
 

@@ -141,5 +141,6 @@ func crossNamespace() requirement.Requirement {
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Near: world.SearchesElsewhere}},
 			Red:     []requirement.Reason{requirement.Leaked},
 		},
+		MoreControls: []requirement.Control{lied(world.LiarPort, requirement.WrongRecord)},
 	}
 }
