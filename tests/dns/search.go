@@ -68,11 +68,12 @@ func fqdn() requirement.Requirement {
 		Clause: addressRecords,
 		Why: "The dot keeps the search list out: one question in place of up to a handful. Busy clients are told to write it so, and it " +
 			"works in pods whatever their resolv.conf.",
-		PerNode:  true,
-		Roles:    []world.Role{world.Near},
-		Services: []world.Service{world.Web},
-		Check:    resolves(world.Web),
-		Control:  lied(world.LiarPort, requirement.WrongRecord),
+		PerNode:      true,
+		Roles:        []world.Role{world.Near},
+		Services:     []world.Service{world.Web},
+		Check:        resolves(world.Web),
+		Control:      lied(world.LiarPort, requirement.WrongRecord),
+		MoreControls: []requirement.Control{liedToPrograms()},
 	}
 }
 
