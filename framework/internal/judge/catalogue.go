@@ -89,16 +89,17 @@ const (
 // Takes is the time to judge what runs, and to prove it where that is asked for, for the question whether that fits go test's
 // -timeout.
 func (c Catalogue) Takes(prove bool, rounds int) time.Duration {
-	rows, slow := 0, false
+	rows, controls, slow := 0, 0, false
 	for _, q := range c.All {
 		if c.Runs(q) {
 			rows++
+			controls += len(q.Controls())
 			slow = slow || q.Slow
 		}
 	}
 	need := max(judgeRows, time.Duration(rows)*judgeRow)
 	if prove {
-		need += max(proveRows, time.Duration(rows)*proveRow)
+		need += max(proveRows, time.Duration(controls)*proveRow)
 	}
 	if slow {
 		need += slowRows

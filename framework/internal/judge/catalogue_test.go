@@ -60,6 +60,8 @@ func TestTakes(t *testing.T) {
 	require.Equal(t, judgeRows+slowRows, few.Takes(false, 1))
 	few.LeftOut = map[string]string{"a/a": "not chosen"}
 	require.Equal(t, judgeRows, few.Takes(false, 1))
+	few.LeftOut, few.All[0].Slow, few.All[0].MoreControls = nil, false, make([]requirement.Control, 999)
+	require.Equal(t, judgeRows+1000*proveRow, few.Takes(true, 1).Round(time.Millisecond))
 	many := Catalogue{All: make([]requirement.Requirement, 1000)}
 	require.Equal(t, 1000*judgeRow+1000*proveRow, many.Takes(true, 1).Round(time.Millisecond))
 }
