@@ -27,10 +27,9 @@ func ipcNamespaceShared() requirement.Requirement {
 			{Says: "the other pod in place of both containers",
 				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.Near, world.SiblingB: world.Near}},
 				Red:     []requirement.Reason{requirement.Leaked}},
-			{Says: "a hostIPC pod in place of both containers",
-				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.HostIPC, world.SiblingB: world.HostIPC},
-					Given: func(ctx context.Context, env *requirement.Env) error { return foundByNode(ctx, env, mechanisms[0]) }},
-				Red: []requirement.Reason{requirement.Leaked}, Wants: []world.Role{world.Node}},
+			{Says: "the sibling in place of the node",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Node: world.SiblingB}},
+				Red:     []requirement.Reason{requirement.Leaked}, Wants: []world.Role{world.Node}},
 		},
 	}
 }

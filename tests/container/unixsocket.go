@@ -95,8 +95,8 @@ func abstractSocket() requirement.Requirement {
 			{Says: "the other pod in place of both containers",
 				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.Near, world.SiblingB: world.Near}},
 				Red:     []requirement.Reason{requirement.Leaked}},
-			{Says: "a hostNetwork pod in place of both containers",
-				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.HostNetwork, world.SiblingB: world.HostNetwork}},
+			{Says: "the sibling in place of the node",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Node: world.SiblingB}},
 				Red:     []requirement.Reason{requirement.Leaked}, Wants: []world.Role{world.Node}},
 		},
 	}

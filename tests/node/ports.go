@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -82,18 +83,18 @@ func requiredPorts() requirement.Requirement {
 	}
 }
 
-// squatSchedulerPort listens on the scheduler's port of the last node.
+// squatSchedulerPort listens on the scheduler's port of a node where nobody does.
 func squatSchedulerPort(ctx context.Context, env *requirement.Env) (func(context.Context) error, error) {
-	nodes := env.Roles(world.Node)
-	end := nodes[len(nodes)-1]
-	server, err := end.Listen(ctx, wire.Listen{Network: "tcp", Address: requirement.At(env.Any(), schedulerPort)})
-	if err != nil {
-		return nil, fmt.Errorf("opening the scheduler's port on %s: %w", end.Node, err)
+	for _, end := range env.Roles(world.Node) {
+		server, err := end.Listen(ctx, wire.Listen{Network: "tcp", Address: requirement.At(env.Any(), schedulerPort)})
+		if err != nil {
+			return nil, fmt.Errorf("opening the scheduler's port on %s: %w", end.Node, err)
+		}
+		if server.Ok() {
+			return func(ctx context.Context) error { return end.Release(ctx, server.Handle) }, nil
+		}
 	}
-	if !server.Ok() {
-		return nil, fmt.Errorf("the scheduler's port can't be opened on %s: %s", end.Node, server.Errno)
-	}
-	return func(ctx context.Context) error { return end.Release(ctx, server.Handle) }, nil
+	return nil, errors.New("the scheduler's port is taken on every node")
 }
 
 func portsAnswer(ctx context.Context, env *requirement.Env) error {
