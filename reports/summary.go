@@ -91,6 +91,7 @@ func (s *summaryWriter) cluster(c *Cluster) {
 	if c.Interrupted != "" {
 		s.item("INTERRUPTED: " + c.Interrupted)
 	}
+	s.nodes(c)
 	var facts [][]string
 	for _, f := range c.Facts {
 		facts = append(facts, []string{oneLine(f.Name), oneLine(f.Value)})
@@ -109,6 +110,7 @@ func (s *summaryWriter) cluster(c *Cluster) {
 	retried := c.reasons(func(r *Result) bool { return r.Outcome == Passed && r.RetriedAlone != "" }, func(r *Result) string { return r.RetriedAlone })
 	s.list("PASSED WHEN JUDGED AGAIN ALONE; AT FIRST, WHILE THE NODES WERE TOO BUSY", s.yellow, reasonLines(retried))
 	s.heldLate(c)
+	s.list(strings.ToUpper(changedDuringTheRun), s.yellow, sentencesOf(c.Changes))
 	s.skipped(c)
 	s.rounds(c)
 	s.proofs(c)
@@ -233,11 +235,14 @@ func (s *summaryWriter) proofs(c *Cluster) {
 // maxClosingLines is how many of the results that made the run red are named at its end.
 const maxClosingLines = 10
 
-// closing is one line for the whole run, what made it red, and which proofs were refuted once before they were proved: the end is what a CI system shows of a long output.
+// closing is one line for the whole run, what made it red, which proofs were refuted once before they were proved, and what changed
+// during the run: the end is what a CI system shows of a long output.
 func (s *summaryWriter) closing(r *Report) {
 	s.title(s.bold, ClosingLine(r))
-	var red, doubtful []string
+	var red, doubtful, changed []string
 	for i := range r.Clusters {
+		red = append(red, r.Clusters[i].notJudgedOn()...)
+		changed = append(changed, sentencesOf(r.Clusters[i].Changes)...)
 		for j := range r.Clusters[i].Results {
 			res := &r.Clusters[i].Results[j]
 			if why := res.failsBy(); why != "" {
@@ -261,6 +266,9 @@ func (s *summaryWriter) closing(r *Report) {
 		if said := r.Clusters[i].Unsteady(); said != "" {
 			fmt.Fprintf(&s.b, "  %s\n", s.yellow(said))
 		}
+	}
+	for _, what := range changed[:min(len(changed), maxClosingLines)] {
+		fmt.Fprintf(&s.b, "  %s\n", s.yellow("CHANGED "+what))
 	}
 }
 

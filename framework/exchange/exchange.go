@@ -135,11 +135,9 @@ func Once(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, 
 	if within == 0 {
 		within = env.Attempt
 	}
-	got, err := talk.From.Connect(ctx, wire.Connect{
-		Network: talk.Network, Address: talk.Dial, Source: talk.Source, Bytes: talk.Bytes,
-		Timeout: int(within / time.Millisecond), Digest: talk.Digest, DF: talk.DF, HalfClose: talk.HalfClose,
-		KeepOpen: talk.keepOpen, Reuse: talk.Reuse, Unconnected: talk.Unconnected, Stall: int(talk.Stall / time.Millisecond),
-	})
+	question := talk.connect()
+	question.Timeout = int(within / time.Millisecond)
+	got, err := talk.From.Connect(ctx, question)
 	if err != nil {
 		return wire.Exchange{}, fmt.Errorf("asking %s to dial %s: %w", talk.From, talk.Dial, err)
 	}
@@ -147,6 +145,12 @@ func Once(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, 
 		return wire.Exchange{}, fmt.Errorf("%s dialled %s once and reports %d attempts", talk.From, talk.Dial, len(got.Seen))
 	}
 	return got.Seen[0], nil
+}
+
+// connect is what From is asked, without how long it may take.
+func (t Talk) connect() wire.Connect {
+	return wire.Connect{Network: t.Network, Address: t.Dial, Source: t.Source, Bytes: t.Bytes, Digest: t.Digest, DF: t.DF, HalfClose: t.HalfClose,
+		KeepOpen: t.keepOpen, Reuse: t.Reuse, Unconnected: t.Unconnected, Stall: int(t.Stall / time.Millisecond)}
 }
 
 // KeepOpen makes a single attempt and keeps its connection, which the Handle of what was seen names, for Again. The caller

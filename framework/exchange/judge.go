@@ -11,8 +11,9 @@ import (
 
 func (t Talk) judge(seen wire.Exchange) error {
 	fail := func(reason requirement.Reason, expected, observed string, args ...any) *requirement.Failure {
+		question := t.connect()
 		return &requirement.Failure{
-			Reason: reason, From: t.From, To: t.To, Behind: t.Among, Target: t.Dial, Protocol: t.Network,
+			Reason: reason, From: t.From, To: t.To, Behind: t.Among, Target: t.Dial, Protocol: t.Network, Exchange: &question,
 			Expected: expected, Observed: fmt.Sprintf(observed, args...), Again: t.again(),
 		}
 	}

@@ -61,6 +61,9 @@ type Requirement struct {
 	Long bool
 	// Slow requirements take minutes and are left out unless asked for.
 	Slow bool
+	// AtEnd has the check run once more when all else is judged, since what holds at the beginning of a run may not at its end. The
+	// graver of the two outcomes counts.
+	AtEnd bool
 	// Disrupts says what the check does to others' things; empty is nothing. Such a requirement is judged only where
 	// faults may be injected, after all others and by itself.
 	Disrupts string

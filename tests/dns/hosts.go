@@ -25,6 +25,7 @@ func etcHosts() requirement.Requirement {
 		Clause: hostsFile,
 		Why: "Cluster software looks up its own full name to tell its peers. It must not depend on DNS, which has the record only once the pod is " +
 			"ready, and the two must agree: else a member introduces itself under an address that its peers don't know.",
+		OneNode:   "the names that a kubelet writes into /etc/hosts are judged on each node by container/hostname-resolves and container/hostname-subdomain",
 		Roles:     []world.Role{world.MemberNear, world.Near},
 		Services:  []world.Service{world.Members},
 		PerFamily: true,
@@ -58,7 +59,7 @@ func inHosts(ctx context.Context, env *requirement.Env, end *requirement.End, na
 	if got.Ok() && got.From == "hosts" && slices.Equal(got.Addresses, []string{ip}) {
 		return nil
 	}
-	f := unresolved(end, name, got, ip+" from /etc/hosts")
+	f := unresolved(end, wire.Resolve{Name: name}, got, ip+" from /etc/hosts")
 	f.Protocol = "hosts"
 	if got.From != "hosts" {
 		f.Reason = requirement.NameLost
@@ -152,7 +153,7 @@ func aliased(id, title, why string, role world.Role, podSecurity string, control
 				return err
 			}
 			if !got.Ok() || got.From != "hosts" || !slices.Equal(got.Addresses, []string{world.AliasIPv4}) {
-				f := unresolved(env.Role(role), name, got, world.AliasIPv4+" from /etc/hosts")
+				f := unresolved(env.Role(role), wire.Resolve{Name: name}, got, world.AliasIPv4+" from /etc/hosts")
 				f.Protocol, f.Reason = "hosts", requirement.NameLost
 				return f
 			}

@@ -9,6 +9,8 @@ import (
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/framework/until"
+	"github.com/parley-k8s/parley/tests/internal/dnscache"
 )
 
 func readyOnly() requirement.Requirement {
@@ -20,7 +22,8 @@ func readyOnly() requirement.Requirement {
 		Clause: headlessRecords,
 		Why: "With no proxy in between, DNS alone keeps clients away from a pod that is starting or ending. An address too many is a connection " +
 			"refused, some of the time.",
-		Roles: []world.Role{world.Near},
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			service, err := newService(ctx, env, headlessSpec())
 			if err != nil {
@@ -30,7 +33,7 @@ func readyOnly() requirement.Requirement {
 				return err
 			}
 			client, q := env.Role(world.Near), wire.DNS{Name: fullName(env, service.Name, service.Namespace), Type: recordOf(env.Family)}
-			if err := appears(ctx, env, client, q); err != nil {
+			if _, err := appears(ctx, env, client, q); err != nil {
 				return err
 			}
 			return hasRecords(ctx, env, client, q, nobody(env, 1).String())
@@ -41,17 +44,22 @@ func readyOnly() requirement.Requirement {
 	}
 }
 
-// appears waits until a new name is known, also under a control: what the check is about comes after it.
-func appears(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS) error {
-	q.Source = source(env, spare)
-	_, err := polled(ctx, followBound, func(ctx context.Context) error {
+// appears waits until a new name is known, also under a control: what the check is about comes after it. It tells how long the
+// answers may be kept.
+func appears(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS) (*dnscache.Keeping, error) {
+	kept := &dnscache.Keeping{}
+	if q.Source == "" {
+		q.Source = source(env, spare)
+	}
+	_, err := polled(ctx, env, until.Policy{Within: followMargin, Longer: allowedBy(kept)}, func(ctx context.Context) error {
 		got, err := askServer(ctx, env, client, q)
+		kept.Saw(got)
 		if err != nil || (got.Ok() && len(got.Answers) > 0) || got.Truncated {
 			return err
 		}
-		return unlike(client, q, got, "the new name's records within "+followBound.String())
+		return unlike(client, q, got, fmt.Sprintf("the new name's records within %s and the time that an earlier no may be kept, %s", followMargin, kept.Longest()))
 	})
-	return err
+	return kept, keptTooLong(kept, err)
 }
 
 func publishNotReady() requirement.Requirement {
@@ -67,7 +75,8 @@ func publishNotReady() requirement.Requirement {
 		},
 		Why: "Members of a database become ready only after they have found each other. Without this the first of them waits for the others' " +
 			"names, and none ever gets ready.",
-		Roles: []world.Role{world.Near},
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			client := env.Role(world.Near)
 			pod := env.NewPod(client.Node, world.Container("agent"))
@@ -87,8 +96,9 @@ func publishNotReady() requirement.Requirement {
 				return err
 			}
 			name := fullName(env, service.Name, service.Namespace)
-			took, err := follows(ctx, env, func(ctx context.Context) error {
-				return hasRecordsNow(ctx, env, client, wire.DNS{Name: name, Type: recordOf(env.Family)}, ip.String())
+			var kept dnscache.Keeping
+			took, err := follows(ctx, env, &kept, func(ctx context.Context) error {
+				return hasRecordsNow(ctx, env, client, &kept, wire.DNS{Name: name, Type: recordOf(env.Family)}, ip.String())
 			})
 			if err == nil {
 				env.Note("the pod's address was there %.0f ms after its IP was told", float64(took.Microseconds())/1000)
@@ -110,15 +120,16 @@ func externalName() requirement.Requirement {
 			URL:  specification + "#25---records-for-external-name-services",
 			Says: "A Service with an ExternalName has a CNAME record from service.namespace.svc.zone to that name.",
 		},
-		Why:   "It gives something outside, or in another namespace, a local name, so that a move is one change of one Service.",
-		Roles: []world.Role{world.Near}, Services: []world.Service{world.Web, world.Abroad},
+		Why:     "It gives something outside, or in another namespace, a local name, so that a move is one change of one Service.",
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near}, Services: []world.Service{world.Web, world.Abroad},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			service, err := newExternalName(ctx, env)
 			if err != nil {
 				return err
 			}
 			q := wire.DNS{Name: fullName(env, service.Name, service.Namespace), Type: "CNAME"}
-			if err := appears(ctx, env, env.Role(world.Near), q); err != nil {
+			if _, err := appears(ctx, env, env.Role(world.Near), q); err != nil {
 				return err
 			}
 			return hasRecords(ctx, env, env.Role(world.Near), q, nameOf(env, world.Web))
@@ -139,7 +150,8 @@ func externalNameResolves() requirement.Requirement {
 		},
 		Why: "Stub resolvers in libc and musl do not follow a CNAME themselves: without the address in the same answer the name resolves to " +
 			"nothing.",
-		Roles: []world.Role{world.Near}, Services: []world.Service{world.Web, world.Abroad},
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near}, Services: []world.Service{world.Web, world.Abroad},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			ip, err := clusterIP(env, world.Web)
 			if err != nil {
@@ -150,13 +162,13 @@ func externalNameResolves() requirement.Requirement {
 				return err
 			}
 			q := wire.DNS{Name: fullName(env, service.Name, service.Namespace), Type: recordOf(env.Family)}
-			if err := appears(ctx, env, env.Role(world.Near), q); err != nil {
+			if _, err := appears(ctx, env, env.Role(world.Near), q); err != nil {
 				return err
 			}
 			if err := hasRecords(ctx, env, env.Role(world.Near), q, nameOf(env, world.Web), ip); err != nil {
 				return err
 			}
-			return programGets(ctx, env, env.Role(world.Near), service.Name, familyOf(env.Family), ip)
+			return programGetsNew(ctx, env, env.Role(world.Near), wire.Resolve{Name: service.Name, Family: familyOf(env.Family)}, ip)
 		},
 		Control: toAnotherTarget(),
 	}

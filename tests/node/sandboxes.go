@@ -21,9 +21,6 @@ import (
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
-// staticPodUID is the annotation of a static pod's mirror that has the UID its kubelet gave it.
-const staticPodUID = "kubernetes.io/config.hash"
-
 // namesGone is how long a name may outlive its namespace's pod: Docker Engine removes such names together, once a minute.
 const namesGone = 75 * time.Second
 
@@ -33,8 +30,8 @@ var namespaceFolders = []string{"/run/netns", "/run/docker/netns"}
 func sandboxes() requirement.Requirement {
 	return requirement.Requirement{
 		ID: "node/sandboxes",
-		Title: "Each running pod has one ready sandbox and, unless it is hostNetwork, a network namespace that is its alone; no node " +
-			"keeps a sandbox or network namespace of a pod that is gone.",
+		Title: "Each running pod has one ready sandbox and, unless it is hostNetwork, a network namespace of its own; no node " +
+			"keeps a sandbox, network namespace or address of a pod that is gone.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL: "https://kubernetes.io/docs/concepts/workloads/pods/#pod-networking",
@@ -42,10 +39,12 @@ func sandboxes() requirement.Requirement {
 				"the runtime makes for the pod (CRI, RunPodSandbox).",
 		},
 		Why: "The sandbox holds the pod's IP while containers come and go. Two of them for one pod are two addresses; one that is left " +
-			"over keeps its address and its routes, until the node's addresses are used up.",
+			"over keeps its address and its routes, until the node's addresses are used up. So it is judged again at the end, when the run's own " +
+			"pods are gone.",
 		Needs:       []requirement.Feature{requirement.NodeAgent},
 		PodSecurity: "privileged",
 		Roles:       []world.Role{world.Node},
+		AtEnd:       true,
 		Check:       sandboxesMatch,
 		Control: requirement.Control{
 			Says:    "a sandbox made through the CRI for no pod, and a network namespace with a name that no pod has",
@@ -122,6 +121,7 @@ type audit struct {
 	processes []wire.ProcessInfo
 	wrong     findings
 	paused    int // pods with a process in the cgroup of their sandbox
+	addresses int // that the IPAM plugin host-local keeps
 }
 
 func takeStock(ctx context.Context, env *requirement.Env, end *requirement.End) (*audit, error) {
@@ -146,11 +146,7 @@ func takeStock(ctx context.Context, env *requirement.Env, end *requirement.End) 
 	}
 	for i := range pods.Items {
 		pod := &pods.Items[i]
-		uid := string(pod.UID)
-		if static := pod.Annotations[staticPodUID]; static != "" {
-			uid = static
-		}
-		a.pods[uid] = pod
+		a.pods[cri.UID(pod)] = pod
 	}
 	for _, sandbox := range list.Items {
 		if sandbox.State == runtime.PodSandboxState_SANDBOX_READY {
@@ -172,7 +168,7 @@ func takeStock(ctx context.Context, env *requirement.Env, end *requirement.End) 
 			return nil, err
 		}
 	}
-	return a, nil
+	return a, a.leaked(ctx, list.Items)
 }
 
 func (a *audit) fail(name string, reason requirement.Reason, target, expected, observed string) {
@@ -201,7 +197,7 @@ func (a *audit) pod(uid string, owner map[uint64]string) {
 	}
 	spaces, paused := map[uint64]bool{}, false
 	for _, p := range a.processes {
-		if p.Net == 0 || !inCgroupOf(p.Cgroup, uid) {
+		if p.Net == 0 || !cri.InCgroupOf(p.Cgroup, uid) {
 			continue
 		}
 		spaces[p.Net] = true
@@ -225,11 +221,6 @@ func (a *audit) pod(uid string, owner map[uint64]string) {
 	}
 }
 
-// inCgroupOf says whether a cgroup's path is a pod's: the systemd driver writes the UID's hyphens as underscores.
-func inCgroupOf(cgroup, uid string) bool {
-	return strings.Contains(cgroup, "pod"+uid) || strings.Contains(cgroup, "pod"+strings.ReplaceAll(uid, "-", "_"))
-}
-
 // idle counts the ready sandboxes with a network of their own in which no process of their pod runs. A runtime whose sandboxes
 // have none of their own (CRI-O, unless the pod shares its process namespace) has such while no container of the pod runs.
 func (a *audit) idle() (n int) {
@@ -237,7 +228,7 @@ func (a *audit) idle() (n int) {
 		if pod := a.pods[uid]; pod != nil && pod.Spec.HostNetwork {
 			continue
 		}
-		if !slices.ContainsFunc(a.processes, func(p wire.ProcessInfo) bool { return inCgroupOf(p.Cgroup, uid) }) {
+		if !slices.ContainsFunc(a.processes, func(p wire.ProcessInfo) bool { return cri.InCgroupOf(p.Cgroup, uid) }) {
 			n += len(ids)
 		}
 	}
@@ -286,6 +277,10 @@ func (a *audit) leftover(ctx context.Context, of string) error {
 }
 
 func (a *audit) summary() string {
-	return fmt.Sprintf("%s: %d pods, %d with a ready sandbox, %d of which have a process of their own in it (pause)",
+	told := fmt.Sprintf("%s: %d pods, %d with a ready sandbox, %d of which have a process of their own in it (pause)",
 		a.end.Node, len(a.pods), len(a.ready), a.paused)
+	if a.addresses > 0 {
+		told += fmt.Sprintf("; host-local keeps %d addresses", a.addresses)
+	}
+	return told
 }

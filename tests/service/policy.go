@@ -70,7 +70,7 @@ func internalPolicyLocalNone() requirement.Requirement {
 		Why: "The policy is chosen so that traffic does not leave the node. A proxy that falls back to other nodes' endpoints sends it out " +
 			"just when the local one is down, and nobody notices.",
 		Needs:     []requirement.Feature{requirement.TwoNodes},
-		Roles:     []world.Role{world.Far, world.WebNear},
+		Roles:     []world.Role{world.Everywhere, world.WebNear},
 		Services:  []world.Service{world.LocalNear, world.NearAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -78,7 +78,13 @@ func internalPolicyLocalNone() requirement.Requirement {
 			if err != nil {
 				return err
 			}
-			return unanswered(ctx, env, env.Role(world.Far), requirement.At(ip, world.ServicePort))
+			group, ctx := errgroup.WithContext(ctx)
+			for _, client := range env.Roles(world.Everywhere) {
+				if client.Node != env.Role(world.WebNear).Node {
+					group.Go(func() error { return unanswered(ctx, env, client, requirement.At(ip, world.ServicePort)) })
+				}
+			}
+			return group.Wait()
 		},
 		Control: requirement.Control{
 			Says:    "a Service before the same endpoint with the policy Cluster",

@@ -30,6 +30,7 @@ func (j *Judge) resultOf(ctx context.Context, q requirement.Requirement) (result
 		result.Outcome, result.Reason = reports.Skipped, why
 		return result
 	}
+	result.Notes = append(result.Notes, j.stage.Without(q)...)
 	for _, family := range j.familiesOf(q) {
 		over := reports.Verdict{Family: string(family)}
 		for _, seen := range j.seenFrom(ctx, q, family, result.Outcome) {
