@@ -119,7 +119,7 @@ func TestJudge(t *testing.T) {
 
 // local is an end whose agent runs in this process and answers by this machine's name.
 func local(t *testing.T) (*requirement.End, *requirement.Env) {
-	dialer, stop, err := probe.Local()
+	dialer, stop, err := probe.Local("a key")
 	require.NoError(t, err)
 	host, err := os.Hostname()
 	require.NoError(t, err)

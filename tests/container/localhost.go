@@ -11,6 +11,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -46,7 +47,8 @@ func localhostName() requirement.Requirement {
 			}
 			return nil
 		},
-		Control: anotherHostsFile(),
+		Control:      anotherHostsFile(world.SiblingA),
+		MoreControls: []requirement.Control{anotherHostsFile(world.SiblingB)},
 	}
 }
 
@@ -81,7 +83,8 @@ func hostnameResolves() requirement.Requirement {
 			}
 			return nil
 		},
-		Control: anotherHostsFile(),
+		Control:      anotherHostsFile(world.SiblingA),
+		MoreControls: []requirement.Control{anotherHostsFile(world.SiblingB)},
 	}
 }
 
@@ -117,13 +120,18 @@ func hostAliases() requirement.Requirement {
 				world.NamedA: world.SiblingA, world.NamedB: world.SiblingB}},
 			Red: []requirement.Reason{requirement.NameLost},
 		},
+		MoreControls: []requirement.Control{
+			{Says: "no hostAliases for the second container alone",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.NamedB: world.SiblingB}},
+				Red:     []requirement.Reason{requirement.NameLost}},
+		},
 	}
 }
 
-func anotherHostsFile() requirement.Control {
+func anotherHostsFile(container world.Role) requirement.Control {
 	return requirement.Control{
-		Says:    "another /etc/hosts mounted",
-		Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.OtherHosts}},
+		Says:    "another /etc/hosts mounted in place of that of " + string(container),
+		Variant: &requirement.Variant{Roles: map[world.Role]world.Role{container: world.OtherHosts}},
 		Red:     []requirement.Reason{requirement.WrongRecord, requirement.NameLost},
 	}
 }
@@ -178,6 +186,13 @@ func loopbackIsolated() requirement.Requirement {
 			Variant: &requirement.Variant{Fixture: toAny},
 			Red:     []requirement.Reason{requirement.Answered},
 		},
+		MoreControls: []requirement.Control{{
+			Says: "UDP dropped on lo in the pod's network namespace, so that the sibling does not reach it",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.InPodOf(world.SiblingA, fault.DropOnLoopback("udp")),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }
 

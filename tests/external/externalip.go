@@ -11,6 +11,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -37,6 +38,11 @@ func externalIP() requirement.Requirement {
 			Variant: &requirement.Variant{Fixture: noExternalIPs},
 			Red:     []requirement.Reason{requirement.Refused, requirement.NoAnswer, requirement.Unreachable},
 		},
+		MoreControls: []requirement.Control{{
+			Says:  "what comes for the port over UDP dropped on one node",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.OnOneNode(fault.DropOwnPorts("prerouting", "udp"))}},
+			Red:   []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }
 

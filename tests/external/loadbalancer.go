@@ -268,6 +268,8 @@ func loadBalancerProtocols(r *requirement.Requirement) {
 		return nil
 	}
 	r.Control = requirement.Control{Says: "what comes for the address over UDP dropped", Fault: dropAddress("udp"), Red: []requirement.Reason{requirement.NoAnswer}}
+	r.MoreControls = []requirement.Control{
+		{Says: "what comes for the address over TCP dropped", Fault: dropAddress("tcp"), Red: []requirement.Reason{requirement.NoAnswer}}}
 }
 
 func loadBalancerFromPod(r *requirement.Requirement) {

@@ -180,13 +180,21 @@ func fromPods() requirement.Requirement {
 			return nil
 		},
 		Control: requirement.Control{
-			Says: "the node port dropped on one node",
+			Says: "the node port dropped on one node, over TCP",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnOneNode(dropNodePort(world.NodePortFromPod, []string{"prerouting"}, "tcp", "udp")),
-				fault.InPodOf(world.Everywhere, dropNodePort(world.NodePortFromPod, []string{"output"}, "tcp", "udp")),
+				fault.OnOneNode(dropNodePort(world.NodePortFromPod, []string{"prerouting"}, "tcp")),
+				fault.InPodOf(world.Everywhere, dropNodePort(world.NodePortFromPod, []string{"output"}, "tcp")),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says: "the node port dropped on one node, over UDP",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnOneNode(dropNodePort(world.NodePortFromPod, []string{"prerouting"}, "udp")),
+				fault.InPodOf(world.Everywhere, dropNodePort(world.NodePortFromPod, []string{"output"}, "udp")),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer, requirement.Denied}, // a UDP sender is told of what is dropped on its output
+		}},
 	}
 }
 
@@ -216,11 +224,19 @@ func fromNodes() requirement.Requirement {
 			return noteLoopback(ctx, env)
 		},
 		Control: requirement.Control{
-			Says: "the node port dropped on one node",
+			Says: "the node port dropped on one node, over TCP",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnOneNode(dropNodePort(world.NodePortFromNode, []string{"prerouting", "output"}, "tcp", "udp")),
+				fault.OnOneNode(dropNodePort(world.NodePortFromNode, []string{"prerouting"}, "tcp")),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+		MoreControls: []requirement.Control{
+			{Says: "the node port dropped on one node, over UDP",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.OnOneNode(dropNodePort(world.NodePortFromNode, []string{"prerouting"}, "udp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}},
+			{Says: "the node port dropped as it leaves one node's own sockets",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.OnOneNode(dropNodePort(world.NodePortFromNode, []string{"output"}, "tcp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}},
 		},
 	}
 }

@@ -53,12 +53,17 @@ func nodePortNoEndpoints() requirement.Requirement {
 			return nil
 		},
 		Control: requirement.Control{
-			Says: "what goes to the node port dropped on one node instead",
+			Says: "what goes to the node port over TCP dropped on one node instead",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnOneNode(dropNodePort(world.NodePortEmpty, []string{"prerouting"}, "tcp", "udp")),
+				fault.OnOneNode(dropNodePort(world.NodePortEmpty, []string{"prerouting"}, "tcp")),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says:  "what goes to the node port over UDP dropped on one node instead",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.OnOneNode(dropNodePort(world.NodePortEmpty, []string{"prerouting"}, "udp"))}},
+			Red:   []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }
 

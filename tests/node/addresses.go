@@ -43,6 +43,15 @@ func addresses() requirement.Requirement {
 			Red:     []requirement.Reason{requirement.NotDistinct},
 			Alone:   true, // whoever lists nodes meets it
 		},
+		MoreControls: []requirement.Control{{
+			Says: "a Node object that names no address",
+			Variant: &requirement.Variant{ClusterScoped: nodeObjects, Make: func(ctx context.Context, env *requirement.Env) (func(context.Context) error, error) {
+				_, undo, err := forgeNode(ctx, env, corev1.NodeStatus{})
+				return undo, err
+			}},
+			Red:   []requirement.Reason{requirement.Missing},
+			Alone: true,
+		}},
 	}
 }
 
@@ -191,6 +200,11 @@ func nodeToNode() requirement.Requirement {
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says:  "UDP dropped as it arrives on one node",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.OnOneNode(fault.DropOwnPorts("input", "udp"))}},
+			Red:   []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }
 

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -26,12 +27,15 @@ type component struct {
 	everywhere bool
 }
 
+// schedulerPort is the scheduler's documented one.
+const schedulerPort = 10259
+
 // The documented defaults; the API server's and the kubelets' own ports are read from the API, which has what is used.
 func documentedPorts(api int) []component {
 	return []component{
 		{name: "API server", label: "component=kube-apiserver", ports: []int{api}, everywhere: true},
 		{name: "etcd", label: "component=etcd", ports: []int{2379, 2380}},
-		{name: "scheduler", label: "component=kube-scheduler", ports: []int{10259}},
+		{name: "scheduler", label: "component=kube-scheduler", ports: []int{schedulerPort}},
 		{name: "controller manager", label: "component=kube-controller-manager", ports: []int{10257}},
 		{name: "kube-proxy", label: "k8s-app=kube-proxy", ports: []int{proxyHealthPort}},
 	}
@@ -64,7 +68,33 @@ func requiredPorts() requirement.Requirement {
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{
+			{Says: "what comes from the check's own ports to the service proxy of one node dropped",
+				Fault: &requirement.Fault{Points: []requirement.Point{
+					fault.OnOneNode(func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
+						return []wire.Rule{{Hook: "input", Priority: fault.BeforeAll, Proto: "tcp", ToPort: proxyHealthPort,
+							FromPort: env.Base, FromPortEnd: env.Base + requirement.PortsEach - 1, Do: "drop"}}, nil
+					})}},
+				Red: []requirement.Reason{requirement.NoAnswer}},
+			{Says: "somebody else on the scheduler's port of a node that runs no scheduler",
+				Variant: &requirement.Variant{ClusterScoped: "a listener on a port of the control plane on one node", Make: squatSchedulerPort},
+				Red:     []requirement.Reason{requirement.Answered}},
+		},
 	}
+}
+
+// squatSchedulerPort listens on the scheduler's port of a node where nobody does.
+func squatSchedulerPort(ctx context.Context, env *requirement.Env) (func(context.Context) error, error) {
+	for _, end := range env.Roles(world.Node) {
+		server, err := end.Listen(ctx, wire.Listen{Network: "tcp", Address: requirement.At(env.Any(), schedulerPort)})
+		if err != nil {
+			return nil, fmt.Errorf("opening the scheduler's port on %s: %w", end.Node, err)
+		}
+		if server.Ok() {
+			return func(ctx context.Context) error { return end.Release(ctx, server.Handle) }, nil
+		}
+	}
+	return nil, errors.New("the scheduler's port is taken on every node")
 }
 
 func portsAnswer(ctx context.Context, env *requirement.Env) error {

@@ -52,6 +52,11 @@ func sandboxes() requirement.Requirement {
 			// Which of the two is told depends on whether the kubelet has stopped the sandbox before the check lists them.
 			Red: []requirement.Reason{requirement.Orphaned, requirement.LeftOver},
 		},
+		MoreControls: []requirement.Control{{
+			Says:    "a network namespace with a name that no pod has",
+			Variant: &requirement.Variant{Make: orphanNamespace, ClusterScoped: "a network namespace on a node that belongs to no pod"},
+			Red:     []requirement.Reason{requirement.LeftOver},
+		}},
 	}
 }
 

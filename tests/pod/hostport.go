@@ -11,6 +11,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -161,6 +162,11 @@ func hostPortIP() requirement.Requirement {
 			Variant: &requirement.Variant{Fixture: anyHostIP},
 			Red:     []requirement.Reason{requirement.Answered},
 		},
+		MoreControls: []requirement.Control{{
+			Says:  "what its node sends there dropped",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.OnNodeOf(world.SiblingA, fault.DropOwnPorts("output", "tcp"))}},
+			Red:   []requirement.Reason{requirement.NoAnswer}, Wants: []world.Role{world.Node},
+		}},
 	}
 }
 

@@ -46,6 +46,14 @@ func mtu() requirement.Requirement {
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{
+			{Says: "a black hole for TCP packets over 1200 bytes",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.Far, fault.DropLonger(1200, "tcp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}},
+			{Says: "a black hole for datagrams over 1200 bytes in the other direction",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.SiblingA, fault.DropLonger(1200, "udp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}},
+		},
 	}
 }
 

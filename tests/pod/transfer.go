@@ -47,6 +47,14 @@ func largeTransfer() requirement.Requirement {
 			Fault: &requirement.Fault{Points: []requirement.Point{fault.FlippingRelay(world.Near, 0)}},
 			Red:   []requirement.Reason{requirement.Broken},
 		},
+		MoreControls: []requirement.Control{
+			{Says: "a relay in the other direction that flips a byte of each MiB",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.FlippingRelay(world.SiblingA, 1)}},
+				Red:   []requirement.Reason{requirement.Broken}},
+			{Says: "a relay on another node that flips a byte of each MiB",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.FlippingRelay(world.Far, 2)}},
+				Red:   []requirement.Reason{requirement.Broken}, Wants: []world.Role{world.Far}},
+		},
 	}
 }
 
@@ -114,6 +122,11 @@ func halfClose() requirement.Requirement {
 			}},
 			Red: []requirement.Reason{requirement.Broken},
 		},
+		MoreControls: []requirement.Control{{
+			Says:  "each FIN on another node answered by a reset",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.Far, fault.ResetFIN())}},
+			Red:   []requirement.Reason{requirement.Broken}, Wants: []world.Role{world.Far},
+		}},
 	}
 }
 

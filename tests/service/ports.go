@@ -233,11 +233,16 @@ func closedTargetRefused() requirement.Requirement {
 			Says: "the refusals dropped as they leave the endpoint's pod",
 			Fault: &requirement.Fault{Points: []requirement.Point{
 				fault.InPodOf(world.OnlyNear, func(context.Context, *requirement.Env) ([]wire.Rule, error) {
-					// To the client's own ports; the ICMP errors are left alone, since TCP comes first.
+					// To the client's own ports; the ICMP errors are left alone.
 					return []wire.Rule{{Hook: "output", Priority: fault.BeforeAll, Proto: "tcp", Flags: "rst", FromPort: world.ClosedPort, Do: "drop"}}, nil
 				}),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says:  "what the endpoint's pod says about its closed UDP port dropped as it leaves",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.OnlyNear, fault.DropUnreachable(world.Near))}},
+			Red:   []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }

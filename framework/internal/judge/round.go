@@ -2,6 +2,7 @@ package judge
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -77,7 +78,9 @@ func (r *round) follow(do func(context.Context)) (stop func()) {
 
 // prove gives the proofs in the same order.
 func (r *round) prove(t *testing.T) {
-	alone := func(q requirement.Requirement) bool { return q.Control.Alone || q.Disrupts != "" }
+	alone := func(q requirement.Requirement) bool {
+		return q.Disrupts != "" || slices.ContainsFunc(q.Controls(), func(c requirement.Control) bool { return c.Alone })
+	}
 	asked := func(q requirement.Requirement) bool { return r.options.ProveOnly.Has(q.ID) }
 	r.run(t, group{"can fail", func(q requirement.Requirement) bool { return asked(q) && !alone(q) }, true, r.proveOne})
 	r.run(t, group{"can fail, put off", r.unsure.has, false, r.proveOne})
