@@ -56,14 +56,18 @@ func Works(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange,
 		}
 		defer Release(ctx, talk.To, server.Handle)
 	}
+	who, err := talk.answerers(ctx)
+	if err != nil {
+		return wire.Exchange{}, err
+	}
 	var last wire.Exchange
-	err := env.Until(ctx, func(ctx context.Context) error {
+	err = env.Until(ctx, func(ctx context.Context) error {
 		seen, err := Once(ctx, env, talk)
 		if err != nil {
 			return err
 		}
 		last = seen
-		return talk.judge(seen)
+		return talk.judge(seen, who)
 	})
 	return last, err
 }
@@ -133,11 +137,15 @@ func KeepOpen(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchan
 
 // Again makes a single attempt and judges it: on the held connection that talk.Reuse names, where it is set.
 func Again(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, error) {
+	who, err := talk.answerers(ctx)
+	if err != nil {
+		return wire.Exchange{}, err
+	}
 	seen, err := Once(ctx, env, talk)
 	if err != nil {
 		return seen, err
 	}
-	return seen, talk.judge(seen)
+	return seen, talk.judge(seen, who)
 }
 
 // releaseWithin bounds the closing of a server: one that stays open keeps its port from the check's next attempt.
@@ -156,7 +164,8 @@ func Release(ctx context.Context, end *requirement.End, handle string) {
 	}
 }
 
-func (t Talk) judge(seen wire.Exchange) error {
+// judge judges what was seen; who are the hostnames of those who may answer, none: anybody.
+func (t Talk) judge(seen wire.Exchange, who []string) error {
 	fail := func(reason requirement.Reason, expected, observed string, args ...any) error {
 		return &requirement.Failure{
 			Reason: reason, From: t.From, To: t.To, Behind: t.Among, Target: t.Dial, Protocol: t.Network,
@@ -176,8 +185,8 @@ func (t Talk) judge(seen wire.Exchange) error {
 		return fail(requirement.Broken, "the bytes that were sent to come back", "%d other bytes", seen.Bytes)
 	case t.Unconnected && seen.Remote != t.Dial:
 		return fail(requirement.Translated, answer, "one from the address %s", seen.Remote)
-	case !t.expects(seen.Witness.Who):
-		return fail(requirement.WrongPeer, answer+" by "+t.who(), "an answer by %s", seen.Witness.Who)
+	case len(who) > 0 && !slices.Contains(who, seen.Witness.Who):
+		return fail(requirement.WrongPeer, answer+" by "+t.expected(who), "an answer by %s", seen.Witness.Who)
 	}
 	if !t.NoNAT {
 		return nil
@@ -201,24 +210,17 @@ func (t Talk) behave() string {
 	return t.Behave
 }
 
-func (t Talk) expects(who string) bool {
-	if t.To == nil && len(t.Among) == 0 {
-		return true
-	}
+// answerers are the hostnames of those who may answer; none: anybody.
+func (t Talk) answerers(ctx context.Context) ([]string, error) {
 	if t.To != nil {
-		return who == t.To.Hostname()
+		return requirement.Hostnames(ctx, t.To)
 	}
-	for _, end := range t.Among {
-		if who == end.Hostname() {
-			return true
-		}
-	}
-	return false
+	return requirement.Hostnames(ctx, t.Among...)
 }
 
-func (t Talk) who() string {
+func (t Talk) expected(who []string) string {
 	if t.To != nil {
-		return t.To.Hostname()
+		return who[0]
 	}
 	return "one of the endpoints"
 }

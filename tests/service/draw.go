@@ -40,10 +40,10 @@ func drawEndpoints(ctx context.Context, env *requirement.Env, client *requiremen
 	return d, nil
 }
 
-// of is how often each of the ends answered.
+// of is how often each of the ends, which are ordinary pods, answered.
 func (d drawn) of(ends []*requirement.End) (counts []int) {
 	for _, end := range ends {
-		counts = append(counts, d.peers[end.Hostname()])
+		counts = append(counts, d.peers[end.Pod])
 	}
 	return counts
 }

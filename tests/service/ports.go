@@ -131,8 +131,8 @@ func targetPortDiffers() requirement.Requirement {
 		if err != nil {
 			return err
 		}
-		ports := map[string]int{env.Role(world.WebNear).Hostname(): world.DiffersPort(world.WebNear),
-			env.Role(world.WebFar).Hostname(): world.DiffersPort(world.WebFar)}
+		ports := map[string]int{env.Role(world.WebNear).Pod: world.DiffersPort(world.WebNear),
+			env.Role(world.WebFar).Pod: world.DiffersPort(world.WebFar)}
 		talk := exchange.Talk{From: env.Role(world.Near), Among: webEndpoints(env), Network: "tcp", Dial: requirement.At(ip, world.DiffersServicePort)}
 		return env.Until(ctx, func(ctx context.Context) error {
 			met := map[string]bool{}
