@@ -41,7 +41,9 @@ type Stage interface {
 type Options struct {
 	Catalogue Catalogue
 	Strict    bool // a failed SHOULD fails the run
-	Rounds    int  // how often all is judged: 1 or more
+	// User is whom the run acts for, as the API server knows it; "" where that is not known.
+	User   string
+	Rounds int // how often all is judged: 1 or more
 
 	Prove       bool
 	ProveOnly   requirement.Selection // of those that run

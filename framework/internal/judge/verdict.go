@@ -66,7 +66,7 @@ func (j *Judge) verdictOf(ctx context.Context, e *requirement.Env, q requirement
 	verdict := reports.Verdict{Family: string(e.Family), Outcome: reports.Passed}
 	begun := time.Now()
 	var told *reports.Failure
-	err := guarded(ctx, e, q, func(f *requirement.Failure) {
+	err := j.guarded(ctx, e, q, func(f *requirement.Failure) {
 		explained := j.explain(ctx, e, q, f, begun)
 		told = &explained
 	})
@@ -74,9 +74,12 @@ func (j *Judge) verdictOf(ctx context.Context, e *requirement.Env, q requirement
 		return verdict
 	}
 	var unsupported *requirement.Unsupported
+	var lacks *requirement.NotPermitted
 	switch failure := requirement.AsFailure(err); {
 	case ctx.Err() != nil:
 		verdict.Outcome, verdict.Reason = reports.Errored, "cut short: "+context.Cause(ctx).Error()
+	case errors.As(err, &lacks):
+		verdict.Outcome, verdict.Reason = reports.Errored, err.Error()
 	case errors.As(err, &unsupported):
 		verdict.Outcome, verdict.Reason = reports.Unsupported, unsupported.Probed
 	case failure != nil:
@@ -93,8 +96,9 @@ func (j *Judge) verdictOf(ctx context.Context, e *requirement.Env, q requirement
 }
 
 // guarded runs the check within its bound; a panic in it is its own error and nobody else's. red, where given, is told
-// of a failure before what the check made is removed.
-func guarded(ctx context.Context, e *requirement.Env, q requirement.Requirement, red func(*requirement.Failure)) (err error) {
+// of a failure before what the check made is removed. A right that this run's user lacks is a *requirement.NotPermitted, whatever the
+// check took it for.
+func (j *Judge) guarded(ctx context.Context, e *requirement.Env, q requirement.Requirement, red func(*requirement.Failure)) (err error) {
 	bound := checkBound
 	if q.Slow {
 		bound = slowBound
@@ -109,8 +113,9 @@ func guarded(ctx context.Context, e *requirement.Env, q requirement.Requirement,
 			err = fmt.Errorf("what the check made could not be removed: %w", undone)
 		}
 	}()
-	err = q.Check(ctx, e)
-	if failure := requirement.AsFailure(err); failure != nil && red != nil && context.Cause(ctx) == nil {
+	err = requirement.WithoutRight(q.Check(ctx, e), j.options.User)
+	var lacks *requirement.NotPermitted
+	if failure := requirement.AsFailure(err); failure != nil && !errors.As(err, &lacks) && red != nil && context.Cause(ctx) == nil {
 		red(failure)
 	}
 	return err
