@@ -169,6 +169,14 @@ func systemOut(r *Result) string {
 		}
 		line("over "+oneLine(v.Family), value)
 	}
+	for _, v := range r.ByNode {
+		if v.Outcome != Passed {
+			line("on "+oneLine(v.Node)+" over "+oneLine(v.Family), string(v.Outcome)+": "+v.Reason)
+		}
+	}
+	if nodes := r.nodes(); len(nodes) > 0 {
+		line("judged on", strings.Join(nodes, ", "))
+	}
 	if r.roundCount() > 0 {
 		line("judged in", r.roundsSentence())
 	}

@@ -130,6 +130,8 @@ type Result struct {
 	Took    time.Duration `json:"took,omitzero"`
 	// Verdicts are the outcomes per address family, where the requirement is judged per family.
 	Verdicts []Verdict `json:"verdicts,omitempty"`
+	// ByNode are the outcomes on each node, over each family, where the requirement is judged per node.
+	ByNode []NodeVerdict `json:"byNode,omitempty"`
 	// Rounds says how many rounds ended how, where the cluster was judged in several (go test -count): the outcome is then
 	// the worst. A requirement with more than one outcome is either flaky itself or shows a flaky cluster.
 	Rounds map[Outcome]int `json:"rounds,omitempty"`
@@ -166,6 +168,15 @@ type Clause struct {
 
 // Verdict is the outcome of a requirement over one address family.
 type Verdict struct {
+	// Family is "IPv4" or "IPv6".
+	Family  string  `json:"family"`
+	Outcome Outcome `json:"outcome"`
+	Reason  string  `json:"reason,omitempty"`
+}
+
+// NodeVerdict is the outcome of a requirement on one node, over one address family.
+type NodeVerdict struct {
+	Node string `json:"node"`
 	// Family is "IPv4" or "IPv6".
 	Family  string  `json:"family"`
 	Outcome Outcome `json:"outcome"`

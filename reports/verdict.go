@@ -83,6 +83,16 @@ func (r *Result) Sentence() string {
 	return "no reason was recorded"
 }
 
+// nodes are the nodes that the requirement was judged on, where it is judged on each.
+func (r *Result) nodes() (nodes []string) {
+	for _, v := range r.ByNode {
+		if !slices.Contains(nodes, v.Node) {
+			nodes = append(nodes, v.Node)
+		}
+	}
+	return nodes
+}
+
 // Block is the failure as lines of text: the Failure's own block, or the reason where there is none.
 func (r *Result) Block() string {
 	f := Failure{Requirement: r.ID, Observed: r.Reason, Took: r.Took}

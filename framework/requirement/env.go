@@ -29,6 +29,8 @@ type Env struct {
 	Kube        kubernetes.Interface
 	Config      *rest.Config
 	Family      corev1.IPFamily
+	// Node is the worker from which the roles are seen, of a requirement that is judged per node; "" is the first.
+	Node string
 	// Patience is how long a check may go on observing before it says that something does not hold;
 	// 0 is a single attempt.
 	Patience time.Duration

@@ -14,8 +14,11 @@ import (
 
 // Players says who plays which role in the world as it was deployed, and starts more pods.
 type Players interface {
-	// Ends are those who play the role, ordered by node; none where nobody does.
+	// Ends are those who play the role, ordered by node; none where nobody does. Of a role that is played near each worker they are
+	// those near the first.
 	Ends(world.Role) []*End
+	// EndsFrom are those who play the role as it is seen from the worker: near it, where it is a role of that kind.
+	EndsFrom(node string, r world.Role) []*End
 	// Service is the Service that plays the part; false where the cluster has none.
 	Service(world.Service) (ServiceSeen, bool)
 	// Dialer opens a stream to a command in the end's container.

@@ -48,6 +48,10 @@ type Requirement struct {
 	Roles    []world.Role
 	Wants    []world.Role
 	Services []world.Service
+	// PerNode has the check run once for each node that takes ordinary pods, with Env.Node set and the roles seen from there: the
+	// siblings, and who is near, on that node, who is far on the next. It is for what a kubelet, a runtime or a node's own network
+	// does for the node's pods.
+	PerNode bool
 	// PerFamily has the check run once for each address family of the cluster, with Env.Family set.
 	PerFamily bool
 	// Long checks start pods of their own or wait for a kubelet's periods, ten seconds and more: they have turns of

@@ -28,14 +28,14 @@ func (e *Env) Roles(r world.Role) []*End {
 			r = other
 		}
 	}
-	return e.Players.Ends(r)
+	return e.Players.EndsFrom(e.Node, r)
 }
 
 // RolesAsDeployed are the ends that play the role whatever the variant in force says, for a check that asks who else is
 // there. It panics as Roles does.
 func (e *Env) RolesAsDeployed(r world.Role) []*End {
 	e.mustDeclare(r)
-	return e.Players.Ends(r)
+	return e.Players.EndsFrom(e.Node, r)
 }
 
 // OnNode is the end of the role on the named node, nil where there is none. It panics as Roles does.
@@ -59,7 +59,7 @@ func (e *Env) Service(s world.Service) ServiceSeen {
 			s = other
 		}
 	}
-	seen, ok := e.Players.Service(s)
+	seen, ok := e.Players.Service(e.World.ServiceFrom(e.Node, s))
 	if !ok {
 		panic(fmt.Sprintf("there is no Service %q in this cluster, which %s asks for", s, e.Requirement.ID))
 	}

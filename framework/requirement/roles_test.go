@@ -24,6 +24,13 @@ func (p everybody) Ends(r world.Role) []*End {
 	return []*End{{Role: r, Node: "n1"}, {Role: r, Node: "n2"}}
 }
 
+func (p everybody) EndsFrom(node string, r world.Role) []*End {
+	if r == world.SiblingA && node != "" {
+		return []*End{{Role: r, Node: node}}
+	}
+	return p.Ends(r)
+}
+
 func (p everybody) Service(s world.Service) (ServiceSeen, bool) {
 	seen := &corev1.Service{}
 	seen.Name = string(s)
@@ -80,6 +87,17 @@ func TestRolesAreRefusedUnlessDeclared(t *testing.T) {
 			require.Nil(t, env.OnNode(c.ask, "n3"))
 		})
 	}
+}
+
+func TestRolesAreSeenFromTheNode(t *testing.T) {
+	env := &Env{Requirement: &Requirement{ID: "a/b", Roles: []world.Role{world.SiblingA}, Services: []world.Service{world.Hairpin}},
+		Players: everybody{}, Node: "n2", World: world.Plan{Workers: []string{"n1", "n2"}}}
+	require.Equal(t, "n2", env.Role(world.SiblingA).Node)
+	require.Equal(t, "n2", env.RolesAsDeployed(world.SiblingA)[0].Node)
+	require.Equal(t, "hairpin-1", env.Service(world.Hairpin).Name)
+	env.Node = ""
+	require.Equal(t, "n1", env.Role(world.SiblingA).Node)
+	require.Equal(t, "hairpin", env.Service(world.Hairpin).Name)
 }
 
 func TestServicesAreRefusedUnlessDeclared(t *testing.T) {

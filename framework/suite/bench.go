@@ -15,7 +15,7 @@ import (
 // Bench measures how many probes a second the control channel and the agents carry between two pods of a real
 // cluster: connect, echo, compare, and what both ends saw. Never a verdict.
 func (r *Run) Bench(b *testing.B) {
-	on, err := r.stageFor(map[world.Role]bool{world.SiblingA: true, world.Near: true, world.Far: true})
+	on, err := r.stageFor(world.Roles{world.SiblingA: world.Once, world.Near: world.Once, world.Far: world.Once})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func pairOf(client, server *requirement.End) probebench.Pair {
 
 // BenchMatrix sweeps all ordered pairs of the crowd over TCP and UDP and draws what it saw.
 func (r *Run) BenchMatrix(b *testing.B) {
-	on, err := r.stageFor(map[world.Role]bool{world.Crowd: true})
+	on, err := r.stageFor(world.Roles{world.Crowd: world.Once})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func (r *Run) BenchMatrix(b *testing.B) {
 var errBenchMatrix = errors.New("a benchmark is of one cluster: ask for one value of each axis")
 
 // stageFor deploys a world with those roles for a benchmark; finish removes it.
-func (r *Run) stageFor(roles map[world.Role]bool) (*stage.Stage, error) {
+func (r *Run) stageFor(roles world.Roles) (*stage.Stage, error) {
 	if len(r.columns) > 1 {
 		return nil, errBenchMatrix
 	}

@@ -3,7 +3,6 @@ package suite
 import (
 	"context"
 	"errors"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -244,15 +243,15 @@ func (r *Run) catalogue(c axis.Column) judge.Catalogue {
 }
 
 // rolesOf are the roles that what runs on the columns asks for.
-func (r *Run) rolesOf(columns []axis.Column) map[world.Role]bool {
-	need := map[world.Role]bool{}
+func (r *Run) rolesOf(columns []axis.Column) world.Roles {
+	need := world.Roles{}
 	if r.config.Measure {
-		for _, role := range measure.Roles {
-			need[role] = true
-		}
+		need.Want(world.Once, measure.Roles...)
 	}
 	for _, c := range columns {
-		maps.Copy(need, r.catalogue(c).Roles(r.config.Prove))
+		for role, spread := range r.catalogue(c).Roles(r.config.Prove) {
+			need.Want(spread, role)
+		}
 	}
 	return need
 }
@@ -269,7 +268,7 @@ func (r *Run) matrixOptions() matrix.Options {
 	}
 }
 
-func (r *Run) labOptions(plan *matrix.Plan, roles map[world.Role]bool) lab.Options {
+func (r *Run) labOptions(plan *matrix.Plan, roles world.Roles) lab.Options {
 	return lab.Options{
 		Run: r.id, Columns: plan.Clusters[0], NotRun: r.notRun, Log: r.log, Report: r.config.Report,
 		Existing: r.config.existing(), Kubeconfig: r.config.Kubeconfig, Context: r.config.Context, AgentImage: r.config.AgentImage,
@@ -279,7 +278,7 @@ func (r *Run) labOptions(plan *matrix.Plan, roles map[world.Role]bool) lab.Optio
 }
 
 // stageOptions are for the i-th column of the cluster, whose namespaces have a number in their names where there are others.
-func (r *Run) stageOptions(c axis.Column, i int, roles map[world.Role]bool) stage.Options {
+func (r *Run) stageOptions(c axis.Column, i int, roles world.Roles) stage.Options {
 	name := r.id.Name()
 	if i > 0 {
 		name = r.id.Name(strconv.Itoa(i + 1))

@@ -112,6 +112,9 @@ func newFakePlayers() *fakePlayers {
 		Tolerate: true, ClusterDNS: "10.96.0.10", Domain: "cluster.local"}
 	for _, pod := range p.plan.Pods(everyRole()) {
 		for _, end := range p.endsOf(pod.Object, pod.Plays) {
+			if slices.ContainsFunc(pod.Plays, func(part world.Part) bool { return part.Role == end.Role && part.From != "" && part.From != "n1" }) {
+				continue // the first worker's play what is near
+			}
 			p.ends[end.Role] = append(p.ends[end.Role], end)
 		}
 	}
@@ -128,15 +131,15 @@ func newFakePlayers() *fakePlayers {
 }
 
 // everyRole finds the roles by asking for those of all pods.
-func everyRole() map[world.Role]bool {
-	roles := map[world.Role]bool{}
+func everyRole() world.Roles {
+	roles := world.Roles{}
 	for _, q := range tests.All() {
 		for _, r := range append(append([]world.Role{world.Node, world.Liar}, q.Roles...), q.Wants...) {
-			roles[r] = true
+			roles.Want(world.PerNode, r)
 		}
 		if v := q.Control.Variant; v != nil {
 			for _, r := range v.Roles {
-				roles[r] = true
+				roles.Want(world.PerNode, r)
 			}
 		}
 	}
@@ -199,6 +202,8 @@ func (p *fakePlayers) Ends(r world.Role) []*requirement.End {
 	}
 	return p.ends[r]
 }
+
+func (p *fakePlayers) EndsFrom(_ string, r world.Role) []*requirement.End { return p.Ends(r) }
 
 func (p *fakePlayers) Service(s world.Service) (requirement.ServiceSeen, bool) {
 	seen, ok := p.services[s]

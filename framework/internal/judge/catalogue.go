@@ -107,23 +107,26 @@ func (c Catalogue) Takes(prove bool, rounds int) time.Duration {
 }
 
 // Roles are the roles that what runs and, with prove, its controls talk about.
-func (c Catalogue) Roles(prove bool) map[world.Role]bool {
-	need := map[world.Role]bool{}
+// A requirement that is judged per node has its own played near each worker; its controls are applied near one.
+func (c Catalogue) Roles(prove bool) world.Roles {
+	need := world.Roles{}
 	for _, q := range c.All {
 		if !c.Runs(q) {
 			continue
 		}
-		for _, role := range slices.Concat(q.Roles, q.Wants) {
-			need[role] = true
+		spread := world.Once
+		if q.PerNode {
+			spread = world.PerNode
 		}
+		need.Want(spread, slices.Concat(q.Roles, q.Wants)...)
 		switch {
 		case !prove:
 		case q.Control.Variant != nil:
 			for _, role := range q.Control.Variant.Roles {
-				need[role] = true
+				need.Want(world.Once, role)
 			}
 		default:
-			need[world.Node], need[world.Liar] = true, true
+			need.Want(world.Once, world.Node, world.Liar)
 		}
 	}
 	return need

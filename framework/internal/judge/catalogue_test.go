@@ -38,12 +38,13 @@ func TestRolesOfWhatRuns(t *testing.T) {
 	c := Catalogue{LeftOut: map[string]string{"c/c": "not chosen"}, All: []requirement.Requirement{
 		{ID: "a/a", Roles: []world.Role{world.SiblingA}, Control: variant},
 		{ID: "b/b", Roles: []world.Role{world.Far}, Wants: []world.Role{world.Near}, Control: fault},
+		{ID: "b/c", Roles: []world.Role{world.HostNetwork}, Wants: []world.Role{world.Near}, PerNode: true, Control: fault},
 		{ID: "c/c", Roles: []world.Role{world.Crowd}},
 	}}
-	plain := map[world.Role]bool{world.SiblingA: true, world.Far: true, world.Near: true}
+	plain := world.Roles{world.SiblingA: world.Once, world.Far: world.Once, world.Near: world.PerNode, world.HostNetwork: world.PerNode}
 	require.Equal(t, plain, c.Roles(false))
 	for _, role := range []world.Role{world.HostIPC, world.Node, world.Liar} {
-		plain[role] = true
+		plain[role] = world.Once
 	}
 	require.Equal(t, plain, c.Roles(true))
 }

@@ -19,9 +19,12 @@ import (
 // fakeStage is a cluster on which there is nobody and nothing: requirements of these tests look at switches instead.
 type fakeStage struct {
 	families []corev1.IPFamily
+	workers  []string
 	ends     map[world.Role][]*requirement.End
 	missing  map[string]string // requirement ID -> why it is unsupported
-	faults   bool
+	// missingFrom says of a worker why the fixtures near it are not there.
+	missingFrom map[string]string
+	faults      bool
 
 	mu     sync.Mutex
 	undone []string // what was remembered to be undone and not forgotten
@@ -37,7 +40,11 @@ func (s *fakeStage) WhyNobody(world.Role) string          { return "it was refus
 func (s *fakeStage) FaultsAllowed() bool                  { return s.faults }
 func (s *fakeStage) Sandboxed() bool                      { return false }
 func (s *fakeStage) Witnesses(context.Context) error      { return nil }
-func (s *fakeStage) Missing(q requirement.Requirement) (reports.Outcome, string) {
+func (s *fakeStage) Workers() []string                    { return s.workers }
+func (s *fakeStage) Missing(q requirement.Requirement, node string) (reports.Outcome, string) {
+	if why := s.missingFrom[node]; why != "" {
+		return reports.Errored, why
+	}
 	return reports.Unsupported, s.missing[q.ID]
 }
 
@@ -59,6 +66,9 @@ type fakePlayers struct {
 }
 
 func (p fakePlayers) Ends(r world.Role) []*requirement.End { return p.stage.Ends(r) }
+func (p fakePlayers) EndsFrom(_ string, r world.Role) []*requirement.End {
+	return p.stage.Ends(r)
+}
 
 // newRound is a round of a judge of the fake, without e2e-framework around it.
 func newRound(t *testing.T, s *fakeStage, o Options) *round {

@@ -22,9 +22,12 @@ type Stage interface {
 	Families() []corev1.IPFamily
 	// Ends are those who play the role, by node.
 	Ends(world.Role) []*requirement.End
-	// Missing says why the requirement can't be judged here: Unsupported where the cluster has nobody for a role or lacks what is needed,
-	// Errored where a fixture should be there and is not. The reason is "" where it can be judged.
-	Missing(q requirement.Requirement) (outcome reports.Outcome, reason string)
+	// Workers are the nodes that take ordinary pods; there is at least one.
+	Workers() []string
+	// Missing says why the requirement can't be judged here, with its roles as they are seen from the worker ("" is the first): Unsupported
+	// where the cluster has nobody for a role or lacks what is needed, Errored where a fixture should be there and is not. The reason is
+	// "" where it can be judged.
+	Missing(q requirement.Requirement, node string) (outcome reports.Outcome, reason string)
 	// WhyNobody says why nobody plays the role; "" where somebody does or nothing stood in the way.
 	WhyNobody(world.Role) string
 	// FaultsAllowed says whether faults may be injected.
@@ -89,11 +92,26 @@ const (
 	firstPort = 20000
 )
 
+// view is how a check sees the world: over a family, from a worker or, with "", from the first of them.
+type view struct {
+	family corev1.IPFamily
+	node   string
+}
+
 // env is what a check of the requirement sees, with that much patience.
-func (j *Judge) env(q requirement.Requirement, family corev1.IPFamily, patience time.Duration) *requirement.Env {
-	e := j.stage.Env(q, family)
+func (j *Judge) env(q requirement.Requirement, v view, patience time.Duration) *requirement.Env {
+	e := j.stage.Env(q, v.family)
+	e.Node = v.node
 	e.Patience, e.Attempt, e.Base = patience, attempt, j.options.Catalogue.port(q.ID)
 	return e
+}
+
+// nodesOf are the workers to judge the requirement from: each, or "" for the first.
+func (j *Judge) nodesOf(q requirement.Requirement) []string {
+	if q.PerNode {
+		return j.stage.Workers()
+	}
+	return []string{""}
 }
 
 // familiesOf are the families to judge the requirement in: all of the cluster's, or its first.

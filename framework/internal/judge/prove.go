@@ -71,12 +71,22 @@ func proofNotRun(q requirement.Requirement, why string) *reports.Proof {
 func (j *Judge) proveInFamilies(ctx context.Context, q requirement.Requirement) *reports.Proof {
 	proof := blankProof(q)
 	for _, family := range j.familiesOf(q) {
-		e := j.env(q, family, 0) // red needs no patience: one attempt
+		e := j.env(q, view{family, j.proveFrom(q)}, 0) // red needs no patience: one attempt
 		if j.proveOnce(ctx, e, q, proof); proof.State != reports.Proved {
 			break
 		}
 	}
 	return proof
+}
+
+// proveFrom is the node from which a requirement that is judged per node is proved: the last, which a check that looks at the first alone
+// would not see. Roles that only a variant asks for are played near the first.
+func (j *Judge) proveFrom(q requirement.Requirement) string {
+	nodes := j.nodesOf(q)
+	if v := q.Control.Variant; v != nil && len(v.Roles) > 0 {
+		return nodes[0]
+	}
+	return nodes[len(nodes)-1]
 }
 
 func (j *Judge) proveOnce(ctx context.Context, e *requirement.Env, q requirement.Requirement, proof *reports.Proof) {
@@ -88,7 +98,7 @@ func (j *Judge) proveOnce(ctx context.Context, e *requirement.Env, q requirement
 	if proof.State != reports.Proved {
 		return
 	}
-	if err := j.guarded(ctx, j.env(q, e.Family, patience), q, nil); err != nil && ctx.Err() == nil {
+	if err := j.guarded(ctx, j.env(q, view{e.Family, e.Node}, patience), q, nil); err != nil && ctx.Err() == nil {
 		proof.State, proof.Reason = reports.Refuted, "it is not green again after the control was lifted: "+err.Error()
 	}
 }

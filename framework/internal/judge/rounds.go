@@ -21,7 +21,7 @@ func (j *Judge) overRounds(result reports.Result) reports.Result {
 
 func overRounds(before, now reports.Result) reports.Result {
 	all := now
-	if outcome, _ := worse(before, reports.Verdict{Outcome: now.Outcome}); outcome != now.Outcome {
+	if outcome, _ := worse(before.Outcome, "", now.Outcome, ""); outcome != now.Outcome {
 		all = before
 	}
 	all.Rounds = map[reports.Outcome]int{now.Outcome: 1}

@@ -5,19 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/parley-k8s/parley/framework/internal/undo"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
 )
 
-// resultOf checks one requirement in each of its families.
+// resultOf checks one requirement in each of its families, from each of its nodes.
 func (j *Judge) resultOf(ctx context.Context, q requirement.Requirement) (result reports.Result) {
 	result = blank(q)
 	result.Started = time.Now()
 	defer func() { result.Took = time.Since(result.Started) }()
-	if outcome, why := j.stage.Missing(q); why != "" {
+	if outcome, why := j.missing(q); why != "" {
 		result.Outcome, result.Reason = outcome, why
 		return result
 	}
@@ -26,19 +31,128 @@ func (j *Judge) resultOf(ctx context.Context, q requirement.Requirement) (result
 		return result
 	}
 	for _, family := range j.familiesOf(q) {
-		e := j.env(q, family, patience)
-		verdict := j.verdictOf(ctx, e, q, &result)
-		result.Notes = append(result.Notes, e.Notes()...)
-		result.Converged = append(result.Converged, convergedOf(e)...)
-		for _, h := range e.LateHolds() {
-			result.HeldLate = append(result.HeldLate, reports.LateHold(h))
+		over := reports.Verdict{Family: string(family)}
+		for _, seen := range j.seenFrom(ctx, q, family, result.Outcome) {
+			seen.into(&result, q.PerNode)
+			over.Outcome, over.Reason = worse(over.Outcome, over.Reason, seen.outcome, seen.reason)
 		}
 		if q.PerFamily {
-			result.Verdicts = append(result.Verdicts, verdict)
+			result.Verdicts = append(result.Verdicts, over)
 		}
-		result.Outcome, result.Reason = worse(result, verdict)
+		result.Outcome, result.Reason = worse(result.Outcome, result.Reason, over.Outcome, over.Reason)
+	}
+	if result.Reason != "" {
+		result.Reason += where(result.Outcome, result.ByNode)
 	}
 	return result
+}
+
+// where ends the sentence of an outcome with the nodes on which it was seen, and those on which it was not; "" where there is one node.
+func where(outcome reports.Outcome, all []reports.NodeVerdict) string {
+	var on, not []string
+	for _, v := range all {
+		if v.Outcome == outcome && !slices.Contains(on, v.Node) {
+			on = append(on, v.Node)
+		}
+	}
+	for _, v := range all {
+		if !slices.Contains(on, v.Node) && !slices.Contains(not, v.Node) {
+			not = append(not, v.Node)
+		}
+	}
+	switch {
+	case len(on)+len(not) < 2:
+		return ""
+	case len(not) == 0:
+		return "; on every node"
+	}
+	return "; on " + together(on) + ", not on " + together(not)
+}
+
+// together joins names to a list as a sentence has it; many are counted.
+func together(names []string) string {
+	const most = 5
+	if n := len(names); n > most {
+		return fmt.Sprintf("%s and %d other nodes", strings.Join(names[:most], ", "), n-most)
+	}
+	if n := len(names); n > 1 {
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
+	return names[0]
+}
+
+// missing says why the requirement can be judged from none of its nodes; "" where it can from one.
+func (j *Judge) missing(q requirement.Requirement) (outcome reports.Outcome, reason string) {
+	for _, node := range j.nodesOf(q) {
+		now, why := j.stage.Missing(q, node)
+		if why == "" {
+			return "", ""
+		}
+		outcome, reason = worse(outcome, reason, now, why)
+	}
+	return outcome, reason
+}
+
+// impatience is how long is waited for what failed over another family or on another node already: the verdict is known, and what is
+// wrong there too is seen at once.
+const impatience = 2 * time.Second
+
+// seenFrom is what the check sees over the family from each of the requirement's nodes. Long checks, which mostly wait for pods of their
+// own, go side by side. The others are quick, and might want one port of a pod that is near to one node and far from the other.
+func (j *Judge) seenFrom(ctx context.Context, q requirement.Requirement, family corev1.IPFamily, before reports.Outcome) []seen {
+	nodes := j.nodesOf(q)
+	all := make([]seen, len(nodes))
+	if q.Long {
+		var each sync.WaitGroup
+		for i, node := range nodes {
+			each.Go(func() { all[i] = j.seenOnce(ctx, q, view{family, node}, patience) })
+		}
+		each.Wait()
+		return all
+	}
+	for i, node := range nodes {
+		within := patience
+		if before == reports.Failed {
+			within = impatience
+		}
+		all[i] = j.seenOnce(ctx, q, view{family, node}, within)
+		if all[i].outcome == reports.Failed {
+			before = reports.Failed
+		}
+	}
+	return all
+}
+
+// seen is what a check saw from one view.
+type seen struct {
+	view
+	outcome reports.Outcome
+	reason  string
+	failure *reports.Failure
+	env     *requirement.Env // nil where the check was not run
+}
+
+// into adds what was seen to the result, apart from the outcome. perNode has notes say from where they are.
+func (s seen) into(result *reports.Result, perNode bool) {
+	if perNode {
+		result.ByNode = append(result.ByNode, reports.NodeVerdict{Node: s.node, Family: string(s.family), Outcome: s.outcome, Reason: s.reason})
+	}
+	if s.failure != nil && result.Failure == nil {
+		result.Failure = s.failure
+	}
+	if s.env == nil {
+		return
+	}
+	for _, note := range s.env.Notes() {
+		if perNode {
+			note = s.node + ": " + note
+		}
+		result.Notes = append(result.Notes, note)
+	}
+	result.Converged = append(result.Converged, convergedOf(s.env)...)
+	for _, h := range s.env.LateHolds() {
+		result.HeldLate = append(result.HeldLate, reports.LateHold(h))
+	}
 }
 
 // needsFaults says why the check is not run where faults are not allowed; "" where it is.
@@ -61,38 +175,42 @@ func clusterScoped(what string) string {
 	return what + ", outside the run's own namespaces" + onlyWithFaults
 }
 
-// verdictOf runs the check once and sorts its error.
-func (j *Judge) verdictOf(ctx context.Context, e *requirement.Env, q requirement.Requirement, result *reports.Result) reports.Verdict {
-	verdict := reports.Verdict{Family: string(e.Family), Outcome: reports.Passed}
+// seenOnce runs the check once and sorts its error.
+func (j *Judge) seenOnce(ctx context.Context, q requirement.Requirement, v view, patience time.Duration) seen {
+	is := seen{view: v, outcome: reports.Passed}
+	if outcome, why := j.stage.Missing(q, v.node); why != "" {
+		is.outcome, is.reason = outcome, why
+		return is
+	}
+	is.env = j.env(q, v, patience)
 	begun := time.Now()
-	var told *reports.Failure
-	err := j.guarded(ctx, e, q, func(f *requirement.Failure) {
-		explained := j.explain(ctx, e, q, f, begun)
-		told = &explained
+	err := j.guarded(ctx, is.env, q, func(f *requirement.Failure) {
+		explained := j.explain(ctx, is.env, q, f, begun)
+		is.failure = &explained
 	})
 	if err == nil {
-		return verdict
+		return is
 	}
 	var unsupported *requirement.Unsupported
 	var lacks *requirement.NotPermitted
 	switch failure := requirement.AsFailure(err); {
 	case ctx.Err() != nil:
-		verdict.Outcome, verdict.Reason = reports.Errored, "cut short: "+context.Cause(ctx).Error()
+		is.failure = nil
+		is.outcome, is.reason = reports.Errored, "cut short: "+context.Cause(ctx).Error()
 	case errors.As(err, &lacks):
-		verdict.Outcome, verdict.Reason = reports.Errored, err.Error()
+		is.outcome, is.reason = reports.Errored, err.Error()
 	case errors.As(err, &unsupported):
-		verdict.Outcome, verdict.Reason = reports.Unsupported, unsupported.Probed
+		is.outcome, is.reason = reports.Unsupported, unsupported.Probed
 	case failure != nil:
-		if told == nil { // the check's time was up as it failed
-			plain := reportedFailure(q, e, failure)
-			told = &plain
+		if is.failure == nil { // the check's time was up as it failed
+			plain := reportedFailure(q, is.env, failure)
+			is.failure = &plain
 		}
-		result.Failure = told
-		verdict.Outcome, verdict.Reason = reports.Failed, told.Sentence()
+		is.outcome, is.reason = reports.Failed, is.failure.Sentence()
 	default:
-		verdict.Outcome, verdict.Reason = reports.Errored, err.Error()
+		is.outcome, is.reason = reports.Errored, err.Error()
 	}
-	return verdict
+	return is
 }
 
 // guarded runs the check within its bound; a panic in it is its own error and nobody else's. red, where given, is told
@@ -140,14 +258,14 @@ func reportedFailure(q requirement.Requirement, e *requirement.Env, f *requireme
 	return told
 }
 
-// worse keeps the gravest of the families' outcomes: a failure, then what could not be judged, then
-// what held somewhere, then what nothing supports.
-func worse(result reports.Result, v reports.Verdict) (reports.Outcome, string) {
+// worse keeps the graver of two outcomes, of families or nodes: a failure, then what could not be judged, then what held somewhere,
+// then what nothing supports.
+func worse(outcome reports.Outcome, reason string, other reports.Outcome, why string) (reports.Outcome, string) {
 	rank := map[reports.Outcome]int{"": 0, reports.Unsupported: 1, reports.Passed: 2, reports.Errored: 3, reports.Failed: 4}
-	if rank[v.Outcome] > rank[result.Outcome] {
-		return v.Outcome, v.Reason
+	if rank[other] > rank[outcome] {
+		return other, why
 	}
-	return result.Outcome, result.Reason
+	return outcome, reason
 }
 
 // convergedOf turns what a check measured of changes into the report's.

@@ -73,7 +73,7 @@ func TestWorseKeepsTheGravestOfTheFamilies(t *testing.T) {
 	of := func(outcomes ...reports.Outcome) reports.Outcome {
 		var r reports.Result
 		for _, o := range outcomes {
-			r.Outcome, r.Reason = worse(r, reports.Verdict{Outcome: o})
+			r.Outcome, r.Reason = worse(r.Outcome, r.Reason, o, "")
 		}
 		return r.Outcome
 	}

@@ -57,8 +57,9 @@ func own[T metav1.Object](ctx context.Context, s *Stage, client requirement.Clie
 }
 
 // deployPods makes the pods that the roles need and waits until all run.
-func (s *Stage) deployPods(ctx context.Context, roles map[world.Role]bool) error {
+func (s *Stage) deployPods(ctx context.Context, roles world.Roles) error {
 	planned := s.plan.Pods(roles)
+	s.players.expect(planned)
 	group, groupCtx := errgroup.WithContext(ctx)
 	refused := make([]string, len(planned))
 	for i, pod := range planned {
@@ -78,7 +79,7 @@ func (s *Stage) deployPods(ctx context.Context, roles map[world.Role]bool) error
 			continue
 		}
 		for _, part := range pod.Plays {
-			s.players.setMissing(part.Role, refused[i])
+			s.players.setRefused(part, refused[i])
 		}
 	}
 	running, late, err := s.players.await(ctx, requirement.Ready, made...)
@@ -92,7 +93,7 @@ func (s *Stage) deployPods(ctx context.Context, roles map[world.Role]bool) error
 		if why := late[key(pod.Object)]; why != "" {
 			s.options.Log.Say("a fixture did not start: %s", why)
 			for _, part := range pod.Plays {
-				s.players.setBroken(part.Role, why)
+				s.players.setBroken(part, why)
 			}
 			continue
 		}
@@ -107,10 +108,10 @@ func (s *Stage) deployPods(ctx context.Context, roles map[world.Role]bool) error
 // run needed them they are started with the first failure.
 func (s *Stage) Witnesses(ctx context.Context) error {
 	s.witnesses.Do(func() {
-		late := map[world.Role]bool{}
+		late := world.Roles{}
 		for _, role := range []world.Role{world.Node, world.Everywhere} {
 			if len(s.Ends(role)) == 0 && s.WhyNobody(role) == "" {
-				late[role] = true
+				late.Want(world.Once, role)
 			}
 		}
 		if len(late) > 0 {

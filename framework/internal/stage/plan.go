@@ -101,6 +101,6 @@ func (s *Stage) addOutside() error {
 		end.Agent = probe.New("outside", dialer)
 		end.IPs = []netip.Addr{}
 	}
-	s.players.addEnd(end)
+	s.players.addEnd(end, "")
 	return nil
 }

@@ -20,6 +20,12 @@ import (
 // relay is the command that connects an exec stream to its container's agent.
 var relay = []string{"/agent", "relay"}
 
+// roleAt is where a role is played: near a worker, or "" for one that is the same from everywhere.
+type roleAt struct {
+	role world.Role
+	from string
+}
+
 // players know who plays which role in the world as it was deployed.
 type players struct {
 	config *rest.Config
@@ -27,25 +33,53 @@ type players struct {
 	plan   world.Plan
 
 	mu       sync.Mutex
-	ends     map[world.Role][]*requirement.End
+	ends     map[roleAt][]*requirement.End
+	near     map[world.Role]bool // roles that are seen from a worker
 	services map[world.Service]requirement.ServiceSeen
 	agents   []*probe.Agent
 	missing  map[world.Role]string // why this cluster has nobody for the role
-	broken   map[world.Role]string // why the pod that should play it did not start
+	refused  map[roleAt]string     // why the cluster refuses the pod that should play it
+	broken   map[roleAt]string     // why that pod did not start
 	lacking  map[requirement.Feature]string
 }
 
 func newPlayers(config *rest.Config, kube kubernetes.Interface, plan world.Plan) *players {
-	return &players{config: config, kube: kube, plan: plan, ends: map[world.Role][]*requirement.End{},
-		services: map[world.Service]requirement.ServiceSeen{}, missing: map[world.Role]string{}, broken: map[world.Role]string{},
+	return &players{config: config, kube: kube, plan: plan, ends: map[roleAt][]*requirement.End{}, near: map[world.Role]bool{},
+		services: map[world.Service]requirement.ServiceSeen{}, missing: map[world.Role]string{},
+		refused: map[roleAt]string{}, broken: map[roleAt]string{},
 		lacking: map[requirement.Feature]string{}}
 }
 
-// Ends are those who play the role, by node.
-func (p *players) Ends(r world.Role) []*requirement.End {
+// Ends are those who play the role, by node; of a role that is seen from a worker, as the first sees it.
+func (p *players) Ends(r world.Role) []*requirement.End { return p.EndsFrom("", r) }
+
+// EndsFrom are those who play the role as it is seen from the worker.
+func (p *players) EndsFrom(node string, r world.Role) []*requirement.End {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Clone(p.ends[r])
+	return slices.Clone(p.ends[p.at(r, node)])
+}
+
+// at is where the role is played that a worker sees.
+func (p *players) at(r world.Role, node string) roleAt {
+	switch {
+	case !p.near[r]:
+		node = ""
+	case node == "":
+		node = p.plan.Workers[0]
+	}
+	return roleAt{r, node}
+}
+
+// expect takes what is planned: of a role that is seen from a worker nobody else's pod is shown.
+func (p *players) expect(planned []world.Pod) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, pod := range planned {
+		for _, part := range pod.Plays {
+			p.near[part.Role] = p.near[part.Role] || part.From != ""
+		}
+	}
 }
 
 // Service is what plays the part.
@@ -67,8 +101,8 @@ func (p *players) add(planned world.Pod, running *corev1.Pod) error {
 	if err != nil {
 		return err
 	}
-	for _, end := range ends {
-		p.addEnd(end)
+	for i, end := range ends {
+		p.addEnd(end, planned.Plays[i].From)
 	}
 	return nil
 }
@@ -111,13 +145,13 @@ func (p *players) WhyAbsent(f requirement.Feature) string {
 	return p.lacking[f]
 }
 
-// missingFor says why a requirement's roles can't all be played: unsupported where this cluster has nobody for
-// one, or was found to lack what it needs, an error where a fixture should be there and is not; "" where they can.
-func (p *players) missingFor(q requirement.Requirement) (reports.Outcome, string) {
+// missingFor says why a requirement's roles can't all be played as they are seen from the worker: unsupported where this cluster has
+// nobody for one, or was found to lack what it needs, an error where a fixture should be there and is not; "" where they can.
+func (p *players) missingFor(q requirement.Requirement, node string) (reports.Outcome, string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, role := range append(slices.Clone(q.Roles), q.Wants...) {
-		if why := p.broken[role]; why != "" {
+		if why := p.broken[p.at(role, node)]; why != "" {
 			return reports.Errored, "a fixture did not start: " + why
 		}
 	}
@@ -127,8 +161,8 @@ func (p *players) missingFor(q requirement.Requirement) (reports.Outcome, string
 		}
 	}
 	for _, role := range q.Roles {
-		if len(p.ends[role]) == 0 {
-			if why := p.missing[role]; why != "" {
+		if at := p.at(role, node); len(p.ends[at]) == 0 {
+			if why := p.missing[role] + p.refused[at]; why != "" {
 				return reports.Unsupported, why
 			}
 			return reports.Unsupported, fmt.Sprintf("nobody plays the %s in this cluster", role)
@@ -149,11 +183,18 @@ func (p *players) setMissing(role world.Role, why string) {
 	p.missing[role] = why
 }
 
-// setBroken keeps why the pod that should play the role did not start.
-func (p *players) setBroken(role world.Role, why string) {
+// setRefused keeps why the cluster refuses the pod that should play the part.
+func (p *players) setRefused(part world.Part, why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.broken[role] = why
+	p.refused[roleAt{part.Role, part.From}] = why
+}
+
+// setBroken keeps why the pod that should play the part did not start.
+func (p *players) setBroken(part world.Part, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.broken[roleAt{part.Role, part.From}] = why
 }
 
 // setService gives a Service its part.
@@ -163,20 +204,24 @@ func (p *players) setService(made *corev1.Service) {
 	p.services[world.Service(made.Name)] = requirement.ServiceSeen{Service: made}
 }
 
-// addEnd gives an end its role.
-func (p *players) addEnd(end *requirement.End) {
+// addEnd gives an end its role, as it is seen from a worker or, with "", from everywhere.
+func (p *players) addEnd(end *requirement.End, from string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.agents = append(p.agents, end.Agent)
-	p.ends[end.Role] = append(p.ends[end.Role], end)
-	slices.SortFunc(p.ends[end.Role], func(a, b *requirement.End) int { return strings.Compare(a.Node, b.Node) })
+	if !slices.Contains(p.agents, end.Agent) {
+		p.agents = append(p.agents, end.Agent)
+	}
+	at := roleAt{end.Role, from}
+	p.ends[at] = append(p.ends[at], end)
+	slices.SortFunc(p.ends[at], func(a, b *requirement.End) int { return strings.Compare(a.Node, b.Node) })
 }
 
 // why nobody plays the role: it could not be planned, was refused, or did not start; "" where nothing stood in its way.
 func (p *players) why(role world.Role) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.missing[role] + p.broken[role]
+	at := p.at(role, "")
+	return p.missing[role] + p.refused[at] + p.broken[at]
 }
 
 // size is how many agents there are.

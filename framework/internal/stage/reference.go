@@ -11,8 +11,8 @@ import (
 )
 
 // WantsReference says whether one of the roles is played by a reference implementation.
-func WantsReference(roles map[world.Role]bool) bool {
-	return slices.ContainsFunc(world.ReferenceRoles, func(r world.Role) bool { return roles[r] })
+func WantsReference(roles world.Roles) bool {
+	return slices.ContainsFunc(world.ReferenceRoles, func(r world.Role) bool { return roles[r] != 0 })
 }
 
 // planReference plans the reference implementations where one of the roles is theirs and the cluster has their image.

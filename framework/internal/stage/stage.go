@@ -32,8 +32,8 @@ type Options struct {
 	Name string
 	// Handler is the OCI handler of the pods, and the name of its RuntimeClass; "" leaves it to the cluster.
 	Handler string
-	// Roles are those that something is going to ask for.
-	Roles       map[world.Role]bool
+	// Roles are those that something is going to ask for, and where.
+	Roles       world.Roles
 	PullSecrets []string // of the agent's image, as namespace/name
 	Keep        bool     // nothing is removed
 	Faults      bool     // faults may be injected although the cluster is the user's
@@ -144,9 +144,12 @@ func (s *Stage) Families() []corev1.IPFamily { return s.families }
 // Ends are those who play the role.
 func (s *Stage) Ends(r world.Role) []*requirement.End { return s.players.Ends(r) }
 
-// Missing says why a requirement's roles can't all be played: see players.missingFor.
-func (s *Stage) Missing(q requirement.Requirement) (reports.Outcome, string) {
-	return s.players.missingFor(q)
+// Workers are the nodes that take ordinary pods: there is at least one.
+func (s *Stage) Workers() []string { return s.plan.Workers }
+
+// Missing says why a requirement's roles can't all be played as they are seen from a worker: see players.missingFor.
+func (s *Stage) Missing(q requirement.Requirement, node string) (reports.Outcome, string) {
+	return s.players.missingFor(q, node)
 }
 
 // WhyNobody says why nobody plays the role; "" where nothing stood in its way.
