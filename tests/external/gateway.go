@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,7 +40,7 @@ func gatewayHTTPRoute() requirement.Requirement {
 			"and a route that is attached to nothing is no error anywhere but in its status.",
 		Needs:     []requirement.Feature{requirement.OutsideHost},
 		Roles:     []world.Role{world.Outside, world.WebNear, world.SiblingA},
-		Wants:     world.ReferenceRoles,
+		Wants:     append(slices.Clone(world.ReferenceRoles), world.Node),
 		PerFamily: true,
 		Check:     checkGatewayHTTPRoute,
 		Control: requirement.Control{
@@ -168,7 +169,7 @@ func openGateway(ctx context.Context, env *requirement.Env, client gateway.Inter
 	case !at.IsValid():
 		return nil, at, &requirement.Unsupported{Probed: fmt.Sprintf("the status of a Gateway of class %s has no address of %s: %v", class, env.Family, told)}
 	}
-	return made, at, nil
+	return made, at, reachedAt(ctx, env, at, webPort)
 }
 
 // httpRoute leads /first to the first site and /second to the second; with a header /first leads to the second too.

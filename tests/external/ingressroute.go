@@ -90,7 +90,7 @@ func publish(ctx context.Context, env *requirement.Env, spec networkingv1.Ingres
 	case !at.IsValid():
 		return at, &requirement.Unsupported{Probed: fmt.Sprintf("the status of an Ingress of class %s has no address of %s: %v", class, env.Family, told)}
 	}
-	return at, nil
+	return at, reachedAt(ctx, env, at, webPort)
 }
 
 // rule leads a host's paths to Services' port 80.

@@ -47,7 +47,7 @@ func loadBalancers() []requirement.Requirement {
 		Level:     requirement.Optional,
 		Needs:     []requirement.Feature{requirement.OutsideHost, requirement.LoadBalanced},
 		Roles:     []world.Role{world.Outside, world.WebNear},
-		Wants:     []world.Role{world.ReferenceLoadBalancer},
+		Wants:     []world.Role{world.ReferenceLoadBalancer, world.Node},
 		PerFamily: true,
 	}
 	with := func(change func(*requirement.Requirement)) requirement.Requirement {
@@ -68,6 +68,15 @@ type balanced struct {
 	server  *requirement.End
 	at      netip.Addr // its address of the family in force
 	plain   bool       // it asks for nothing that an implementation may lack
+}
+
+// balanceForOutside is balance for a check of what the host outside sees.
+func balanceForOutside(ctx context.Context, env *requirement.Env, alter func(*corev1.ServiceSpec), protocols ...corev1.Protocol) (*balanced, error) {
+	b, err := balance(ctx, env, alter, protocols...)
+	if err != nil {
+		return nil, err
+	}
+	return b, reachedAt(ctx, env, b.at, world.ServicePort)
 }
 
 // balance makes such a Service and waits for its address. An implementation that is the reference must give one; where
@@ -220,7 +229,7 @@ func loadBalancer(r *requirement.Requirement) {
 	r.Why = "It is how most Services are published. Between the address and the pod lie an announcement (ARP, BGP or a cloud's own balancer), " +
 		"a node that takes the packet, and its service proxy: each is somebody else's software."
 	r.Check = func(ctx context.Context, env *requirement.Env) error {
-		b, err := balance(ctx, env, nil, corev1.ProtocolTCP)
+		b, err := balanceForOutside(ctx, env, nil, corev1.ProtocolTCP)
 		if err != nil {
 			return err
 		}
@@ -246,7 +255,7 @@ func loadBalancerProtocols(r *requirement.Requirement) {
 	}
 	r.Why = "DNS, SIP and HTTP/3 need both protocols on one address. Implementations that make a balancer per protocol give two addresses or none."
 	r.Check = func(ctx context.Context, env *requirement.Env) error {
-		b, err := balance(ctx, env, nil, corev1.ProtocolTCP, corev1.ProtocolUDP)
+		b, err := balanceForOutside(ctx, env, nil, corev1.ProtocolTCP, corev1.ProtocolUDP)
 		if err != nil {
 			return err
 		}

@@ -30,18 +30,19 @@ func nodePortNoEndpoints() requirement.Requirement {
 		Why: "A load balancer that is refused fails over at once; one that is met by silence holds each client for its whole time-out. " +
 			"Firewalls that drop the ICMP error make UDP clients wait for ever.",
 		Needs:     []requirement.Feature{requirement.OutsideHost},
-		Roles:     []world.Role{world.Outside},
-		Services:  []world.Service{world.NodePortEmpty},
+		Roles:     []world.Role{world.Outside, world.WebNear},
+		Wants:     []world.Role{world.Node},
+		Services:  []world.Service{world.NodePortEmpty, world.NodePort},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			nodes, err := machines(ctx, env)
-			if err != nil {
-				return err
-			}
 			env.Patience = max(env.Patience, refusedAgain)
 			for _, protocol := range []string{"tcp", "udp"} {
+				nodes, err := reached(ctx, env, protocol, nodePort(env, world.NodePort, protocol))
+				if err != nil {
+					return err
+				}
 				for _, node := range nodes {
-					talk := exchange.Talk{From: env.Role(world.Outside), Network: protocol,
+					talk := exchange.Talk{From: node.from, Network: protocol,
 						Dial: requirement.At(node.ip, nodePort(env, world.NodePortEmpty, protocol))}
 					if err := exchange.Rejected(ctx, env, talk); err != nil {
 						return through(err, node.name)
@@ -78,16 +79,17 @@ func nodePortSessionAffinity() requirement.Requirement {
 			"have a probability of 2e-12.",
 		Needs:     []requirement.Feature{requirement.OutsideHost, requirement.TwoNodes},
 		Roles:     []world.Role{world.Outside, world.WebNear, world.WebFar},
+		Wants:     []world.Role{world.Node},
 		Services:  []world.Service{world.NodePortSticky},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			nodes, err := machines(ctx, env)
+			nodes, err := reached(ctx, env, "tcp", nodePort(env, world.NodePortSticky, "tcp"))
 			if err != nil {
 				return err
 			}
 			endpoints := append(env.Roles(world.WebNear), env.Roles(world.WebFar)...)
 			for _, node := range nodes {
-				talk := exchange.Talk{From: env.Role(world.Outside), Among: endpoints, Network: "tcp",
+				talk := exchange.Talk{From: node.from, Among: endpoints, Network: "tcp",
 					Dial: requirement.At(node.ip, nodePort(env, world.NodePortSticky, "tcp"))}
 				if err := meetsOne(ctx, env, talk); err != nil {
 					return through(err, node.name)
