@@ -72,30 +72,14 @@ func Works(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange,
 	return last, err
 }
 
-// Refused says whether what From dials refuses at once, within the patience in force: neither silence
-// nor an answer.
-func Refused(ctx context.Context, env *requirement.Env, talk Talk) error {
-	_, err := turnedAway(ctx, env, talk, "refuse", wire.Refused)
-	return err
-}
-
 // Rejected says whether what From dials is turned away at once, within the patience in force: by a refusal, or by another error that
 // comes before the attempt's time is up, as of a firewall that answers "prohibited" (EHOSTUNREACH, EACCES) or of a data path that
 // rejects in connect(2) itself (EPERM). Only silence and an answer are failures. What is no refusal is noted.
 func Rejected(ctx context.Context, env *requirement.Env, talk Talk) error {
-	by, err := turnedAway(ctx, env, talk, "reject", wire.Refused, wire.Unreachable, wire.Denied, wire.Reset)
-	if err == nil && by.Class != wire.Refused {
-		env.Note("%s is rejected at once over %s, though not as refused: %s", talk.Dial, talk.Network, by)
-	}
-	return err
-}
-
-// turnedAway waits, within the patience in force, until what From dials turns it away by an error of one of the classes, and returns it. does is
-// what it should do, for the failure's sentence.
-func turnedAway(ctx context.Context, env *requirement.Env, talk Talk, does string, classes ...wire.Class) (by wire.Errno, err error) {
-	err = env.Until(ctx, func(ctx context.Context) error {
+	var by wire.Errno
+	err := env.Until(ctx, func(ctx context.Context) error {
 		seen, err := Once(ctx, env, talk)
-		if by = seen.Errno; err != nil || slices.Contains(classes, seen.Class) {
+		if by = seen.Errno; err != nil || slices.Contains([]wire.Class{wire.Refused, wire.Unreachable, wire.Denied, wire.Reset}, seen.Class) {
 			return err
 		}
 		reason := requirement.ReasonOf(seen.Errno)
@@ -103,9 +87,12 @@ func turnedAway(ctx context.Context, env *requirement.Env, talk Talk, does strin
 			reason = requirement.Answered
 		}
 		return &requirement.Failure{Reason: reason, From: talk.From, To: talk.To, Target: talk.Dial, Protocol: talk.Network,
-			Expected: fmt.Sprintf("%s to %s within %s", talk.Dial, does, env.Attempt), Observed: seen.Errno.String(), Again: talk.again()}
+			Expected: fmt.Sprintf("%s to reject within %s", talk.Dial, env.Attempt), Observed: seen.Errno.String(), Again: talk.again()}
 	})
-	return by, err
+	if err == nil && by.Class != wire.Refused {
+		env.Note("%s is rejected at once over %s, though not as refused: %s", talk.Dial, talk.Network, by)
+	}
+	return err
 }
 
 // Once makes a single attempt and judges nothing.

@@ -183,12 +183,12 @@ func freePort(t *testing.T, end *requirement.End) string {
 	return server.Local
 }
 
-func TestWorksAndRefusedByARealAgent(t *testing.T) {
+func TestWorksAndRejectedByARealAgent(t *testing.T) {
 	end, env := local(t)
 	at := freePort(t, end)
 	talk := Talk{From: end, To: end, Network: "tcp", Dial: at}
 
-	require.NoError(t, Refused(t.Context(), env, talk))
+	require.NoError(t, Rejected(t.Context(), env, talk))
 	_, err := Works(t.Context(), env, talk)
 	require.Equal(t, requirement.Refused, requirement.AsFailure(err).Reason)
 
@@ -197,7 +197,7 @@ func TestWorksAndRefusedByARealAgent(t *testing.T) {
 	seen, err := Works(t.Context(), env, opened)
 	require.NoError(t, err)
 	require.Equal(t, at, seen.Remote)
-	require.NoError(t, Refused(t.Context(), env, talk), "the server was closed again")
+	require.NoError(t, Rejected(t.Context(), env, talk), "the server was closed again")
 
 	opened.Behave = "flip"
 	_, err = Works(t.Context(), env, opened)
@@ -206,7 +206,7 @@ func TestWorksAndRefusedByARealAgent(t *testing.T) {
 	server, err := end.Listen(t.Context(), wire.Listen{Network: "tcp", Address: at})
 	require.NoError(t, err)
 	defer Release(t.Context(), end, server.Handle)
-	require.Equal(t, requirement.Answered, requirement.AsFailure(Refused(t.Context(), env, talk)).Reason)
+	require.Equal(t, requirement.Answered, requirement.AsFailure(Rejected(t.Context(), env, talk)).Reason)
 
 	held, err := KeepOpen(t.Context(), env, talk)
 	require.NoError(t, err)
@@ -217,14 +217,14 @@ func TestWorksAndRefusedByARealAgent(t *testing.T) {
 	require.Equal(t, held.Local, again.Local, "it is the same connection")
 }
 
-func TestSilenceIsNoRefusal(t *testing.T) {
+func TestSilenceIsNoRejection(t *testing.T) {
 	end, env := local(t)
 	server, err := end.Listen(t.Context(), wire.Listen{Network: "udp", Address: "127.0.0.1:0", Behave: "accept-only"})
 	require.NoError(t, err)
 	require.True(t, server.Ok(), server.Errno)
 	defer Release(t.Context(), end, server.Handle)
 	talk := Talk{From: end, To: end, Network: "udp", Dial: server.Local}
-	require.Equal(t, requirement.NoAnswer, requirement.AsFailure(Refused(t.Context(), env, talk)).Reason)
+	require.Equal(t, requirement.NoAnswer, requirement.AsFailure(Rejected(t.Context(), env, talk)).Reason)
 	_, err = Works(t.Context(), env, talk)
 	require.Equal(t, requirement.NoAnswer, requirement.AsFailure(err).Reason)
 }

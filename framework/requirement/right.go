@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // Right is something that an API server may let a user do.
@@ -30,6 +31,9 @@ var notAuthorized = regexp.MustCompile(`User ("(?:[^"\\]|\\.)*") cannot (\S+) (?
 // RefusedRight finds in the text of an error the right for want of which an API server refused a request.
 func RefusedRight(text string) (Right, bool) {
 	said := notAuthorized.FindStringSubmatch(text)
+	if said == nil { // in the JSON of an answer that was not decoded
+		said = notAuthorized.FindStringSubmatch(strings.ReplaceAll(text, `\"`, `"`))
+	}
 	if said == nil {
 		return Right{}, false
 	}

@@ -19,6 +19,7 @@ func TestRefusedRight(t *testing.T) {
 		proxyRefused: {User: "alice", Verb: "get", On: "pods/proxy"},
 		leaseRefused: {User: "system:serviceaccount:ci:parley", Verb: "get", On: "leases", Group: "coordination.k8s.io"},
 		pathRefused:  {User: "alice", Verb: "get", On: "/apis/gateway.networking.k8s.io/v1"},
+		`unknown (get pods every-0:20000) {"message":"pods \"every-0:20000\" is forbidden: User \"alice\" cannot get resource \"pods/proxy\" in API group \"\" in the namespace \"x\""}`: {User: "alice", Verb: "get", On: "pods/proxy"},
 		`User "a\"b" cannot delete resource "pods" in API group ""`: {User: `a"b`, Verb: "delete", On: "pods"},
 
 		`pods "x" is forbidden: violates PodSecurity "restricted:latest": privileged`:                              {},

@@ -213,7 +213,7 @@ func closedTargetRefused() requirement.Requirement {
 						Dial: requirement.At(ip, world.ServicePort)}); err != nil {
 						return err
 					}
-					if err := exchange.Refused(ctx, env, exchange.Talk{From: client, Network: protocol, Dial: requirement.At(ip, world.ClosedServicePort),
+					if err := exchange.Rejected(ctx, env, exchange.Talk{From: client, Network: protocol, Dial: requirement.At(ip, world.ClosedServicePort),
 						Source: fmt.Sprintf(":%d", env.Port(i))}); err != nil {
 						return err
 					}
