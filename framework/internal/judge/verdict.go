@@ -41,7 +41,10 @@ func (j *Judge) resultOf(ctx context.Context, q requirement.Requirement) (result
 		}
 		result.Outcome, result.Reason = worse(result.Outcome, result.Reason, over.Outcome, over.Reason)
 	}
-	if result.Reason != "" {
+	switch {
+	case result.Outcome == reports.Passed:
+		result.Reason = result.Partly()
+	case result.Reason != "":
 		result.Reason += where(result.Outcome, result.ByNode)
 	}
 	return result

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
@@ -20,6 +21,26 @@ func TestPanicInACheckIsItsOwnError(t *testing.T) {
 	err := newRound(t, &fakeStage{}, Options{}).guarded(context.Background(), &requirement.Env{Requirement: &q}, q, nil)
 	require.ErrorContains(t, err, "pod/x panicked: out of range")
 	require.True(t, cleaned)
+}
+
+// A family of two that nobody can judge is not lost in the other's passing.
+func TestAFamilyThatCouldNotBeJudgedIsNamed(t *testing.T) {
+	six := error(&requirement.Unsupported{Probed: "no IPv6 address in the status"})
+	q := requirement.Requirement{ID: "external/x", PerFamily: true, Check: func(_ context.Context, e *requirement.Env) error {
+		if e.Family == corev1.IPv6Protocol {
+			return six
+		}
+		return nil
+	}}
+	families := []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}
+	result := newRound(t, &fakeStage{families: families}, Options{}).resultOf(t.Context(), q)
+	require.Equal(t, reports.Passed, result.Outcome)
+	require.Equal(t, "unsupported over IPv6: no IPv6 address in the status", result.Reason)
+
+	six = nil
+	result = newRound(t, &fakeStage{families: families}, Options{}).resultOf(t.Context(), q)
+	require.Equal(t, reports.Passed, result.Outcome)
+	require.Empty(t, result.Reason)
 }
 
 // A request that is refused for want of a right tells nothing of what the row is about, whatever the check takes it for.
