@@ -5,15 +5,18 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/tests/internal/controller"
 )
 
 // dnsPort is where DNS is served (RFC 1035).
@@ -63,9 +66,29 @@ func servers(ctx context.Context, env *requirement.Env) ([]server, error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, &requirement.Unsupported{Probed: fmt.Sprintf("the DNS Service %s/%s has no ready endpoint in its EndpointSlices", service.Namespace, service.Name)}
+		return nil, noServer(ctx, env, service)
 	}
 	return all, nil
+}
+
+// noServer is the failure of a DNS Service without a ready endpoint, with the state that its pods are in.
+func noServer(ctx context.Context, env *requirement.Env, service *corev1.Service) error {
+	var states []string
+	if len(service.Spec.Selector) > 0 {
+		pods, err := env.Kube.CoreV1().Pods(service.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.SelectorFromSet(service.Spec.Selector).String()})
+		if err != nil {
+			return fmt.Errorf("listing the pods of the DNS Service %s/%s: %w", service.Namespace, service.Name, err)
+		}
+		for _, pod := range pods.Items {
+			states = append(states, controller.Pod(&pod))
+		}
+	}
+	if len(states) == 0 {
+		states = []string{"there is none"}
+	}
+	return &requirement.Failure{Reason: requirement.Missing, Target: fmt.Sprintf("Service %s/%s", service.Namespace, service.Name), Protocol: "API",
+		Expected: "a ready endpoint of the cluster's DNS", Observed: "none in its EndpointSlices; of its pods: " + strings.Join(states, "; "),
+		Again: fmt.Sprintf("kubectl get pods,endpointslices -n %s -o wide", service.Namespace)}
 }
 
 // dnsService is the Service that has the nameserver's address; behind a cache on each node that is not the pods'

@@ -19,6 +19,7 @@ import (
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/until"
+	"github.com/parley-k8s/parley/tests/internal/controller"
 )
 
 const (
@@ -136,15 +137,7 @@ func (b *balanced) awaitAddress(ctx context.Context, env *requirement.Env, made 
 		return err
 	}
 	if err != nil {
-		if referencePlays(env, world.ReferenceLoadBalancer) {
-			return &requirement.Failure{Reason: requirement.Missing, Target: "Service " + made.Name, Protocol: "API",
-				Expected: "an address in the status of a Service of type LoadBalancer", Observed: err.Error()}
-		}
-		probed := "made a Service of type LoadBalancer: " + err.Error()
-		if b.plain && time.Since(start) >= addressGiven { // not cut short
-			env.Players.MarkAbsent(requirement.LoadBalanced, probed)
-		}
-		return &requirement.Unsupported{Probed: probed}
+		return b.noAddress(ctx, env, err.Error(), time.Since(start) >= addressGiven)
 	}
 	if nobody != "" {
 		return &requirement.Unsupported{Probed: nobody}
@@ -162,6 +155,29 @@ func (b *balanced) awaitAddress(ctx context.Context, env *requirement.Env, made 
 		return &requirement.Unsupported{Probed: fmt.Sprintf("the status of a Service of type LoadBalancer has no address of %s: %v", env.Family, told)}
 	}
 	return nil
+}
+
+// noAddress judges a Service that got no address, as seen. One that somebody takes care of should have had one; whether an implementation
+// supports what one asks for besides is its own matter, where it says so. patient is whether the whole time was waited.
+func (b *balanced) noAddress(ctx context.Context, env *requirement.Env, seen string, patient bool) error {
+	claim, err := controller.OfService(ctx, env.Kube, b.service)
+	if err != nil {
+		return err
+	}
+	claimed := claim.Claimed() || referencePlays(env, world.ReferenceLoadBalancer)
+	switch {
+	case !claimed:
+		probed := "made a Service of type LoadBalancer: " + seen + ", and " + claim.String()
+		if b.plain && patient {
+			env.Players.MarkAbsent(requirement.LoadBalanced, probed)
+		}
+		return &requirement.Unsupported{Probed: probed}
+	case !b.plain && len(claim.Words) > 0:
+		return &requirement.Unsupported{Probed: "made a Service of type LoadBalancer that asks for more than an address: " + seen + "; " + claim.String()}
+	}
+	return &requirement.Failure{Reason: requirement.Missing, Target: "Service " + b.service.Name, Protocol: "API",
+		Expected: "an address in the status of a Service of type LoadBalancer", Observed: seen + "; " + claim.String(),
+		Again: "kubectl describe service -n " + b.service.Namespace + " " + b.service.Name}
 }
 
 // addressesOf are the addresses of a status's entry, by this machine's resolver where it has a name only.
