@@ -19,6 +19,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/cri"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/tests/internal/cni"
 )
 
 // staticPodUID is the annotation of a static pod's mirror that has the UID its kubelet gave it.
@@ -42,14 +43,15 @@ func sandboxes() requirement.Requirement {
 				"the runtime makes for the pod (CRI, RunPodSandbox).",
 		},
 		Why: "The sandbox holds the pod's IP while containers come and go. Two of them for one pod are two addresses; one that is left " +
-			"over keeps its address and its routes, until the node's addresses are used up.",
+			"over keeps its address and its routes, until the node's addresses are used up. What others than kubelets made, as crictl, " +
+			"Docker and test tools do, is theirs: a namespace is judged where what CNI kept says that a pod had it.",
 		Needs:       []requirement.Feature{requirement.NodeAgent},
 		PodSecurity: "privileged",
 		Roles:       []world.Role{world.Node},
 		Check:       sandboxesMatch,
 		Control: requirement.Control{
 			Says:    "a sandbox made through the CRI for no pod, and a network namespace with a name that no pod has",
-			Variant: &requirement.Variant{Make: orphans, ClusterScoped: "a sandbox and a network namespace on a node that belong to no pod"},
+			Variant: &requirement.Variant{Make: orphans, ClusterScoped: "a sandbox and a network namespace on a node, and what CNI would keep of it, that belong to no pod"},
 			// Which of the two is told depends on whether the kubelet has stopped the sandbox before the check lists them.
 			Red: []requirement.Reason{requirement.Orphaned, requirement.LeftOver},
 		},
@@ -116,7 +118,8 @@ type audit struct {
 	ready     map[string][]string    // sandbox IDs by pod UID
 	processes []wire.ProcessInfo
 	wrong     findings
-	paused    int // pods with a process in the cgroup of their sandbox
+	paused    int      // pods with a process in the cgroup of their sandbox
+	others    []string // ready sandboxes and empty network namespaces that no kubelet is known to have had made
 }
 
 func takeStock(ctx context.Context, env *requirement.Env, end *requirement.End) (*audit, error) {
@@ -148,7 +151,11 @@ func takeStock(ctx context.Context, env *requirement.Env, end *requirement.End) 
 		a.pods[uid] = pod
 	}
 	for _, sandbox := range list.Items {
-		if sandbox.State == runtime.PodSandboxState_SANDBOX_READY {
+		switch {
+		case sandbox.State != runtime.PodSandboxState_SANDBOX_READY:
+		case !cri.OfKubelet(sandbox):
+			a.others = append(a.others, "sandbox "+sandbox.Id)
+		default:
 			uid := sandbox.GetMetadata().GetUid()
 			a.ready[uid] = append(a.ready[uid], sandbox.Id)
 			a.orphan(sandbox)
@@ -162,12 +169,7 @@ func takeStock(ctx context.Context, env *requirement.Env, end *requirement.End) 
 	for _, uid := range slices.Sorted(maps.Keys(a.pods)) {
 		a.pod(uid, owner)
 	}
-	for _, folder := range namespaceFolders {
-		if err := a.leftover(ctx, folder); err != nil {
-			return nil, err
-		}
-	}
-	return a, nil
+	return a, a.leftover(ctx)
 }
 
 func (a *audit) fail(name string, reason requirement.Reason, target, expected, observed string) {
@@ -225,62 +227,100 @@ func inCgroupOf(cgroup, uid string) bool {
 	return strings.Contains(cgroup, "pod"+uid) || strings.Contains(cgroup, "pod"+strings.ReplaceAll(uid, "-", "_"))
 }
 
-// idle counts the ready sandboxes with a network of their own in which no process of their pod runs. A runtime whose sandboxes
-// have none of their own (CRI-O, unless the pod shares its process namespace) has such while no container of the pod runs.
-func (a *audit) idle() (n int) {
-	for uid, ids := range a.ready {
-		if pod := a.pods[uid]; pod != nil && pod.Spec.HostNetwork {
-			continue
-		}
-		if !slices.ContainsFunc(a.processes, func(p wire.ProcessInfo) bool { return inCgroupOf(p.Cgroup, uid) }) {
-			n += len(ids)
-		}
-	}
-	return n
-}
-
-// leftover looks for network namespaces that have a name in the folder and no process: as many as there are idle sandboxes
-// are theirs.
-func (a *audit) leftover(ctx context.Context, of string) error {
-	// By the first process's root: a mount that was made after the agent began is not in the agent's own.
-	folder := path.Join(nodeRoot, of)
-	names, err := a.end.File(ctx, wire.File{Do: "list", Path: folder})
-	if err != nil {
-		return fmt.Errorf("listing %s on %s: %w", of, a.end.Node, err)
-	}
+// leftover looks for network namespaces that have a name in one of the folders and no process, and were a pod's that is gone by what CNI
+// kept of it. A runtime whose sandboxes have no process of their own (CRI-O) has empty ones of pods that are there.
+func (a *audit) leftover(ctx context.Context) error {
 	lived := map[uint64]bool{}
 	for _, p := range a.processes {
 		lived[p.Net] = true
 	}
-	seen := make([]wire.FileResult, len(names.Names))
-	group, ctx := errgroup.WithContext(ctx)
-	for i, name := range names.Names {
-		group.Go(func() (err error) {
-			if seen[i], err = a.end.File(ctx, wire.File{Do: "stat", Path: path.Join(folder, name)}); err != nil {
-				return fmt.Errorf("looking at the network namespace %s on %s: %w", name, a.end.Node, err)
-			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
 	var empty []string
-	for i, name := range names.Names {
-		if seen[i].Ok() && !lived[seen[i].Inode] {
-			empty = append(empty, name)
+	for _, folder := range namespaceFolders {
+		names, seen, err := a.filesIn(ctx, folder, "stat")
+		if err != nil {
+			return err
+		}
+		for i, name := range names {
+			if seen[i].Ok() && !lived[seen[i].Inode] {
+				empty = append(empty, path.Join(folder, name))
+			}
 		}
 	}
-	if len(empty) <= a.idle() {
+	if len(empty) == 0 {
 		return nil
 	}
-	for _, name := range empty {
-		a.fail("4 empty "+name, requirement.LeftOver, path.Join(of, name), "processes of a pod in it", "a network namespace without a process")
+	attached, err := a.attachments(ctx)
+	if err != nil {
+		return err
+	}
+	for _, at := range empty {
+		was, known := attached[at]
+		switch {
+		case !known || was.Pod == "":
+			a.others = append(a.others, "network namespace "+at)
+		case !a.runs(was):
+			a.fail("4 empty "+at, requirement.LeftOver, at, "processes of a pod in it",
+				fmt.Sprintf("a network namespace without a process, which CNI attached for the pod %s (UID %s) that is gone", was.Pod, was.UID))
+		}
 	}
 	return nil
 }
 
+// runs says whether the pod that something was attached for is on the node. Runtimes of long ago tell plugins no UID.
+func (a *audit) runs(of cni.Attachment) bool {
+	if of.UID != "" && a.pods[of.UID] != nil {
+		return true
+	}
+	for _, pod := range a.pods {
+		if of.UID == "" && pod.Namespace+"/"+pod.Name == of.Pod {
+			return true
+		}
+	}
+	return false
+}
+
+// attachments are what CNI kept of the node's network namespaces, by their paths.
+func (a *audit) attachments(ctx context.Context) (map[string]cni.Attachment, error) {
+	_, files, err := a.filesIn(ctx, cni.ResultFolder, "read")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]cni.Attachment{}
+	for _, file := range files {
+		// Files come and go meanwhile, and other programs may keep theirs there.
+		if kept, err := cni.ParseAttachment(file.Data); err == nil && kept.NetNS != "" && (kept.Pod != "" || all[cri.Direct(kept.NetNS)].Pod == "") {
+			all[cri.Direct(kept.NetNS)] = kept
+		}
+	}
+	return all, nil
+}
+
+// filesIn does one thing to each file of a folder of the node; of a folder that is not there nothing comes.
+func (a *audit) filesIn(ctx context.Context, folder, do string) (names []string, seen []wire.FileResult, err error) {
+	// By the first process's root: a mount that was made after the agent began is not in the agent's own.
+	in := path.Join(nodeRoot, folder)
+	listed, err := a.end.File(ctx, wire.File{Do: "list", Path: in})
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing %s on %s: %w", folder, a.end.Node, err)
+	}
+	seen = make([]wire.FileResult, len(listed.Names))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, name := range listed.Names {
+		group.Go(func() (err error) {
+			if seen[i], err = a.end.File(ctx, wire.File{Do: do, Path: path.Join(in, name)}); err != nil {
+				return fmt.Errorf("looking at %s in %s on %s: %w", name, folder, a.end.Node, err)
+			}
+			return nil
+		})
+	}
+	return listed.Names, seen, group.Wait()
+}
+
 func (a *audit) summary() string {
-	return fmt.Sprintf("%s: %d pods, %d with a ready sandbox, %d of which have a process of their own in it (pause)",
+	said := fmt.Sprintf("%s: %d pods, %d with a ready sandbox, %d of which have a process of their own in it (pause)",
 		a.end.Node, len(a.pods), len(a.ready), a.paused)
+	if len(a.others) > 0 {
+		said += "; not judged, as no kubelet is known to have had it made: " + strings.Join(a.others, ", ")
+	}
+	return said
 }
