@@ -34,15 +34,18 @@ type Comparison struct {
 
 // Column is one cluster of a comparison.
 type Column struct {
-	Name        string      `json:"name"`
-	Values      []string    `json:"values,omitempty"`
-	Interrupted string      `json:"interrupted,omitempty"`
-	Facts       []Fact      `json:"facts,omitempty"`
-	Counts      Counts      `json:"counts"`
-	Proofs      ProofCounts `json:"proofs"`
+	Name        string   `json:"name"`
+	Values      []string `json:"values,omitempty"`
+	Interrupted string   `json:"interrupted,omitempty"`
+	Facts       []Fact   `json:"facts,omitempty"`
+	// Nodes are the nodes that were not judged like the others, and why.
+	Nodes  []NodeFinding `json:"nodes,omitempty"`
+	Counts Counts        `json:"counts"`
+	Proofs ProofCounts   `json:"proofs"`
 	// Chapters count by chapter, in the report's order.
 	Chapters []ChapterSummary `json:"chapters,omitempty"`
 	Paths    []Path           `json:"paths,omitempty"`
+	Changes  []Change         `json:"changes,omitempty"`
 	// Converged is how long changes took, over all requirements.
 	Converged []Converged `json:"converged,omitempty"`
 }
@@ -137,8 +140,8 @@ func Compare(r *Report) *Comparison {
 }
 
 func columnOf(c *Cluster) Column {
-	col := Column{Name: c.Name, Values: c.Values, Interrupted: c.Interrupted, Facts: c.Facts, Chapters: c.summaries(),
-		Paths: c.Paths, Converged: c.Converged()}
+	col := Column{Name: c.Name, Values: c.Values, Interrupted: c.Interrupted, Facts: c.Facts, Nodes: c.Nodes, Chapters: c.summaries(),
+		Paths: c.Paths, Changes: c.Changes, Converged: c.Converged()}
 	for i := range c.Results {
 		col.Counts.add(&c.Results[i])
 		col.Proofs.add(&c.Results[i])

@@ -3,6 +3,7 @@ package reports
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -18,8 +19,15 @@ func WriteComparisonMarkdown(w io.Writer, c *Comparison) error {
 	for _, n := range c.NotRun {
 		fmt.Fprintf(&b, "\n**Not run: %s.** %s\n", markdown(n.Name), markdown(n.Reason))
 	}
-	for _, n := range append(c.interruptions(), c.Notices...) {
+	for _, n := range slices.Concat(c.interruptions(), c.changes(), c.Notices) {
 		fmt.Fprintf(&b, "\n**%s**\n", markdown(n))
+	}
+	sick, kept := c.nodesText()
+	for _, n := range sick {
+		fmt.Fprintf(&b, "\n**Sick node: %s**\n", markdown(n))
+	}
+	for _, n := range kept {
+		fmt.Fprintf(&b, "\nNode that takes no ordinary pods: %s\n", markdown(n))
 	}
 	before := ""
 	for _, group := range groupUnjudged(c.Differences) {
@@ -65,6 +73,16 @@ func (c *Comparison) interruptions() (all []string) {
 	for _, col := range c.Columns {
 		if col.Interrupted != "" {
 			all = append(all, "Not judged to the end: "+col.Name+": "+col.Interrupted)
+		}
+	}
+	return all
+}
+
+// changes are what changed of each cluster during its run.
+func (c *Comparison) changes() (all []string) {
+	for _, col := range c.Columns {
+		for _, line := range sentencesOf(col.Changes) {
+			all = append(all, sentenceCase(changedDuringTheRun)+": "+col.Name+": "+line)
 		}
 	}
 	return all

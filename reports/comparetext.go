@@ -13,6 +13,9 @@ import (
 func WriteComparison(w io.Writer, c *Comparison, color bool) error {
 	s := newSummaryWriter(color)
 	s.notRun(c.NotRun)
+	sick, kept := c.nodesText()
+	s.list(sickNodes, s.red, sick)
+	s.list(keptNodes, s.yellow, kept)
 	s.differences(c)
 	s.everywhere(c.Everywhere)
 	s.comparedChapters(c)
@@ -23,6 +26,7 @@ func WriteComparison(w io.Writer, c *Comparison, color bool) error {
 			s.title(s.red, "NOT JUDGED TO THE END: "+col.Name)
 			s.item(col.Interrupted)
 		}
+		s.list(strings.ToUpper(changedDuringTheRun)+": "+col.Name, s.yellow, sentencesOf(col.Changes))
 	}
 	if c.Interrupted != "" {
 		s.title(s.red, "INTERRUPTED")

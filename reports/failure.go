@@ -2,6 +2,7 @@ package reports
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,6 +21,10 @@ type Failure struct {
 	// Attempts is how often it was tried within the time Took.
 	Attempts int           `json:"attempts,omitempty"`
 	Took     time.Duration `json:"took,omitzero"`
+	// Final is why it is not tried again, where it is not: "what arrives changed is never the machine's doing".
+	Final string `json:"final,omitempty"`
+	// Nodes says on which nodes it fails and on which not, where it is judged on each: "on worker2, not on worker".
+	Nodes string `json:"nodes,omitempty"`
 	// FirstBrokenHop is the nearest hop that does not work: loopback, own pod IP, pod on the same node, pod on
 	// another node, endpoint, ClusterIP, NodePort or DNS.
 	FirstBrokenHop string `json:"firstBrokenHop,omitempty"`
@@ -56,6 +61,9 @@ func (f Failure) Sentence() string {
 		}
 		what += "first broken hop: " + oneLine(f.FirstBrokenHop)
 	}
+	if f.Nodes != "" {
+		what = strings.TrimPrefix(what+"; "+oneLine(f.Nodes), "; ")
+	}
 	switch {
 	case what == "" && where == "":
 		return "it does not hold, and no observation was recorded"
@@ -67,7 +75,7 @@ func (f Failure) Sentence() string {
 	return where + ": " + what
 }
 
-// tries is "3 attempts in 1.5s"; "" where neither is known.
+// tries is "3 attempts in 1.5s", and why there is no further one where it is known; "" where nothing is.
 func (f Failure) tries() string {
 	var s string
 	switch {
@@ -78,6 +86,9 @@ func (f Failure) tries() string {
 	}
 	if f.Took > 0 {
 		s = strings.TrimSpace(s + " in " + shortDuration(f.Took))
+	}
+	if f.Final != "" {
+		s = strings.TrimPrefix(s+"; not tried again: "+oneLine(f.Final), "; ")
 	}
 	return s
 }
@@ -98,6 +109,9 @@ func (f Failure) Block() string {
 		{"attempts and time:", f.tries()},
 		{"first broken hop:", f.FirstBrokenHop},
 		{"see it again:", f.Again},
+	}
+	if f.Nodes != "" {
+		fields = slices.Insert(fields, 4, struct{ label, value string }{"fails:", f.Nodes})
 	}
 	if f.Evidence != "" {
 		fields = append(fields, struct{ label, value string }{"evidence:", f.Evidence})

@@ -67,7 +67,7 @@ type (
 // "warning:" and whose body is the block of the failure: it fails no build and does not read as passed. A refuted
 // proof is a failure of type "refuted", since the run fails by it. An interrupted run, or cluster of a matrix, has a case
 // in error in a suite "run", so that a file cut short does not read as a whole one; a cluster of a matrix that was
-// not made is a skipped case there. A known difference is a skipped case of type "known". The classname is parley.<chapter>; where a
+// not made is a skipped case there, and so is, of type "changed", what changed of a cluster during the run. A known difference is a skipped case of type "known". The classname is parley.<chapter>; where a
 // report has several clusters it is parley.<cluster>.<chapter>, since readers take equal names for one case.
 func WriteJUnit(w io.Writer, r *Report) error {
 	all := junitSuites{Name: oneLine("parley " + r.Run), Time: seconds(r.took())}
@@ -103,6 +103,12 @@ func chapterSuite(r *Report, c *Cluster, ch chapter, class string) junitSuite {
 	s := junitSuite{Name: oneLine(strings.Trim(c.Name+"/"+ch.name, "/")), Package: class, Hostname: oneLine(r.Host)}
 	for _, f := range c.Facts {
 		s.Properties = append(s.Properties, junitProperty{oneLine(f.Name), oneLine(f.Value)})
+	}
+	if said := c.Unsteady(); said != "" {
+		s.Properties = append(s.Properties, junitProperty{"held late", said})
+	}
+	for _, f := range c.Nodes {
+		s.Properties = append(s.Properties, junitProperty{oneLine("finding on node " + f.Node), f.Sentence()})
 	}
 	var sum time.Duration
 	var first, last time.Time

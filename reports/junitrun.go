@@ -21,6 +21,12 @@ func runSuites(r *Report) []junitSuite {
 			cutShort(strings.TrimSuffix("run/complete/"+c.Name, "/"), c.Interrupted)
 		}
 	}
+	for _, c := range r.Clusters {
+		if lines := sentencesOf(c.Changes); len(lines) > 0 {
+			add(strings.TrimSuffix("run/unchanged/"+c.Name, "/")).Skipped = &junitVerdict{Type: "changed",
+				Message: changedDuringTheRun + ": " + strings.Join(lines, "; "), Body: "\n" + strings.Join(lines, "\n") + "\n"}
+		}
+	}
 	for _, n := range r.NotRun {
 		add("run/made/" + n.Name).Skipped = &junitVerdict{Type: "not run", Message: "not run: " + oneLine(n.Reason)}
 	}

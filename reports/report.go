@@ -90,10 +90,14 @@ type Cluster struct {
 	Interrupted string `json:"interrupted,omitempty"`
 	// Facts describe the cluster: Kubernetes version, runtime, CNI, proxy mode, families, nodes.
 	Facts []Fact `json:"facts,omitempty"`
+	// Nodes are the nodes that were not judged like the others, and why.
+	Nodes []NodeFinding `json:"nodes,omitempty"`
 	// Results are in the order in which the writers show them. The results of a chapter need not follow each other.
 	Results []Result `json:"results,omitempty"`
 	// Paths are the latency and throughput of the cluster's network paths, where they were measured.
 	Paths []Path `json:"paths,omitempty"`
+	// Changes are what was another way at the end of the run than at its beginning: nodes, restarts of system pods, addresses.
+	Changes []Change `json:"changes,omitempty"`
 }
 
 // Fact is one property of a cluster.
@@ -158,6 +162,8 @@ type LateHold struct {
 	Took time.Duration `json:"took"`
 	// First is what the first attempt saw.
 	First string `json:"first"`
+	// Steady says that the check had made and changed nothing by then.
+	Steady bool `json:"steady,omitempty"`
 }
 
 // Clause is the place in a specification that demands what the requirement checks.

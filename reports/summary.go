@@ -2,10 +2,8 @@ package reports
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/fatih/color"
@@ -93,6 +91,7 @@ func (s *summaryWriter) cluster(c *Cluster) {
 	if c.Interrupted != "" {
 		s.item("INTERRUPTED: " + c.Interrupted)
 	}
+	s.nodes(c)
 	var facts [][]string
 	for _, f := range c.Facts {
 		facts = append(facts, []string{oneLine(f.Name), oneLine(f.Value)})
@@ -113,6 +112,7 @@ func (s *summaryWriter) cluster(c *Cluster) {
 	retried := c.reasons(func(r *Result) bool { return r.Outcome == Passed && r.RetriedAlone != "" }, func(r *Result) string { return r.RetriedAlone })
 	s.list("PASSED WHEN JUDGED AGAIN ALONE; AT FIRST, WHILE THE NODES WERE TOO BUSY", s.yellow, reasonLines(retried))
 	s.heldLate(c)
+	s.list(strings.ToUpper(changedDuringTheRun), s.yellow, sentencesOf(c.Changes))
 	s.skipped(c)
 	s.rounds(c)
 	s.proofs(c)
@@ -190,42 +190,6 @@ func (s *summaryWriter) warnings(c *Cluster) {
 	}
 }
 
-func (h LateHold) sentence() string {
-	return fmt.Sprintf("on attempt %d, after %s; at first: %s", h.Attempts, shortDuration(h.Took), h.First)
-}
-
-// maxLateLines is how many of the requirements that held late have a line, the latest first.
-const maxLateLines = 10
-
-// heldLate counts the requirements that held only on a later attempt, and shows of the latest what the first attempt saw.
-func (s *summaryWriter) heldLate(c *Cluster) {
-	type late struct {
-		id   string
-		last LateHold
-	}
-	var all []late
-	judged := 0
-	for i := range c.Results {
-		if c.Results[i].Outcome != Skipped {
-			judged++
-		}
-		if holds := c.Results[i].HeldLate; len(holds) > 0 {
-			all = append(all, late{c.Results[i].ID, slices.MaxFunc(holds, func(a, b LateHold) int { return cmp.Compare(a.Took, b.Took) })})
-		}
-	}
-	if len(all) == 0 {
-		return
-	}
-	slices.SortStableFunc(all, func(a, b late) int { return cmp.Compare(b.last.Took, a.last.Took) })
-	s.title(s.yellow, fmt.Sprintf("HELD ONLY ON A LATER ATTEMPT %d of %d", len(all), judged))
-	for _, l := range all[:min(len(all), maxLateLines)] {
-		s.item(l.id + ": " + l.last.sentence())
-	}
-	if more := len(all) - maxLateLines; more > 0 {
-		s.item(fmt.Sprintf("and %d more: heldLate in %s", more, JSONFile))
-	}
-}
-
 // skipped is a line per reason: a run of one chapter skips all the others for the same one.
 func (s *summaryWriter) skipped(c *Cluster) {
 	n := map[string]int{}
@@ -273,11 +237,13 @@ func (s *summaryWriter) proofs(c *Cluster) {
 // maxClosingLines is how many of the results that made the run red are named at its end.
 const maxClosingLines = 10
 
-// closing is one line for the whole run, what made it red, and which proofs were refuted once before they were proved: the end is what a CI system shows of a long output.
+// closing is one line for the whole run, what made it red, which proofs were refuted once before they were proved, and what changed
+// during the run: the end is what a CI system shows of a long output.
 func (s *summaryWriter) closing(r *Report) {
 	s.title(s.bold, ClosingLine(r))
-	var red, doubtful []string
+	var red, doubtful, changed []string
 	for i := range r.Clusters {
+		changed = append(changed, sentencesOf(r.Clusters[i].Changes)...)
 		for j := range r.Clusters[i].Results {
 			res := &r.Clusters[i].Results[j]
 			if why := res.failsBy(); why != "" {
@@ -296,6 +262,14 @@ func (s *summaryWriter) closing(r *Report) {
 	}
 	for _, why := range doubtful[:min(len(doubtful), maxClosingLines)] {
 		fmt.Fprintf(&s.b, "  %s\n", s.yellow(oneLine(why)))
+	}
+	for i := range r.Clusters {
+		if said := r.Clusters[i].Unsteady(); said != "" {
+			fmt.Fprintf(&s.b, "  %s\n", s.yellow(said))
+		}
+	}
+	for _, what := range changed[:min(len(changed), maxClosingLines)] {
+		fmt.Fprintf(&s.b, "  %s\n", s.yellow("CHANGED "+what))
 	}
 }
 

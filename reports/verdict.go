@@ -15,14 +15,15 @@ const (
 // ExitCode is the exit code of a run with this report.
 //
 // ExitFailed: a MUST failed, or with strict a SHOULD or an OPTIONAL, or a proof was refuted. ExitUnjudged: something
-// could not be judged, the run or one of its clusters was interrupted, or nothing at all was judged. ExitPassed: none of
+// could not be judged, the run or one of its clusters was interrupted, a sick node was left out and no failure tells so, or nothing at
+// all was judged. ExitPassed: none of
 // these; every selected MUST that the cluster supports passed. A failure that is a known difference counts as judged
 // and no more. ExitFailed goes before ExitUnjudged: a failure that was seen
 // holds whatever else could not be judged.
 func (r *Report) ExitCode(strict bool) int {
 	judged, unjudged := false, r.Interrupted != ""
 	for _, c := range r.Clusters {
-		unjudged = unjudged || c.Interrupted != ""
+		unjudged = unjudged || c.Interrupted != "" || c.unjudgedNode()
 		for i := range c.Results {
 			res := &c.Results[i]
 			if res.refuted() || res.Fails(strict) {

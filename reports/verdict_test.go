@@ -131,4 +131,24 @@ func TestWhatHeldLateIsCounted(t *testing.T) {
 	require.NotContains(t, summary, "c/late-1:", "the latest come first")
 	require.Contains(t, summary, "and 2 more: heldLate in report.json")
 	require.Contains(t, string(written(t, WriteJUnit, r)), "at first: refused")
+	require.Empty(t, r.Clusters[0].Unsteady(), "all of it was about something that had been changed")
+}
+
+// A run in which more than a few requirements held late about what nothing changed is told so.
+func TestUnsteady(t *testing.T) {
+	for n, told := range map[int]bool{0: false, fewSteady: false, fewSteady + 1: true} {
+		r := New("1a-2b", began)
+		r.Clusters = []Cluster{{Name: "kind-parley", Results: []Result{{ID: "c/first", Chapter: "c", Level: Must, Outcome: Passed}}}}
+		for i := range n {
+			r.Clusters[0].Results = append(r.Clusters[0].Results, Result{ID: fmt.Sprintf("c/late-%d", i), Chapter: "c", Level: Must, Outcome: Passed,
+				HeldLate: []LateHold{{Attempts: 2, Took: time.Second, First: "refused", Steady: true}}})
+		}
+		const said = "6 of 7 requirements held only on a later attempt although nothing that they look at was changed"
+		summary := string(written(t, func(w io.Writer, r *Report) error { return WriteSummary(w, r, false) }, r))
+		require.Equal(t, told, strings.Contains(summary[strings.LastIndex(summary, "passed of"):], said), summary)
+		require.Equal(t, told, strings.Contains(string(written(t, WriteJUnit, r)), said))
+		if n > 0 {
+			require.Contains(t, summary, fmt.Sprintf("HELD ONLY ON A LATER ATTEMPT %d of %d, %d of them about what nothing changed", n, n+1, n))
+		}
+	}
 }

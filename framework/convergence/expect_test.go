@@ -22,6 +22,8 @@ func TestJudge(t *testing.T) {
 			switch who {
 			case "":
 				q.errno = wire.Errno{Class: wire.Refused}
+			case "changed":
+				q.errno, q.same, q.changed = wire.Errno{Class: wire.Other}, false, true
 			}
 			all = append(all, q)
 		}
@@ -57,6 +59,8 @@ func TestJudge(t *testing.T) {
 		{name: "both and a stranger", expect: ab, got: append([]string{"a", "b", "c"}, many("a", inRow)...), settled: true, firstRight: 11 * ms, lastWrong: 20 * ms},
 		{name: "wrong until the time is up", expect: a, got: append([]string{"b", "b"}, many("a", inRow)...), settled: true, firstRight: 21 * ms, lastWrong: 10 * ms, within: 20 * ms},
 		{name: "wrong after it", expect: a, got: []string{"b", "b", "b", "a"}, firstRight: 31 * ms, lastWrong: 20 * ms, within: 20 * ms, late: true},
+		{name: "changed on the way, then right", expect: a, got: append([]string{"b", "changed"}, many("a", inRow)...), settled: true, firstRight: 21 * ms, lastWrong: 10 * ms, late: true},
+		{name: "nobody is to answer, and something changed does", expect: nobody, got: append([]string{"changed"}, many("", inRow)...), settled: true, firstRight: 11 * ms, late: true},
 		{name: "one of two after it", expect: ab, got: many("a", 4), missing: []string{"b"}, within: 20 * ms, late: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -44,6 +44,7 @@ type question struct {
 	errno           wire.Errno
 	who             string // who answered
 	same            bool
+	changed         bool // it ended at wire.StepCompare
 }
 
 // run has the client ask, and collects what came of it until the context ends.
@@ -120,7 +121,7 @@ func (s *stream) since(at time.Time) (closed []question, err error) {
 			break
 		}
 		asked := s.begun.Add(micros(q.At))
-		closed = append(closed, question{asked: asked, answered: asked.Add(micros(q.Took)), errno: q.Errno, who: q.Who, same: q.Same})
+		closed = append(closed, question{asked: asked, answered: asked.Add(micros(q.Took)), errno: q.Errno, who: q.Who, same: q.Same, changed: q.Changed})
 	}
 	return closed, s.err
 }

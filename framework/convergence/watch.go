@@ -162,6 +162,11 @@ func (w *Watch) Unbroken(ctx context.Context, since time.Time, expect Expect) (a
 func (s *stream) failure(expect Expect, seen progress, at time.Time, within time.Duration) error {
 	f := s.failed(expect, seen.last)
 	f.Attempts, f.Took = seen.asked, time.Since(at)
+	if seen.changed > 0 {
+		f.Expected = fmt.Sprintf("the bytes that were sent to arrive unchanged, whoever answers (%s)", expect.What)
+		f.Observed = fmt.Sprintf("%s, in %d of %d answers", seen.last.errno, seen.changed, seen.asked)
+		return f
+	}
 	f.Expected = fmt.Sprintf("%s within %s of the change (%s)", expect.describe(), within, expect.What)
 	f.Observed = fmt.Sprintf("%s, still %s after it", seen.last.describe(), seen.lastWrong.Round(time.Millisecond))
 	// Where others did answer, who never did tells more than that the last question happened to be lost.
@@ -184,6 +189,9 @@ func (s *stream) failed(expect Expect, q question) *requirement.Failure {
 		reason = requirement.Stale
 	}
 	f := &requirement.Failure{Reason: reason, From: s.From, Target: s.Dial, Protocol: s.Network}
+	if q.changed {
+		f.Reason, f.Final = requirement.Broken, requirement.ChangedIsFinal
+	}
 	if s.From.Pod != "" && s.Reuse == "" {
 		f.Again = fmt.Sprintf("kubectl exec -n %s %s -c %s -- /agent dial %s %s", s.From.Namespace, s.From.Pod, s.From.Container, s.Network, s.Dial)
 	}

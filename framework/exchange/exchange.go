@@ -38,30 +38,35 @@ type Talk struct {
 	Unconnected bool
 	Reuse       string // the handle of a connection that KeepOpen opened, for Again
 	keepOpen    bool
+	// Stall is as in wire.Connect, for a connection that Reuse names; Within bounds the whole besides.
+	Stall time.Duration
+	// Converging says that the check changed a moment ago who is to answer, or made it: a wrong peer or address is forgiven then while
+	// the patience lasts. By default it is not. Bytes that arrive changed are never forgiven.
+	Converging bool
+}
+
+// patience is what is in force for the talk.
+func (t Talk) patience(env *requirement.Env) func(context.Context, func(context.Context) error) error {
+	if t.Converging {
+		return env.Converges
+	}
+	return env.Until
 }
 
 // Works says whether the conversation works, within the patience in force, and what was seen last.
 // The error is a *requirement.Failure when it does not.
 func Works(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, error) {
-	if talk.Dial == "" {
-		talk.Dial = talk.Bind
+	release, err := talk.bind(ctx)
+	if err != nil {
+		return wire.Exchange{}, err
 	}
-	if talk.Bind != "" {
-		server, err := talk.To.Listen(ctx, wire.Listen{Network: talk.Network, Address: talk.Bind, Mode: talk.Mode, Behave: talk.behave()})
-		if err != nil {
-			return wire.Exchange{}, fmt.Errorf("opening a %s server at %s in %s: %w", talk.Network, talk.Bind, talk.To, err)
-		}
-		if !server.Ok() {
-			return wire.Exchange{}, fmt.Errorf("%s cannot open a %s server at %s: %s", talk.To, talk.Network, talk.Bind, server.Errno)
-		}
-		defer Release(ctx, talk.To, server.Handle)
-	}
+	defer release()
 	who, err := talk.answerers(ctx)
 	if err != nil {
 		return wire.Exchange{}, err
 	}
 	var last wire.Exchange
-	err = env.Until(ctx, func(ctx context.Context) error {
+	err = talk.patience(env)(ctx, func(ctx context.Context) error {
 		seen, err := Once(ctx, env, talk)
 		if err != nil {
 			return err
@@ -69,25 +74,46 @@ func Works(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange,
 		last = seen
 		return talk.judge(seen, who)
 	})
+	talk.recount(ctx, env, requirement.AsFailure(err), who)
 	return last, err
+}
+
+// bind opens the server at Bind, where there is one to open, and gives what closes it.
+func (t *Talk) bind(ctx context.Context) (release func(), err error) {
+	if t.Dial == "" {
+		t.Dial = t.Bind
+	}
+	if t.Bind == "" {
+		return func() {}, nil
+	}
+	server, err := t.To.Listen(ctx, wire.Listen{Network: t.Network, Address: t.Bind, Mode: t.Mode, Behave: t.behave()})
+	if err != nil {
+		return nil, fmt.Errorf("opening a %s server at %s in %s: %w", t.Network, t.Bind, t.To, err)
+	}
+	if !server.Ok() {
+		return nil, fmt.Errorf("%s cannot open a %s server at %s: %s", t.To, t.Network, t.Bind, server.Errno)
+	}
+	return func() { Release(ctx, t.To, server.Handle) }, nil
 }
 
 // Rejected says whether what From dials is turned away at once, within the patience in force: by a refusal, or by another error that
 // comes before the attempt's time is up, as of a firewall that answers "prohibited" (EHOSTUNREACH, EACCES) or of a data path that
 // rejects in connect(2) itself (EPERM). Only silence and an answer are failures. What is no refusal is noted.
+//
+// An answer is final, unless the talk is Converging.
 func Rejected(ctx context.Context, env *requirement.Env, talk Talk) error {
 	var by wire.Errno
-	err := env.Until(ctx, func(ctx context.Context) error {
+	expected := fmt.Sprintf("%s to reject within %s", talk.Dial, env.Attempt)
+	err := talk.patience(env)(ctx, func(ctx context.Context) error {
 		seen, err := Once(ctx, env, talk)
 		if by = seen.Errno; err != nil || slices.Contains([]wire.Class{wire.Refused, wire.Unreachable, wire.Denied, wire.Reset}, seen.Class) {
 			return err
 		}
-		reason := requirement.ReasonOf(seen.Errno)
 		if seen.Ok() {
-			reason = requirement.Answered
+			return talk.answered(seen, expected)
 		}
-		return &requirement.Failure{Reason: reason, From: talk.From, To: talk.To, Target: talk.Dial, Protocol: talk.Network,
-			Expected: fmt.Sprintf("%s to reject within %s", talk.Dial, env.Attempt), Observed: seen.Errno.String(), Again: talk.again()}
+		return &requirement.Failure{Reason: requirement.ReasonOf(seen.Errno), From: talk.From, To: talk.To, Target: talk.Dial, Protocol: talk.Network,
+			Expected: expected, Observed: seen.Errno.String(), Again: talk.again()}
 	})
 	if err == nil && by.Class != wire.Refused {
 		env.Note("%s is rejected at once over %s, though not as refused: %s", talk.Dial, talk.Network, by)
@@ -101,11 +127,9 @@ func Once(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, 
 	if within == 0 {
 		within = env.Attempt
 	}
-	got, err := talk.From.Connect(ctx, wire.Connect{
-		Network: talk.Network, Address: talk.Dial, Source: talk.Source, Bytes: talk.Bytes,
-		Timeout: int(within / time.Millisecond), Digest: talk.Digest, DF: talk.DF, HalfClose: talk.HalfClose,
-		KeepOpen: talk.keepOpen, Reuse: talk.Reuse, Unconnected: talk.Unconnected,
-	})
+	question := talk.connect()
+	question.Timeout = int(within / time.Millisecond)
+	got, err := talk.From.Connect(ctx, question)
 	if err != nil {
 		return wire.Exchange{}, fmt.Errorf("asking %s to dial %s: %w", talk.From, talk.Dial, err)
 	}
@@ -113,6 +137,12 @@ func Once(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, 
 		return wire.Exchange{}, fmt.Errorf("%s dialled %s once and reports %d attempts", talk.From, talk.Dial, len(got.Seen))
 	}
 	return got.Seen[0], nil
+}
+
+// connect is what From is asked, without how long it may take.
+func (t Talk) connect() wire.Connect {
+	return wire.Connect{Network: t.Network, Address: t.Dial, Source: t.Source, Bytes: t.Bytes, Digest: t.Digest, DF: t.DF, HalfClose: t.HalfClose,
+		KeepOpen: t.keepOpen, Reuse: t.Reuse, Unconnected: t.Unconnected, Stall: int(t.Stall / time.Millisecond)}
 }
 
 // KeepOpen makes a single attempt and keeps its connection, which the Handle of what was seen names, for Again. The caller
@@ -149,83 +179,6 @@ func Release(ctx context.Context, end *requirement.End, handle string) {
 	if err := end.Release(ctx, handle); err != nil {
 		return
 	}
-}
-
-// judge judges what was seen; who are the hostnames of those who may answer, none: anybody.
-func (t Talk) judge(seen wire.Exchange, who []string) error {
-	fail := func(reason requirement.Reason, expected, observed string, args ...any) error {
-		return &requirement.Failure{
-			Reason: reason, From: t.From, To: t.To, Behind: t.Among, Target: t.Dial, Protocol: t.Network,
-			Expected: expected, Observed: fmt.Sprintf(observed, args...), Again: t.again(),
-		}
-	}
-	answer := fmt.Sprintf("an answer from %s over %s", t.Dial, t.Network)
-	if t.Within > 0 && t.Bytes >= 1<<20 {
-		answer = fmt.Sprintf("%d MiB to reach %s over %s within %s", t.Bytes>>20, t.Dial, t.Network, t.Within)
-	}
-	switch {
-	case seen.Step == "compare":
-		return fail(requirement.Broken, "the bytes that were sent to arrive unchanged", "%s", seen.Text)
-	case !seen.Ok():
-		return fail(requirement.ReasonOf(seen.Errno), answer, "%s at %s", seen.Errno, step(seen.Step))
-	case seen.Witness == nil || !seen.Same:
-		return fail(requirement.Broken, "the bytes that were sent to come back", "%d other bytes", seen.Bytes)
-	case t.Unconnected && seen.Remote != t.Dial:
-		return fail(requirement.Translated, answer, "one from the address %s", seen.Remote)
-	case len(who) > 0 && !slices.Contains(who, seen.Witness.Who):
-		return fail(requirement.WrongPeer, answer+" by "+t.expected(who), "an answer by %s", seen.Witness.Who)
-	}
-	if !t.NoNAT {
-		return nil
-	}
-	local, remote := Addr(seen.Local), Addr(seen.Remote)
-	if peer := Addr(seen.Witness.Remote); peer != local {
-		return fail(requirement.Translated, fmt.Sprintf("the server to see the client's own address %s", local),
-			"the client as %s", seen.Witness.Remote)
-	}
-	if own := Addr(seen.Witness.Local); own != remote {
-		return fail(requirement.Translated, fmt.Sprintf("the client to reach the server's own address %s", remote),
-			"the server reached at %s", seen.Witness.Local)
-	}
-	return nil
-}
-
-func (t Talk) behave() string {
-	if t.Behave == "" && t.Digest {
-		return "digest"
-	}
-	return t.Behave
-}
-
-// answerers are the hostnames of those who may answer; none: anybody.
-func (t Talk) answerers(ctx context.Context) ([]string, error) {
-	if t.To != nil {
-		return requirement.Hostnames(ctx, t.To)
-	}
-	return requirement.Hostnames(ctx, t.Among...)
-}
-
-func (t Talk) expected(who []string) string {
-	if t.To != nil {
-		return who[0]
-	}
-	return "one of the endpoints"
-}
-
-// again is a command that shows the same thing by hand; agents have no shell, so it goes through the
-// agent's own command line.
-func (t Talk) again() string {
-	if t.From == nil || t.From.Pod == "" {
-		return ""
-	}
-	return fmt.Sprintf("kubectl exec -n %s %s -c %s -- /agent dial %s %s", t.From.Namespace, t.From.Pod, t.From.Container, t.Network, t.Dial)
-}
-
-func step(s string) string {
-	if s == "" {
-		return "some step"
-	}
-	return s
 }
 
 // Addr is the address in "ip:port" as agents write it; the zero Addr where the text is none.

@@ -57,8 +57,12 @@ type Failure struct {
 	Protocol string
 	Expected string
 	Observed string
+	// Exchange is what the agent of From was asked, where that is what failed: the diagnosis asks the same again. nil of anything else.
+	Exchange *wire.Connect
 	Attempts int
 	Took     time.Duration
+	// Final is why no later attempt forgives what was seen, neither of the check nor of a row that is judged again alone; "" where one may.
+	Final string
 	// FirstBrokenHop is set by the suite, after walking the ladder.
 	FirstBrokenHop string
 	Again          string // a command to see it by hand

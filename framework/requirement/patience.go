@@ -8,11 +8,33 @@ import (
 	"github.com/parley-k8s/parley/framework/until"
 )
 
+// Why no later attempt forgives what one has seen: the values of Failure.Final. A machine that is busy answers late, or not at all; it
+// does not answer something else.
+const (
+	ChangedIsFinal = "what arrives changed is never the machine's doing"
+	PeerIsFinal    = "who answers an address that stays as it is, and under which address, is never the machine's doing"
+	AnswerIsFinal  = "an answer where none was due is never the machine's doing"
+	// SampleIsFinal is of a sample whose probability to be judged wrong is stated: a second one that is judged well says nothing of the first.
+	SampleIsFinal = "a sample is judged once"
+)
+
+// finalOf is why a failure for that reason is final where nothing has changed that could still become known; "" where a later attempt may
+// show that it was a matter of time.
+func finalOf(r Reason) string {
+	switch r {
+	case WrongPeer, WrongPort, Translated:
+		return PeerIsFinal
+	}
+	return ""
+}
+
 // LateHold is something that held on a later attempt than the first: patience forgave what the first attempt saw.
 type LateHold struct {
 	Attempts int           // 2 or more
 	Took     time.Duration // from the first attempt to the one that held
 	First    string        // what the first attempt saw
+	// Steady says that the check had made and changed nothing by then: there was nothing to become known, but what the run made before.
+	Steady bool
 }
 
 // LateHolds are what held late so far.
@@ -25,6 +47,7 @@ func (e *Env) LateHolds() []LateHold {
 func (e *Env) holdLate(h LateHold) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	h.Steady = len(e.after) == 0
 	e.late = append(e.late, h)
 }
 
@@ -36,36 +59,68 @@ func observed(err error) string {
 	return err.Error()
 }
 
-// Until observes until it is right, within the patience in force; the failure that comes back says
-// how often and how long. What settled only after some attempts is noted.
+// Until observes until it is right, within the patience in force; the failure that comes back says how often and how long. What
+// settled only after some attempts is noted.
+//
+// Patience is for what is still becoming: a Service that a proxy does not know yet, a pod that is not ready. A failure that is Final,
+// and one by a wrong peer, a wrong port or a translated address, ends it at once: for what was changed a moment ago there is Converges.
 func (e *Env) Until(ctx context.Context, observe func(context.Context) error) error {
 	return e.UntilAtLeast(ctx, 0, observe)
 }
 
 // UntilAtLeast is Until with at least that much patience, where there is any: for what follows a change more slowly than the rest.
 func (e *Env) UntilAtLeast(ctx context.Context, patience time.Duration, observe func(context.Context) error) error {
-	within := e.Patience
-	if within > 0 {
-		within = max(within, patience)
+	return e.observe(ctx, e.atLeast(patience), func(ctx context.Context) error {
+		err := observe(ctx)
+		if f := AsFailure(err); f != nil && f.Final == "" {
+			f.Final = finalOf(f.Reason)
+		}
+		return err
+	})
+}
+
+// Converges is Until for what the check changed a moment ago, or made: who answered before may still do so, and a wrong peer or
+// address is forgiven while the patience lasts. What is Final for another reason, such as bytes that arrived changed, is not.
+func (e *Env) Converges(ctx context.Context, observe func(context.Context) error) error {
+	return e.observe(ctx, e.Patience, observe)
+}
+
+func (e *Env) atLeast(patience time.Duration) time.Duration {
+	if e.Patience == 0 {
+		return 0
 	}
+	return max(e.Patience, patience)
+}
+
+func (e *Env) observe(ctx context.Context, within time.Duration, observe func(context.Context) error) error {
 	first := ""
-	seen, err := until.Settled(ctx, until.Policy{Within: within}, func(ctx context.Context) error {
+	seen, err := Settles(ctx, until.Policy{Within: within}, func(ctx context.Context) error {
 		err := observe(ctx)
 		if first == "" && err != nil {
 			first = observed(err)
 		}
 		return err
 	})
-	if err == nil {
-		if seen.Attempts > 1 {
-			e.Note("held on attempt %d, after %s", seen.Attempts, seen.Took.Round(time.Millisecond))
-			e.holdLate(LateHold{Attempts: seen.Attempts, Took: seen.Took, First: first})
-		}
-		return nil
-	}
-	if f := AsFailure(err); f != nil {
-		f.Attempts, f.Took = seen.Attempts, seen.Took
-		return f
+	if err == nil && seen.Attempts > 1 {
+		e.Note("held on attempt %d, after %s", seen.Attempts, seen.Took.Round(time.Millisecond))
+		e.holdLate(LateHold{Attempts: seen.Attempts, Took: seen.Took, First: first})
 	}
 	return err
+}
+
+// Settles is until.Settled, but for a failure that is Final, which ends it. A failure that comes back says how often it was tried and
+// how long, unless the observer itself has counted more.
+func Settles(ctx context.Context, p until.Policy, observe func(context.Context) error) (until.Seen, error) {
+	seen, err := until.Settled(ctx, p, func(ctx context.Context) error {
+		err := observe(ctx)
+		if f := AsFailure(err); f != nil && f.Final != "" {
+			return until.Final(err)
+		}
+		return err
+	})
+	if f := AsFailure(err); f != nil {
+		f.Attempts, f.Took = max(f.Attempts, seen.Attempts), max(f.Took, seen.Took)
+		return seen, f
+	}
+	return seen, err
 }

@@ -34,6 +34,8 @@ type Players interface {
 	// WhyAbsent is what was probed to find the feature absent, "" where no check has found so. A check that waits for the
 	// feature need wait no longer where there is a reason.
 	WhyAbsent(feature Feature) (probed string)
+	// NodeFindings are the nodes that are not judged like the others, and why.
+	NodeFindings() []NodeFinding
 }
 
 // End is an agent container, or a host outside the cluster, that plays a role.

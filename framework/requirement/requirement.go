@@ -52,6 +52,8 @@ type Requirement struct {
 	// siblings, and who is near, on that node, who is far on the next. It is for what a kubelet, a runtime or a node's own network
 	// does for the node's pods.
 	PerNode bool
+	// OneNode says why one node is enough, of a requirement that is not judged per node, and whose roles are not on every node.
+	OneNode string
 	// PerFamily has the check run once for each address family of the cluster, with Env.Family set.
 	PerFamily bool
 	// Long checks start pods of their own or wait for a kubelet's periods, ten seconds and more: they have turns of
@@ -59,6 +61,9 @@ type Requirement struct {
 	Long bool
 	// Slow requirements take minutes and are left out unless asked for.
 	Slow bool
+	// AtEnd has the check run once more when all else is judged, since what holds at the beginning of a run may not at its end. The
+	// graver of the two outcomes counts.
+	AtEnd bool
 	// Disrupts says what the check does to others' things; empty is nothing. Such a requirement is judged only where
 	// faults may be injected, after all others and by itself.
 	Disrupts string

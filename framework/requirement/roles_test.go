@@ -47,7 +47,8 @@ func (everybody) Join(*corev1.Pod, string) (*End, error) { return nil, nil }
 
 func (everybody) MarkAbsent(Feature, string) {}
 
-func (everybody) WhyAbsent(Feature) string { return "" }
+func (everybody) WhyAbsent(Feature) string    { return "" }
+func (everybody) NodeFindings() []NodeFinding { return nil }
 
 func TestRolesAreRefusedUnlessDeclared(t *testing.T) {
 	variant := &Variant{Roles: map[world.Role]world.Role{world.Near: world.HostIPC}, Services: map[world.Service]world.Service{world.Web: world.Empty}}

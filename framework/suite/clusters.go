@@ -115,7 +115,10 @@ func (r *Run) judgeColumn(t *testing.T, c axis.Column, i int) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.stage.Deploy(r.ctx); err != nil {
+	err = r.stage.Deploy(r.ctx)
+	nodes := nodesOf(r.stage)
+	record.Change(func(of *reports.Cluster) { of.Nodes = nodes })
+	if err != nil {
 		return r.orInterrupted(err)
 	}
 	if err := r.lock(); err != nil {
@@ -137,6 +140,14 @@ func (r *Run) judgeColumn(t *testing.T, c axis.Column, i int) (err error) {
 	}
 	r.measure(record, catalogue)
 	return nil
+}
+
+// nodesOf are the nodes that are not judged like the others, as a report has them.
+func nodesOf(s *stage.Stage) (all []reports.NodeFinding) {
+	for _, f := range s.Nodes() {
+		all = append(all, reports.NodeFinding(f))
+	}
+	return all
 }
 
 // lock waits until no other cluster of a matrix is judged. It is held until what was made is removed.

@@ -5,6 +5,7 @@ package until
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -35,9 +36,16 @@ func (e *ErrNotYet) Error() string {
 // Unwrap gives the last attempt's error.
 func (e *ErrNotYet) Unwrap() error { return e.Last }
 
+// Final marks an error of an observation that no later one can make good: Settled ends with it at once.
+func Final(err error) error { return &finalError{err} }
+
+type finalError struct{ error }
+
+func (e *finalError) Unwrap() error { return e.error }
+
 // Settled observes until observe returns nil as often in a row as the policy asks. The error is an
 // *ErrNotYet around observe's last error, or the context's error when that ended first and nothing
-// had been observed yet.
+// had been observed yet. An error that is Final ends it.
 func Settled(ctx context.Context, p Policy, observe func(context.Context) error) (Seen, error) {
 	every, need := p.Every, max(1, p.Consecutive)
 	if every == 0 {
@@ -54,7 +62,8 @@ func Settled(ctx context.Context, p Policy, observe func(context.Context) error)
 			}
 		} else {
 			inRow = 0
-			if time.Since(start) >= p.Within || ctx.Err() != nil {
+			var final *finalError
+			if time.Since(start) >= p.Within || ctx.Err() != nil || errors.As(err, &final) {
 				return seen, &ErrNotYet{Seen: seen, Last: err}
 			}
 		}

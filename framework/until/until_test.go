@@ -45,3 +45,15 @@ func TestSettledKeepsTheLastObservationWhenTheContextEnds(t *testing.T) {
 	})
 	require.ErrorIs(t, err, bad)
 }
+
+func TestSettledEndsWithWhatIsFinal(t *testing.T) {
+	changed, n := errors.New("other bytes"), 0
+	seen, err := Settled(t.Context(), Policy{Within: time.Hour, Every: 1}, func(context.Context) error {
+		if n++; n == 1 {
+			return errors.New("refused")
+		}
+		return Final(changed)
+	})
+	require.ErrorIs(t, err, changed)
+	require.Equal(t, 2, seen.Attempts)
+}

@@ -24,7 +24,8 @@ func devShm() requirement.Requirement {
 		},
 		Why: "shm_open and sem_open fail without it, and browsers, databases and machine learning crash once it is full: " +
 			"runtimes make it 64 MiB, whatever the pod's memory limit.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			for _, end := range []*requirement.End{env.Role(world.SiblingA), env.Role(world.SiblingB)} {
 				options, err := shmMount(ctx, end)
@@ -59,7 +60,8 @@ func devShmLimit() requirement.Requirement {
 		},
 		Why: "It is the way to a /dev/shm of another size than the runtime's. A limit that nobody holds fills the node's memory " +
 			"until the kernel kills.",
-		Roles: []world.Role{world.LimitedShm},
+		PerNode: true,
+		Roles:   []world.Role{world.LimitedShm},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			end := env.Role(world.LimitedShm)
 			if _, err := shmMount(ctx, end); err != nil {

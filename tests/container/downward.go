@@ -34,9 +34,10 @@ func downward() requirement.Requirement {
 			URL:  "https://kubernetes.io/docs/concepts/workloads/pods/downward-api/",
 			Says: "Fields of the pod and of its containers are there as variables and as files of a downwardAPI volume.",
 		},
-		Why:   "A clustered program learns its own name and address from it. A variable that is not what the API says of the pod has it join as somebody else.",
-		Roles: []world.Role{world.SiblingA},
-		Check: checkDownward, Control: changed(),
+		Why:     "A clustered program learns its own name and address from it. A variable that is not what the API says of the pod has it join as somebody else.",
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA},
+		Check:   checkDownward, Control: changed(),
 	}
 }
 
@@ -84,9 +85,10 @@ func projected() requirement.Requirement {
 			Says: "Several sources are mapped into one directory; where all containers have one runAsUser, the token file belongs to that user " +
 				"with mode 0600.",
 		},
-		Why:   "Workload identity rests on the token: its audience keeps one service from using it at another, and its mode keeps it from strangers.",
-		Roles: []world.Role{world.SiblingA},
-		Check: checkProjected, Control: changed(),
+		Why:     "Workload identity rests on the token: its audience keeps one service from using it at another, and its mode keeps it from strangers.",
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA},
+		Check:   checkProjected, Control: changed(),
 	}
 }
 

@@ -25,8 +25,9 @@ func ephemeral() requirement.Requirement {
 			URL:  "https://kubernetes.io/docs/concepts/workloads/pods/ephemeral-containers/",
 			Says: "A special kind of container that runs temporarily in an existing pod, to inspect it; it is added by the ephemeralcontainers handler.",
 		},
-		Why:   "kubectl debug rests on it: what a debugger sees of the network and IPC has to be what the program sees.",
-		Roles: []world.Role{world.SiblingA, world.Near},
+		Why:     "kubectl debug rests on it: what a debugger sees of the network and IPC has to be what the program sees.",
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return checkEphemeral(ctx, env, env.Fixture(separate))
 		},

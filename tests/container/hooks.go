@@ -44,11 +44,12 @@ func hookPostStart() requirement.Requirement {
 		Long: true,
 		Title: "A postStart hook runs in the container that names it and in no other; a container whose hook fails is killed, and its siblings " +
 			"run on.",
-		Level:  requirement.Must,
-		Clause: containerHooks,
-		Why:    "Registering, warming up and setting permissions is done there. A container whose hook failed is not set up, so it may not run.",
-		Roles:  nearOnly,
-		Check:  checkPostStart, Control: hookControl(),
+		Level:   requirement.Must,
+		Clause:  containerHooks,
+		Why:     "Registering, warming up and setting permissions is done there. A container whose hook failed is not set up, so it may not run.",
+		PerNode: true,
+		Roles:   nearOnly,
+		Check:   checkPostStart, Control: hookControl(),
 	}
 }
 
@@ -107,8 +108,9 @@ func hookPreStop() requirement.Requirement {
 		Clause: containerHooks,
 		Why: "Connections are drained and members leave their cluster there. Told to end before the hook is done, a server drops what it was " +
 			"about to hand over.",
-		Roles: nearOnly,
-		Check: checkPreStop, Control: hookControl(),
+		PerNode: true,
+		Roles:   nearOnly,
+		Check:   checkPreStop, Control: hookControl(),
 	}
 }
 

@@ -124,7 +124,8 @@ func hostnames() []requirement.Requirement {
 		}
 		all = append(all, requirement.Requirement{
 			ID: "container/" + n.id, Title: n.title, Level: n.level, Clause: n.clause, Why: n.why,
-			Roles: n.roles, Wants: n.wants, PodSecurity: n.security,
+			PerNode: true,
+			Roles:   n.roles, Wants: n.wants, PodSecurity: n.security,
 			Check: n.check,
 			Control: requirement.Control{
 				Says:    n.says,

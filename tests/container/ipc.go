@@ -29,8 +29,9 @@ func sysvMessageQueue() requirement.Requirement {
 		Clause: podsShareIPC,
 		Why: "Databases and older middleware hand work over System V queues. It rests on the pod's one IPC namespace, " +
 			"which the sandbox holds and every container joins.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB},
-		Check: checkMessageQueue,
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB},
+		Check:   checkMessageQueue,
 		Control: requirement.Control{
 			Says:    "two pods in place of two containers of one",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingB: world.Near}},

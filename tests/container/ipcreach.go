@@ -114,9 +114,10 @@ func ipcIsolated() requirement.Requirement {
 		Clause: podsShareIPC,
 		Why: "Keys are small numbers that programs choose alike, and names are guessed: a shared namespace lets one tenant read, " +
 			"fill or remove another's queues and memory.",
-		Roles: []world.Role{world.SiblingA, world.Near},
-		Wants: []world.Role{world.Node},
-		Check: func(ctx context.Context, env *requirement.Env) error { return checkIsolated(ctx, env, mechanisms...) },
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.Near},
+		Wants:   []world.Role{world.Node},
+		Check:   func(ctx context.Context, env *requirement.Env) error { return checkIsolated(ctx, env, mechanisms...) },
 		Control: requirement.Control{
 			Says: "a hostIPC pod",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.HostIPC},
@@ -189,6 +190,7 @@ func onHost(m mechanism) requirement.Requirement {
 		Clause:      hostIPCField,
 		Why:         "Monitoring and database agents run with hostIPC to reach what programs on the node have made. Without it they find nothing and say so late.",
 		PodSecurity: "privileged",
+		PerNode:     true,
 		Roles:       []world.Role{world.HostIPC, world.OtherHostIPC},
 		Wants:       []world.Role{world.Node},
 		Check:       func(ctx context.Context, env *requirement.Env) error { return checkOnHost(ctx, env, m) },

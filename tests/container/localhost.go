@@ -27,7 +27,8 @@ func localhostName() requirement.Requirement {
 		Clause: hostsFile,
 		Why: "Programs reach their siblings by that name. Asked of DNS it costs a query for each search domain, fails while DNS does, " +
 			"and whoever answers it can draw the traffic to himself (RFC 6761, section 6.3).",
-		Roles: []world.Role{world.SiblingA, world.SiblingB},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			for _, end := range []*requirement.End{env.Role(world.SiblingA), env.Role(world.SiblingB)} {
 				addrs, err := fromHosts(ctx, end, "localhost", "ip")
@@ -57,6 +58,7 @@ func hostnameResolves() requirement.Requirement {
 		Clause: hostsFile,
 		Why: "Java, Erlang and cluster software look up their own hostname to learn the address that they tell others. " +
 			"DNS has no record of it.",
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.SiblingB},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -92,8 +94,9 @@ func hostAliases() requirement.Requirement {
 			URL:  podSpec,
 			Says: "hostAliases: hosts and IPs that are put into the pod's hosts file. A conformance test asks for it.",
 		},
-		Why:   "It names what DNS does not know, or not so: a database beside the cluster, a service on its way from one place to another.",
-		Roles: []world.Role{world.NamedA, world.NamedB},
+		Why:     "It names what DNS does not know, or not so: a database beside the cluster, a service on its way from one place to another.",
+		PerNode: true,
+		Roles:   []world.Role{world.NamedA, world.NamedB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			for _, end := range []*requirement.End{env.Role(world.NamedA), env.Role(world.NamedB)} {
 				for family, ip := range map[string]string{"ip4": world.AliasIPv4, "ip6": world.AliasIPv6} {
@@ -158,6 +161,7 @@ func loopbackIsolated() requirement.Requirement {
 		Clause: podsShareNetwork,
 		Why: "Sidecars bind their unprotected admin ports to loopback and trust that only their own pod gets there. A node that routes " +
 			"127.0.0.0/8, or one loopback for several pods, opens them (CVE-2020-8558 was such a case).",
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.SiblingB, world.Near},
 		Wants:     []world.Role{world.Node},
 		PerFamily: true,

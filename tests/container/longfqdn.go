@@ -31,7 +31,8 @@ func fqdnTooLong() requirement.Requirement {
 		},
 		Why: "Cut off, the name would be another pod's. It shows on the day when a namespace or cluster gets a longer name; " +
 			"then the event is all that explains it.",
-		Roles: []world.Role{world.SiblingA},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			pod := env.NewPod(env.Role(world.SiblingA).Node, world.Container("a"))
 			yes := true

@@ -25,7 +25,8 @@ func loopbackTCP() requirement.Requirement {
 		Clause: podsShareNetwork,
 		Why: "Sidecars, proxies and metrics exporters rest on it: they bind to loopback so that only their own pod reaches them. " +
 			"It breaks when a runtime gives each container a network namespace of its own, or never brings lo up.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return bothWays(ctx, env, loopback4, "tcp4", 32)
 		},
@@ -45,7 +46,8 @@ func loopbackUDP() requirement.Requirement {
 		Clause: podsShareNetwork,
 		Why: "Agents for statistics, logs and DNS caches listen on loopback UDP. Datagrams of one byte, of an Ethernet frame's size " +
 			"and of many times that must each arrive as one.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return bothWays(ctx, env, loopback4, "udp4", datagramSizes...)
 		},
@@ -68,8 +70,9 @@ func loopbackSCTP() requirement.Requirement {
 			URL:  "https://kubernetes.io/docs/reference/networking/service-protocols/#protocol-sctp",
 			Says: "Where the network plugin supports SCTP traffic, it can be used as TCP and UDP are.",
 		},
-		Why:   "Signalling software of telephone networks speaks SCTP also between the containers of a pod. Many kernels lack it, or load it late.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB},
+		Why:     "Signalling software of telephone networks speaks SCTP also between the containers of a pod. Many kernels lack it, or load it late.",
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			for _, end := range []*requirement.End{env.Role(world.SiblingA), env.Role(world.SiblingB)} {
 				id, err := end.Identity(ctx)
@@ -100,7 +103,8 @@ func loopbackIPv6() requirement.Requirement {
 		Clause: podsShareNetwork,
 		Why: "Many programs try ::1 first when they are told localhost. lo has it wherever the kernel has IPv6, also in a cluster " +
 			"of IPv4 pods, unless the runtime disabled it.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			a := env.Role(world.SiblingA)
 			addrs, err := addressesOfLo(ctx, a)

@@ -25,6 +25,7 @@ func posixMessageQueue() requirement.Requirement {
 		Clause: podsShareIPC,
 		Why: "The queue lives in the pod's IPC namespace and needs no mount. Real-time programs rest on its order, and on a sender " +
 			"that waits when the reader falls behind.",
+		PerNode: true,
 		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check:   checkPosixQueue,
 		Control: twoPods(),
@@ -175,6 +176,7 @@ func sysvQueueLimit() requirement.Requirement {
 		},
 		Why: "The limit is the pod's own, so no other pod's queues can use it up. A producer relies on it to be held back rather " +
 			"than lose messages.",
+		PerNode: true,
 		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check:   checkQueueLimit,
 		Control: twoPods(),

@@ -18,6 +18,7 @@ func ipcNamespaceShared() requirement.Requirement {
 		Clause: podsShareIPC,
 		Why: "All that containers of a pod share of System V and POSIX queues follows from the one namespace, which the sandbox holds " +
 			"while containers come and go.",
+		PerNode: true,
 		Roles:   []world.Role{world.SiblingA, world.SiblingB, world.Near},
 		Wants:   []world.Role{world.Node},
 		Check:   checkIPCNamespace,
@@ -88,6 +89,7 @@ func hostIPC() requirement.Requirement {
 		Clause:      hostIPCField,
 		Why:         "It is what a pod asks for who must meet programs of the node, or of another pod, by System V keys and queue names.",
 		PodSecurity: "privileged",
+		PerNode:     true,
 		Roles:       []world.Role{world.HostIPC, world.OtherHostIPC},
 		Wants:       []world.Role{world.Node},
 		Check: func(ctx context.Context, env *requirement.Env) error {

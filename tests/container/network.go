@@ -20,9 +20,10 @@ func networkNamespaceShared() requirement.Requirement {
 		Clause: podsShareNetwork,
 		Why: "Everything else that containers of a pod share of the network follows from the one namespace, " +
 			"and what keeps pods apart follows from there being one for each.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB, world.Near},
-		Wants: []world.Role{world.Node},
-		Check: checkNamespaceShared,
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB, world.Near},
+		Wants:   []world.Role{world.Node},
+		Check:   checkNamespaceShared,
 		Control: requirement.Control{
 			Says:    "two pods of one node in place of two containers of one",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingB: world.Near}},
@@ -94,8 +95,9 @@ func portConflict() requirement.Requirement {
 		Clause: podsShareNetwork,
 		Why: "Containers of one pod coordinate their ports, pods never have to: that is what an IP per pod is for. " +
 			"A second bind that succeeds means two namespaces; one that fails in another pod means a port space shared between pods.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB, world.Near},
-		Check: checkPortConflict,
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB, world.Near},
+		Check:   checkPortConflict,
 		Control: requirement.Control{
 			Says:    "two pods in place of two containers of one",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingB: world.Near}},

@@ -62,8 +62,9 @@ func configMap() requirement.Requirement {
 			URL:  "https://kubernetes.io/docs/concepts/configuration/configmap/",
 			Says: "Keys of data and binaryData become files of a read-only volume, with defaultMode or an item's own mode, and variables by configMapKeyRef.",
 		},
-		Why:   "Containers of one pod agree on their configuration by it. Bytes that are no text, and modes, are what gets lost on the way.",
-		Roles: []world.Role{world.SiblingA},
+		Why:     "Containers of one pod agree on their configuration by it. Bytes that are no text, and modes, are what gets lost on the way.",
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			plain, nested := someBytes()
 			var maps []*corev1.ConfigMap
@@ -98,8 +99,9 @@ func secret() requirement.Requirement {
 			URL:  "https://kubernetes.io/docs/concepts/storage/volumes/#secret",
 			Says: "A secret volume is mounted read-only and backed by tmpfs, so that it is never written to non-volatile storage.",
 		},
-		Why:   "Keys and passwords come to both halves of a pod so. On a disk of the node they would outlive the pod.",
-		Roles: []world.Role{world.SiblingA},
+		Why:     "Keys and passwords come to both halves of a pod so. On a disk of the node they would outlive the pod.",
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			plain, nested := someBytes()
 			var secrets []*corev1.Secret

@@ -51,11 +51,12 @@ func probeOf(p probed) requirement.Requirement {
 		Long: true,
 		Title: p.title + " reach the container that names them: startup holds the others back, readiness makes it ready and unready, and " +
 			"failing liveness restarts it and no sibling.",
-		Level:  requirement.Must,
-		Clause: requirement.Clause{URL: p.url, Says: p.says},
-		Why:    p.why,
-		Roles:  nearOnly,
-		Check:  p.check,
+		Level:   requirement.Must,
+		Clause:  requirement.Clause{URL: p.url, Says: p.says},
+		Why:     p.why,
+		PerNode: true,
+		Roles:   nearOnly,
+		Check:   p.check,
 		Control: requirement.Control{Says: wrongProbe, Variant: &requirement.Variant{Fixture: wrongProbe},
 			Red: []requirement.Reason{requirement.NoEffect}},
 	}

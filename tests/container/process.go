@@ -33,7 +33,8 @@ func processNamespacePrivate() requirement.Requirement {
 		Clause: sharedProcessField,
 		Why: "Command lines and environments hold secrets, and who sees a process of the same UID can also stop it. " +
 			"A sidecar is not to be trusted with either by default.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			for _, end := range []*requirement.End{env.Role(world.SiblingA), env.Role(world.SiblingB)} {
 				seen, err := processesSeenBy(ctx, end)
@@ -129,7 +130,8 @@ func sharesProcesses(id, title, why string, level requirement.Level, clause requ
 	judge func(context.Context, sight, *requirement.End, wire.Identity) error) requirement.Requirement {
 	return requirement.Requirement{
 		ID: id, Title: title, Level: level, Clause: clause, Why: why,
-		Roles: []world.Role{world.SharedPIDA, world.SharedPIDB},
+		PerNode: true,
+		Roles:   []world.Role{world.SharedPIDA, world.SharedPIDB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			a, b := env.Role(world.SharedPIDA), env.Role(world.SharedPIDB)
 			for _, way := range []struct{ from, to *requirement.End }{{a, b}, {b, a}} {
@@ -169,6 +171,7 @@ func hostPID() requirement.Requirement {
 		Why:         "Node exporters, profilers and security agents watch all processes of a node so.",
 		Needs:       []requirement.Feature{requirement.NodeAgent},
 		PodSecurity: "privileged",
+		PerNode:     true,
 		Roles:       []world.Role{world.HostPID, world.Node},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			pod := env.Role(world.HostPID)

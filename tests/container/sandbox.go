@@ -37,8 +37,9 @@ func podIPSurvivesRestart() requirement.Requirement {
 		},
 		Why: "A crash of a sidecar shall not cut the connections of the server beside it. It is what the sandbox is for: it holds the namespace " +
 			"while containers come and go.",
-		Roles: []world.Role{world.SiblingA, world.Near},
-		Wants: []world.Role{world.Node},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.Near},
+		Wants:   []world.Role{world.Node},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return checkIPSurvives(ctx, env, env.Fixture(sandbox))
 		},
@@ -187,9 +188,10 @@ func sandboxReplaced() requirement.Requirement {
 		},
 		Why: "A runtime that was restarted or upgraded, or a node that ran out of memory, leaves pods without their sandbox. A pod that keeps its old IP " +
 			"in the API after that is one that nobody reaches.",
-		Needs: []requirement.Feature{requirement.NodeAgent},
-		Roles: []world.Role{world.SiblingA, world.Near, world.Node},
-		Check: checkSandboxReplaced,
+		Needs:   []requirement.Feature{requirement.NodeAgent},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.Near, world.Node},
+		Check:   checkSandboxReplaced,
 		Control: requirement.Control{
 			Says:  "the replacement held back",
 			Fault: &requirement.Fault{Points: []requirement.Point{fault.StopNewSandboxes(world.SiblingA)}},

@@ -19,7 +19,8 @@ func sysvSemaphore() requirement.Requirement {
 		Clause: podsShareIPC,
 		Why: "Programs that share a segment guard it with a semaphore. Finding it by key is half of the promise: the other half is " +
 			"that a waiter in another container really sleeps, and really wakes.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			s := semaphore{one: wire.Sem{Key: newKey()}, protocol: "System V semaphore", again: "ipcs -s in both containers"}
 			return s.check(ctx, env, 0)
@@ -36,7 +37,8 @@ func posixSemaphore() requirement.Requirement {
 		Clause: podsShareIPC,
 		Why: "A named semaphore is a small file in /dev/shm and a futex in it. It works only where both containers map the very same " +
 			"page, since the kernel knows a futex by its page and not by its name.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			s := semaphore{one: wire.Sem{Name: newName()}, protocol: "POSIX semaphore", again: "ls -l /dev/shm/sem.* in both containers"}
 			return s.check(ctx, env)

@@ -19,7 +19,8 @@ func posixSharedMemory() requirement.Requirement {
 		Clause: podsShareIPC,
 		Why: "The fastest way between two containers. It rests on the runtime mounting the sandbox's /dev/shm into every container, " +
 			"which is a mount and not the IPC namespace, and was really missing in several runtimes.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return sharedMemory(ctx, env, wire.Shm{Name: newName()}, "POSIX shared memory", "ls -l /dev/shm in both containers")
 		},
@@ -35,7 +36,8 @@ func sysvSharedMemory() requirement.Requirement {
 		Clause: podsShareIPC,
 		Why: "Databases keep their buffers in such a segment, and helpers beside them attach it by key. It rests on the pod's one " +
 			"IPC namespace and needs no mount.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return sharedMemory(ctx, env, wire.Shm{Key: newKey()}, "System V shared memory", "ipcs -m in both containers")
 		},

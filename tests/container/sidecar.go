@@ -34,7 +34,8 @@ func sidecar() requirement.Requirement {
 		},
 		Why: "A proxy has to be there for the first connection and still for the last one. With plain containers the main one starts before the " +
 			"proxy listens and loses it while it shuts down.",
-		Roles: nearOnly,
+		PerNode: true,
+		Roles:   nearOnly,
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return checkSidecar(ctx, env, env.Fixture(plain))
 		},

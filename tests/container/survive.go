@@ -33,7 +33,8 @@ func ipcSurvivesRestart() requirement.Requirement {
 		},
 		Why: "A database finds its segment again after a crash, and a producer goes on with the queue that its consumer waits at. It also " +
 			"means that what a crashed program left must be expected there.",
-		Roles: []world.Role{world.SiblingA, world.Near},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			pod := env.NewPod(env.Role(world.SiblingA).Node, world.Container("a"), world.Container("b"))
 			started, err := env.Start(ctx, pod)
@@ -116,6 +117,7 @@ func sysvMessageType() requirement.Requirement {
 		},
 		Why: "One queue serves many clients so, each waiting for its own number, and urgent messages overtake others. " +
 			"User-space kernels have their own queues, and this is what they leave out.",
+		PerNode: true,
 		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check:   checkMessageType,
 		Control: twoPods(),

@@ -22,7 +22,8 @@ func ipcSysctl() requirement.Requirement {
 		},
 		Why: "Databases tune their queues and segments so. What is asked for is seen by its effect: a segment vanishes when the " +
 			"last one has let go of it.",
-		Roles: []world.Role{world.SysctlA, world.SysctlB, world.Near},
+		PerNode: true,
+		Roles:   []world.Role{world.SysctlA, world.SysctlB, world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			a, b := env.Role(world.SysctlA), env.Role(world.SysctlB)
 			for _, way := range []struct{ from, to *requirement.End }{{a, b}, {b, a}} {

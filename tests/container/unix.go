@@ -22,7 +22,8 @@ func unixStream() requirement.Requirement {
 		Clause: podsShareVolumes,
 		Why: "CSI and device plugins, service meshes and databases put their sockets on a shared volume. A file that can be read is not " +
 			"enough: the socket's inode has to be the very same one, so some layered or virtual file systems break it.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			a, b := env.Role(world.SiblingA), env.Role(world.SiblingB)
 			for _, way := range []struct{ from, to *requirement.End }{{a, b}, {b, a}} {

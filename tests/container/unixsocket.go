@@ -66,8 +66,9 @@ func abstractSocket() requirement.Requirement {
 		Clause: abstractNames,
 		Why: "It needs no volume, and no permission guards it: who is in the network namespace may connect. " +
 			"So it is convenient within a pod, and a hole if it reaches beyond.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB, world.Near},
-		Wants: []world.Role{world.Node},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB, world.Near},
+		Wants:   []world.Role{world.Node},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			a, b := env.Role(world.SiblingA), env.Role(world.SiblingB)
 			strangers := env.RolesAsDeployed(world.Near)
@@ -103,6 +104,7 @@ func hostNetworkAbstractSocket() requirement.Requirement {
 		Why: "containerd's shims once listened on such sockets, and any hostNetwork container could take over the node (CVE-2020-15257): " +
 			"hostNetwork gives more than the network. Ordinary pods must stay outside.",
 		PodSecurity: "privileged",
+		PerNode:     true,
 		Roles:       []world.Role{world.HostNetwork, world.Near, world.Node},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			pod, stranger := env.Role(world.HostNetwork), env.Role(world.Near)
@@ -173,7 +175,8 @@ func unixDescriptorPassing() requirement.Requirement {
 		},
 		Why: "Service meshes pass connections so, device and storage plugins pass devices, compositors pass memory. The file here has no " +
 			"path at all: only the descriptor leads to it.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			a, b := env.Role(world.SiblingA), env.Role(world.SiblingB)
 			for _, way := range []struct{ giver, taker *requirement.End }{{a, b}, {b, a}} {

@@ -24,7 +24,8 @@ func unixPeerCredentials() requirement.Requirement {
 		Clause: unixCredentials,
 		Why: "PostgreSQL's peer authentication, D-Bus and many sidecars let in who the kernel says has connected. A runtime or a " +
 			"user-space kernel that tells another ID lets in the wrong one.",
-		Roles: []world.Role{world.UserA, world.UserB},
+		PerNode: true,
+		Roles:   []world.Role{world.UserA, world.UserB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			a, b := env.Role(world.UserA), env.Role(world.UserB)
 			for _, network := range unixNetworks {
@@ -72,7 +73,8 @@ func unixPeerPID() requirement.Requirement {
 		},
 		Why: "Programs look the peer up in /proc by that number. A PID of another namespace there is the PID of some innocent " +
 			"process of the reader's own.",
-		Roles: []world.Role{world.SharedPIDA, world.SharedPIDB, world.SiblingA, world.SiblingB},
+		PerNode: true,
+		Roles:   []world.Role{world.SharedPIDA, world.SharedPIDB, world.SiblingA, world.SiblingB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			client := env.Role(world.SharedPIDA)
 			id, err := client.Identity(ctx)
@@ -115,7 +117,8 @@ func unixPermissions() requirement.Requirement {
 		Clause: unixCredentials,
 		Why: "The mode is all that guards most sockets on shared volumes. Containers that run under one UID are not kept apart by it, " +
 			"those of two are.",
-		Roles: []world.Role{world.UserA, world.UserB},
+		PerNode: true,
+		Roles:   []world.Role{world.UserA, world.UserB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			owner, other := env.Role(world.UserA), env.Role(world.UserB)
 			mode := uint32(0o600)
@@ -176,7 +179,8 @@ func unixGroup() requirement.Requirement {
 		},
 		Why: "It is how containers that run under two UIDs share a socket without opening it to everybody. It takes both: the group " +
 			"on the volume, with its set-group-ID bit, and the group in each process.",
-		Roles: []world.Role{world.UserA, world.UserB},
+		PerNode: true,
+		Roles:   []world.Role{world.UserA, world.UserB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			a, b := env.Role(world.UserA), env.Role(world.UserB)
 			for _, way := range []struct{ from, to *requirement.End }{{a, b}, {b, a}} {
@@ -210,6 +214,7 @@ func unixHostPath() requirement.Requirement {
 		Why: "CSI and device plugins, runtimes and node agents of meshes listen on the node so. Two pods that land on two nodes do not " +
 			"meet there, which looks like a dead server.",
 		PodSecurity: "privileged",
+		PerNode:     true,
 		Roles:       []world.Role{world.HostDirA, world.HostDirB},
 		Wants:       []world.Role{world.HostDirFar},
 		Check:       checkHostPath,

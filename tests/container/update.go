@@ -30,8 +30,9 @@ func configMapUpdate() requirement.Requirement {
 		},
 		Why: "Programs reload their configuration without a restart. Two keys that belong together must not be seen of two versions, which the " +
 			"kubelet ensures by swapping one link.",
-		Roles: nearOnly,
-		Slow:  true,
+		PerNode: true,
+		Roles:   nearOnly,
+		Slow:    true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return checkUpdate(ctx, env, env.Fixture(immutable))
 		},

@@ -14,13 +14,14 @@ import (
 
 func volumeWriteRead() requirement.Requirement {
 	return requirement.Requirement{
-		ID:     "container/volume-write-read",
-		Title:  "What one container writes to message.txt on a shared emptyDir its sibling reads, in both directions.",
-		Level:  requirement.Must,
-		Clause: podsShareVolumes,
-		Why:    "The plainest way for two containers to talk: one writes, the other reads.",
-		Roles:  []world.Role{world.SiblingA, world.SiblingB},
-		Check:  checkWriteRead,
+		ID:      "container/volume-write-read",
+		Title:   "What one container writes to message.txt on a shared emptyDir its sibling reads, in both directions.",
+		Level:   requirement.Must,
+		Clause:  podsShareVolumes,
+		Why:     "The plainest way for two containers to talk: one writes, the other reads.",
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB},
+		Check:   checkWriteRead,
 		Control: requirement.Control{
 			Says: "two volumes in place of one",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{

@@ -36,13 +36,14 @@ var emptyDirLife = requirement.Clause{
 func volumeSurvivesRestart() requirement.Requirement {
 	const deleted = "delete the pod instead"
 	return requirement.Requirement{
-		ID:     "container/volume-survives-restart",
-		Long:   true,
-		Title:  "What a container wrote on an emptyDir is still there after the container was restarted.",
-		Level:  requirement.Must,
-		Clause: emptyDirLife,
-		Why:    "A crash shall cost the process and not its spool, checkpoint or cache: the volume is the pod's and not the container's.",
-		Roles:  []world.Role{world.SiblingA},
+		ID:      "container/volume-survives-restart",
+		Long:    true,
+		Title:   "What a container wrote on an emptyDir is still there after the container was restarted.",
+		Level:   requirement.Must,
+		Clause:  emptyDirLife,
+		Why:     "A crash shall cost the process and not its spool, checkpoint or cache: the volume is the pod's and not the container's.",
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			pod := env.NewPod(nodeOfSiblings(env), world.Container("a"))
 			shareEmptyDir(pod)
@@ -97,7 +98,8 @@ func volumeDiesWithPod() requirement.Requirement {
 		Clause: emptyDirLife,
 		Why: "Who comes after on that node must not find what the one before left: that would be a leak between tenants and a trap for a program " +
 			"that takes an empty directory for a new start.",
-		Roles: []world.Role{world.SiblingA},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return checkDiesWithPod(ctx, env, env.Fixture(hostPath))
 		},
@@ -162,6 +164,7 @@ func volumePropagation() requirement.Requirement {
 		Why: "CSI node plugins mount volumes for other pods so. It needs a shared mount on the node, which some distributions and " +
 			"nested nodes do not have.",
 		PodSecurity: "privileged",
+		PerNode:     true,
 		Roles:       []world.Role{world.SiblingA},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return checkPropagation(ctx, env, env.Fixture(none))

@@ -25,8 +25,9 @@ func volumeMemory() requirement.Requirement {
 		},
 		Why: "Secrets that must not touch a disk and buffers that must be fast go there. A medium that is quietly ignored leaves them on the " +
 			"node's disk, and a limit that is lets one container take the node's memory.",
-		Roles: []world.Role{world.MemoryA, world.MemoryB},
-		Check: checkVolumeMemory,
+		PerNode: true,
+		Roles:   []world.Role{world.MemoryA, world.MemoryB},
+		Check:   checkVolumeMemory,
 		Control: requirement.Control{
 			Says:    "the default medium",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.MemoryA: world.DiskA, world.MemoryB: world.DiskB}},
@@ -96,8 +97,9 @@ func volumeReadOnly() requirement.Requirement {
 		},
 		Why: "The half that serves files shall not be able to change them. It is a flag of the mount and not of the files, so it has to be " +
 			"refused whatever the permissions say.",
-		Roles: []world.Role{world.Writer, world.Reader},
-		Check: checkVolumeReadOnly,
+		PerNode: true,
+		Roles:   []world.Role{world.Writer, world.Reader},
+		Check:   checkVolumeReadOnly,
 		Control: requirement.Control{
 			Says:    "mounted writable",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Writer: world.WholeTrunk, world.Reader: world.WholeBranch}},
@@ -149,8 +151,9 @@ func volumeSubPath() requirement.Requirement {
 		},
 		Why: "One volume serves several containers, each its own part. Links that led out of the part have been a way onto the node's file " +
 			"system more than once (CVE-2017-1002101, CVE-2021-25741).",
-		Roles: []world.Role{world.Trunk, world.Branch},
-		Check: checkVolumeSubPath,
+		PerNode: true,
+		Roles:   []world.Role{world.Trunk, world.Branch},
+		Check:   checkVolumeSubPath,
 		Control: requirement.Control{
 			Says:    "the root of the volume mounted",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Trunk: world.WholeTrunk, world.Branch: world.WholeBranch}},
@@ -225,8 +228,9 @@ func volumeFSGroup() requirement.Requirement {
 		},
 		Why: "Containers that are not root and not each other work on the same files through it. Without the set-group-ID bit on the volume's " +
 			"root the files are there and cannot be changed.",
-		Roles: []world.Role{world.UserA, world.UserB},
-		Check: checkVolumeFSGroup,
+		PerNode: true,
+		Roles:   []world.Role{world.UserA, world.UserB},
+		Check:   checkVolumeFSGroup,
 		Control: requirement.Control{
 			Says:    "no fsGroup",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.UserA: world.NoGroupA, world.UserB: world.NoGroupB}},

@@ -32,6 +32,7 @@ func volumeMmap() requirement.Requirement {
 		Clause: requirement.Clause{URL: "https://man7.org/linux/man-pages/man2/mmap.2.html", Says: "Updates to a MAP_SHARED mapping are visible to other processes that map the same region."},
 		Why: "Databases, ring buffers and metrics libraries keep counters in a mapped file. It holds where both containers see one file of one " +
 			"kernel; file systems that pass through a virtual machine's border, or copy on write, give each its own page.",
+		PerNode: true,
 		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check:   checkVolumeMmap,
 		Control: twoVolumes(),
@@ -90,6 +91,7 @@ func volumeLock() requirement.Requirement {
 		},
 		Why: "Leader and standby, log rotation and SQLite trust it that one of them holds the lock. A file system on which locks are " +
 			"always granted lets both write.",
+		PerNode: true,
 		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check:   checkVolumeLock,
 		Control: twoVolumes(),
@@ -143,6 +145,7 @@ func volumeInotify() requirement.Requirement {
 		Clause: requirement.Clause{URL: "https://man7.org/linux/man-pages/man7/inotify.7.html", Says: "A watch of a directory reports what happens to the files in it, whoever does it; changes made remotely on a network file system are not reported."},
 		Why: "Reloaders, log shippers and config watchers wait for the event instead of looking again and again. It needs one kernel below both " +
 			"containers: where the volume is shared with a virtual machine's kernel, files change and no event comes.",
+		PerNode: true,
 		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check:   checkVolumeInotify,
 		Control: twoVolumes(),

@@ -26,7 +26,8 @@ func volumeRename() requirement.Requirement {
 		},
 		Why: "It is how a sidecar hands over certificates and configuration, and how the kubelet updates its own volumes. Readers need no lock " +
 			"as long as it holds.",
-		Roles: []world.Role{world.SiblingA, world.SiblingB},
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return checkVolumeRename(ctx, env, env.Fixture(inPlace))
 		},
@@ -82,6 +83,7 @@ func volumeFIFO() requirement.Requirement {
 		},
 		Why: "Log writers that can only write to a file are followed so. It takes the one kernel and the one inode: across a border between " +
 			"kernels the name is there and no data comes.",
+		PerNode: true,
 		Roles:   []world.Role{world.SiblingA, world.SiblingB},
 		Check:   checkVolumeFIFO,
 		Control: twoVolumes(),

@@ -76,6 +76,7 @@ func etcHostsHostNetwork() requirement.Requirement {
 		},
 		Why: "Node agents share the node's view: names of registries, proxies or the API server that administrators put there are what they " +
 			"start with.",
+		PerNode:     true,
 		Roles:       []world.Role{world.HostNetwork, world.Node},
 		PodSecurity: "privileged",
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -140,7 +141,8 @@ func hostAliasesHostNetwork() requirement.Requirement {
 func aliased(id, title, why string, role world.Role, podSecurity string, control requirement.Control) requirement.Requirement {
 	return requirement.Requirement{
 		ID: id, Title: title, Level: requirement.Must, Clause: hostsFile, Why: why,
-		Roles: []world.Role{role, world.Near}, Services: []world.Service{world.Web}, PodSecurity: podSecurity, Control: control,
+		PerNode: true,
+		Roles:   []world.Role{role, world.Near}, Services: []world.Service{world.Web}, PodSecurity: podSecurity, Control: control,
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			name := nameOf(env, world.Web)
 			got, err := resolve(ctx, env, env.Role(role), strings.TrimSuffix(name, "."), "ip4")

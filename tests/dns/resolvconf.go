@@ -27,7 +27,8 @@ func resolvConfClusterFirst() requirement.Requirement {
 		},
 		Why: "Every short name rests on these three lines. A kubelet with another clusterDNS or clusterDomain than its neighbours makes names fail " +
 			"on its node alone.",
-		Roles: []world.Role{world.Near},
+		PerNode: true,
+		Roles:   []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return clusterFirst(ctx, env, env.Role(world.Near))
 		},
@@ -106,6 +107,7 @@ func resolvConfDefault() requirement.Requirement {
 		},
 		Why: "The cluster's own DNS servers run so: what they forward goes where the node's configuration points. A stub on the node's " +
 			"loopback in that file makes them ask themselves.",
+		PerNode:     true,
 		Roles:       []world.Role{world.DefaultDNS, world.Node},
 		PodSecurity: "privileged",
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -126,6 +128,7 @@ func resolvConfHostNetwork() requirement.Requirement {
 		},
 		Why: "Node agents and CNI daemons run so and must start before the cluster's DNS does. Who expects Services' names in one is told " +
 			"here which policy to set.",
+		PerNode:     true,
 		Roles:       []world.Role{world.HostNetwork, world.Node},
 		PodSecurity: "privileged",
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -204,8 +207,9 @@ func resolvConfNone() requirement.Requirement {
 			URL:  podDNS + "#pod-dns-config",
 			Says: "None: DNS settings of the Kubernetes environment are ignored, and all are taken from the pod's dnsConfig.",
 		},
-		Why:   "Pods that serve DNS themselves, or must not see the cluster's names, choose their own resolvers. One line of the node's too many leaks their questions.",
-		Roles: []world.Role{world.OwnDNS},
+		Why:     "Pods that serve DNS themselves, or must not see the cluster's names, choose their own resolvers. One line of the node's too many leaks their questions.",
+		PerNode: true,
+		Roles:   []world.Role{world.OwnDNS},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			end, config := env.Role(world.OwnDNS), world.OwnDNSConfig()
 			got, err := configOf(ctx, end, "/etc/resolv.conf")
@@ -234,7 +238,8 @@ func resolvConfMerged() requirement.Requirement {
 		},
 		Why: "Lowering ndots is the usual cure for lookups that ask five questions for one name; a second ndots in the file, or the policy's " +
 			"searches gone, makes it worse than the illness.",
-		Roles: []world.Role{world.MergedDNS},
+		PerNode: true,
+		Roles:   []world.Role{world.MergedDNS},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			end, config := env.Role(world.MergedDNS), world.MergedDNSConfig()
 			got, err := configOf(ctx, end, "/etc/resolv.conf")
@@ -267,7 +272,8 @@ func resolvConfHostNet() requirement.Requirement {
 		},
 		Why: "Ingress controllers and monitoring on the node's network must find Services. From the node's own address the questions take " +
 			"another way through the proxy than from a pod's.",
-		Roles: []world.Role{world.HostNetworkDNS}, Services: []world.Service{world.Web},
+		PerNode: true,
+		Roles:   []world.Role{world.HostNetworkDNS}, Services: []world.Service{world.Web},
 		PodSecurity: "privileged",
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			end := env.Role(world.HostNetworkDNS)
@@ -296,7 +302,8 @@ func resolvConfLongSearch() requirement.Requirement {
 		},
 		Why: "Old runtimes kept six and dropped the rest without a word; names that rest on the seventh then fail on the nodes that run " +
 			"such a one.",
-		Roles: []world.Role{world.LongSearchDNS}, Services: []world.Service{world.Web},
+		PerNode: true,
+		Roles:   []world.Role{world.LongSearchDNS}, Services: []world.Service{world.Web},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			end := env.Role(world.LongSearchDNS)
 			got, err := configOf(ctx, end, "/etc/resolv.conf")

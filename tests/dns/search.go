@@ -46,6 +46,7 @@ func svcName() requirement.Requirement {
 func searched(id, title, why string, name func(requirement.ServiceSeen) string) requirement.Requirement {
 	return requirement.Requirement{
 		ID: id, Title: title, Level: requirement.Must, Clause: namespacesOfServices, Why: why,
+		PerNode:  true,
 		Roles:    []world.Role{world.Near},
 		Services: []world.Service{world.Web},
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -67,6 +68,7 @@ func fqdn() requirement.Requirement {
 		Clause: addressRecords,
 		Why: "The dot keeps the search list out: one question in place of up to a handful. Busy clients are told to write it so, and it " +
 			"works in pods whatever their resolv.conf.",
+		PerNode:  true,
 		Roles:    []world.Role{world.Near},
 		Services: []world.Service{world.Web},
 		Check:    resolves(world.Web),
@@ -82,6 +84,7 @@ func undotted() requirement.Requirement {
 		Clause: addressRecords,
 		Why: "With ndots:5 a name of four dots is first tried under every search domain, and each of these must fail at once and by name error. " +
 			"One wrong answer in between (a wildcard of an upstream's, a SERVFAIL) and nearly every configuration file leads elsewhere.",
+		PerNode:  true,
 		Roles:    []world.Role{world.Near},
 		Services: []world.Service{world.Web},
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -111,6 +114,7 @@ func crossNamespace() requirement.Requirement {
 		Clause: namespacesOfServices,
 		Why: "Two halves of one promise: other teams' Services can be reached by name, and a name of theirs can never take the place " +
 			"of yours.",
+		PerNode:  true,
 		Roles:    []world.Role{world.Near},
 		Services: []world.Service{world.Abroad},
 		Check: func(ctx context.Context, env *requirement.Env) error {

@@ -42,7 +42,8 @@ func overTCP() requirement.Requirement {
 		},
 		Why: "Large answers need it, and options use-vc is a usual way round lost UDP packets. A Service or policy that forgets TCP/53 shows " +
 			"only when an answer grows.",
-		Roles: []world.Role{world.Near}, Services: []world.Service{world.Web},
+		PerNode: true,
+		Roles:   []world.Role{world.Near}, Services: []world.Service{world.Web},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			ip, err := clusterIP(env, world.Web)
 			if err != nil {
@@ -65,7 +66,8 @@ func largeAnswer() requirement.Requirement {
 		},
 		Why: "A headless Service grows with its replicas, and one day its answer passes 512 bytes. Where TCP does not get through, the name stops " +
 			"resolving at that size, or part of the pods are never seen.",
-		Roles: []world.Role{world.Near},
+		PerNode: true,
+		Roles:   []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			name, want, err := largeName(ctx, env)
 			if err != nil {
@@ -107,7 +109,8 @@ func truncation() requirement.Requirement {
 		},
 		Why: "A cut answer without the mark is a list of pods that ends somewhere; a longer one than asked for does not fit the program's buffer " +
 			"or is lost as fragments on the way.",
-		Roles: []world.Role{world.Near},
+		PerNode: true,
+		Roles:   []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			name, _, err := largeName(ctx, env)
 			if err != nil {
@@ -156,7 +159,8 @@ func edns() requirement.Requirement {
 		},
 		Why: "Most resolvers ask so by default. A server or a middlebox that fails on the OPT record costs each lookup a time-out before the second, " +
 			"plain try.",
-		Roles: []world.Role{world.Near}, Services: []world.Service{world.Web},
+		PerNode: true,
+		Roles:   []world.Role{world.Near}, Services: []world.Service{world.Web},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			ip, err := clusterIP(env, world.Web)
 			if err != nil {

@@ -26,7 +26,8 @@ func upstream() requirement.Requirement {
 			"and with a search list that takes outside names for its own.",
 		// The node's resolver is asked directly by a pod that has the node's configuration: so it is seen whether it is the
 		// suite's own.
-		Roles: []world.Role{world.Near, world.DefaultDNS},
+		PerNode: true,
+		Roles:   []world.Role{world.Near, world.DefaultDNS},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			// A name that was never asked for: nobody can have kept its answer.
 			name := "n" + rand.String(12) + "." + wire.UpstreamZone

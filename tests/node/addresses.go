@@ -23,7 +23,7 @@ import (
 func addresses() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "node/addresses",
-		Title: "Every ready node has an InternalIP, and no two nodes have the same.",
+		Title: "Every ready node has an InternalIP, and no two nodes, ready or not, have the same.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL: "https://kubernetes.io/docs/reference/node/node-status/#addresses",
@@ -33,6 +33,7 @@ func addresses() requirement.Requirement {
 		Why: "The API server dials kubelets, CNIs build tunnels and routes, and hostNetwork pods are found by this address. " +
 			"Machines cloned with their network configuration, or a kubelet that chose the wrong interface, make two nodes one.",
 		Roles: []world.Role{world.Everywhere},
+		AtEnd: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			return env.Until(ctx, func(ctx context.Context) error { return distinctAddresses(ctx, env) })
 		},
@@ -55,15 +56,15 @@ func distinctAddresses(ctx context.Context, env *requirement.Env) error {
 		if env.Variant == nil && node.Labels[requirement.RunLabel] != "" {
 			continue // another check's forgery
 		}
-		if !isReady(&node) {
-			env.Note("%s is not ready and was not looked at", node.Name)
-			continue
-		}
 		fail := func(reason requirement.Reason, expected, observed string) error {
 			return &requirement.Failure{Reason: reason, Target: "Node " + node.Name, Expected: expected, Observed: observed,
 				Again: "kubectl get nodes -o wide"}
 		}
 		internal := internalIPs(&node)
+		if len(internal) == 0 && !isReady(&node) {
+			env.Note("%s has no InternalIP, and is not ready", node.Name)
+			continue
+		}
 		if len(internal) == 0 {
 			return fail(requirement.Missing, "an InternalIP in status.addresses", fmt.Sprintf("%v", node.Status.Addresses))
 		}

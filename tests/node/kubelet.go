@@ -35,8 +35,11 @@ func apiToKubeletExec() requirement.Requirement {
 			"a firewall or tunnel that only lets nodes call the API server breaks it.",
 		Roles: []world.Role{world.Everywhere},
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			for _, end := range env.Roles(world.Everywhere) {
-				if err := env.Until(ctx, func(ctx context.Context) error { return execs(ctx, env, end) }); err != nil {
+			if err := onSickNode(env, "an exec"); err != nil {
+				return err
+			}
+			for _, end := range sickFirst(env, env.Roles(world.Everywhere)) {
+				if err := untilKnown(ctx, env, end.Node, func(ctx context.Context) error { return execs(ctx, env, end) }); err != nil {
 					return err
 				}
 			}

@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -29,7 +31,7 @@ func kubeletToAPI() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "node/kubelet-to-api",
 		Long:  true,
-		Title: "Every ready node's kubelet renews its Lease while it is watched, within the interval that is due.",
+		Title: "Every node's kubelet renews its Lease while it is watched, within the interval that is due.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL: "https://kubernetes.io/docs/concepts/architecture/nodes/#node-heartbeats",
@@ -60,12 +62,12 @@ func leasesRenewed(ctx context.Context, env *requirement.Env) error {
 		first[list.Items[i].Name] = &list.Items[i]
 	}
 	waiting, bound := map[string]bool{}, time.Duration(0)
-	for _, end := range env.Roles(world.Everywhere) {
-		lease := first[end.Node]
+	for _, node := range leased(env) {
+		lease := first[node]
 		if lease == nil || lease.Spec.LeaseDurationSeconds == nil || lease.Spec.RenewTime == nil {
-			return leaseFailure(requirement.Missing, end.Node, "a Lease that says when it was renewed and how long it lasts", "none")
+			return leaseFailure(requirement.Missing, node, "a Lease that says when it was renewed and how long it lasts", "none")
 		}
-		waiting[end.Node] = true
+		waiting[node] = true
 		interval := time.Duration(float64(*lease.Spec.LeaseDurationSeconds) * renewFraction * renewJitter * float64(time.Second))
 		bound = max(bound, interval+renewSlack)
 	}
@@ -96,14 +98,32 @@ func leasesRenewed(ctx context.Context, env *requirement.Env) error {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		for node := range waiting {
-			return leaseFailure(requirement.Stale, node, fmt.Sprintf("its Lease to be renewed within %s", bound.Round(100*time.Millisecond)),
-				"none after that of "+first[node].Spec.RenewTime.UTC().Format(time.RFC3339))
+		for _, node := range slices.Sorted(maps.Keys(waiting)) {
+			observed := "no renewal after that of " + first[node].Spec.RenewTime.UTC().Format(time.RFC3339)
+			for _, f := range env.SickNodes() {
+				if f.Node == node {
+					observed += "; " + f.String()
+				}
+			}
+			return leaseFailure(requirement.Stale, node, fmt.Sprintf("its Lease to be renewed within %s", bound.Round(100*time.Millisecond)), observed)
 		}
 	}
-	env.Note("all %d Leases were renewed within %s; %s was allowed", len(env.Roles(world.Everywhere)),
+	env.Note("all %d Leases were renewed within %s; %s was allowed", len(leased(env)),
 		time.Since(start).Round(100*time.Millisecond), bound.Round(100*time.Millisecond))
 	return nil
+}
+
+// leased are the nodes whose Leases are watched: those that pods of the run are on, and those that are too sick to take any.
+func leased(env *requirement.Env) (nodes []string) {
+	for _, end := range env.Roles(world.Everywhere) {
+		nodes = append(nodes, end.Node)
+	}
+	for _, f := range env.SickNodes() {
+		if f.LeftOut && !slices.Contains(nodes, f.Node) {
+			nodes = append(nodes, f.Node)
+		}
+	}
+	return nodes
 }
 
 func leaseFailure(reason requirement.Reason, node, expected, observed string) error {

@@ -87,8 +87,11 @@ func apiToKubeletAttach() requirement.Requirement {
 // outputArrives opens the output of a container on every node and has that container say something.
 func outputArrives(ctx context.Context, env *requirement.Env, verb string,
 	open func(context.Context, *requirement.End) (io.ReadCloser, error)) error {
-	for _, end := range env.Roles(world.Everywhere) {
-		if err := env.Until(ctx, func(ctx context.Context) error { return saysAndIsHeard(ctx, end, verb, open) }); err != nil {
+	if err := onSickNode(env, verb); err != nil {
+		return err
+	}
+	for _, end := range sickFirst(env, env.Roles(world.Everywhere)) {
+		if err := untilKnown(ctx, env, end.Node, func(ctx context.Context) error { return saysAndIsHeard(ctx, end, verb, open) }); err != nil {
 			return err
 		}
 	}

@@ -20,17 +20,14 @@ import (
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
-// staticPodUID is the annotation of a static pod's mirror that has the UID its kubelet gave it.
-const staticPodUID = "kubernetes.io/config.hash"
-
 // namesGone is how long a name may outlive its namespace's pod: Docker Engine removes such names together, once a minute.
 const namesGone = 75 * time.Second
 
 func sandboxes() requirement.Requirement {
 	return requirement.Requirement{
 		ID: "node/sandboxes",
-		Title: "Each running pod has one ready sandbox and, unless it is hostNetwork, a network namespace that is its alone; no node " +
-			"keeps a sandbox or network namespace of a pod that is gone.",
+		Title: "Each running pod has one ready sandbox and, unless it is hostNetwork, a network namespace of its own; no node " +
+			"keeps a sandbox, network namespace or address of a pod that is gone.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL: "https://kubernetes.io/docs/concepts/workloads/pods/#pod-networking",
@@ -38,11 +35,13 @@ func sandboxes() requirement.Requirement {
 				"the runtime makes for the pod (CRI, RunPodSandbox).",
 		},
 		Why: "The sandbox holds the pod's IP while containers come and go. Two of them for one pod are two addresses; one that is left " +
-			"over keeps its address and its routes, until the node's addresses are used up. What others than kubelets made, as crictl, " +
-			"Docker and test tools do, is theirs: a namespace is judged where what CNI kept says that a pod had it.",
+			"over keeps its address and its routes, until the node's addresses are used up. So it is judged again at the end, when the run's own " +
+			"pods are gone. What others than kubelets made, as crictl, Docker and test tools do, is theirs: a namespace is judged where what CNI " +
+			"kept says that a pod had it.",
 		Needs:       []requirement.Feature{requirement.NodeAgent},
 		PodSecurity: "privileged",
 		Roles:       []world.Role{world.Node},
+		AtEnd:       true,
 		Check:       sandboxesMatch,
 		Control: requirement.Control{
 			Says:    "a sandbox made through the CRI for no pod, and a network namespace with a name that no pod has",
@@ -114,7 +113,8 @@ type audit struct {
 	processes []wire.ProcessInfo
 	wrong     findings
 	paused    int      // pods with a process in the cgroup of their sandbox
-	others    []string // ready sandboxes and empty network namespaces that no kubelet is known to have had made
+	addresses int      // that the IPAM plugin host-local keeps
+	others    []string // sandboxes, empty network namespaces and networks that no kubelet is known to have had made
 }
 
 func takeStock(ctx context.Context, env *requirement.Env, end *requirement.End) (*audit, error) {
@@ -139,11 +139,7 @@ func takeStock(ctx context.Context, env *requirement.Env, end *requirement.End) 
 	}
 	for i := range pods.Items {
 		pod := &pods.Items[i]
-		uid := string(pod.UID)
-		if static := pod.Annotations[staticPodUID]; static != "" {
-			uid = static
-		}
-		a.pods[uid] = pod
+		a.pods[cri.UID(pod)] = pod
 	}
 	for _, sandbox := range list.Items {
 		switch {
@@ -164,7 +160,10 @@ func takeStock(ctx context.Context, env *requirement.Env, end *requirement.End) 
 	for _, uid := range slices.Sorted(maps.Keys(a.pods)) {
 		a.pod(uid, owner)
 	}
-	return a, a.leftover(ctx)
+	if err := a.leftover(ctx); err != nil {
+		return nil, err
+	}
+	return a, a.leaked(ctx, list.Items)
 }
 
 func (a *audit) fail(name string, reason requirement.Reason, target, expected, observed string) {
@@ -193,7 +192,7 @@ func (a *audit) pod(uid string, owner map[uint64]string) {
 	}
 	spaces, paused := map[uint64]bool{}, false
 	for _, p := range a.processes {
-		if p.Net == 0 || !inCgroupOf(p.Cgroup, uid) {
+		if p.Net == 0 || !cri.InCgroupOf(p.Cgroup, uid) {
 			continue
 		}
 		spaces[p.Net] = true
@@ -217,16 +216,14 @@ func (a *audit) pod(uid string, owner map[uint64]string) {
 	}
 }
 
-// inCgroupOf says whether a cgroup's path is a pod's: the systemd driver writes the UID's hyphens as underscores.
-func inCgroupOf(cgroup, uid string) bool {
-	return strings.Contains(cgroup, "pod"+uid) || strings.Contains(cgroup, "pod"+strings.ReplaceAll(uid, "-", "_"))
-}
-
 func (a *audit) summary() string {
-	said := fmt.Sprintf("%s: %d pods, %d with a ready sandbox, %d of which have a process of their own in it (pause)",
+	told := fmt.Sprintf("%s: %d pods, %d with a ready sandbox, %d of which have a process of their own in it (pause)",
 		a.end.Node, len(a.pods), len(a.ready), a.paused)
-	if len(a.others) > 0 {
-		said += "; not judged, as no kubelet is known to have had it made: " + strings.Join(a.others, ", ")
+	if a.addresses > 0 {
+		told += fmt.Sprintf("; host-local keeps %d addresses", a.addresses)
 	}
-	return said
+	if len(a.others) > 0 {
+		told += "; not judged, as no kubelet is known to have had it made: " + strings.Join(a.others, ", ")
+	}
+	return told
 }

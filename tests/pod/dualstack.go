@@ -26,9 +26,10 @@ func dualStack() requirement.Requirement {
 		},
 		Why: "Clients try one family and then the other, so a broken one shows as slowness, on some machines, sometimes. A node that " +
 			"joined with one address gives its pods one family.",
-		Roles: []world.Role{world.SiblingA, world.Near},
-		Wants: []world.Role{world.Far, world.Everywhere},
-		Check: checkDualStack,
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA, world.Near},
+		Wants:   []world.Role{world.Far, world.Everywhere},
+		Check:   checkDualStack,
 		Control: requirement.Control{
 			Says: "IPv6 dropped in one pod",
 			Fault: &requirement.Fault{Points: []requirement.Point{

@@ -26,6 +26,7 @@ func hostNetwork() requirement.Requirement {
 		Why: "Ingress controllers, CNI agents and DNS caches run so. They have the node's ports and addresses, and their peers must " +
 			"still find them.",
 		PodSecurity: "privileged",
+		PerNode:     true,
 		Roles:       []world.Role{world.HostNetwork, world.Everywhere},
 		Wants:       []world.Role{world.Node},
 		PerFamily:   true,

@@ -51,6 +51,7 @@ func hostPort(protocol corev1.Protocol) requirement.Requirement {
 		Why: "Ingress controllers and node agents are published so. It takes a plugin (portmap) or a proxy that implements it: without, " +
 			"the pod is scheduled and runs, and nobody reaches the port.",
 		PodSecurity: "privileged",
+		PerNode:     true,
 		Roles:       []world.Role{world.SiblingA},
 		Wants:       []world.Role{world.Far, world.Node, world.Outside},
 		PerFamily:   true,
@@ -149,6 +150,7 @@ func hostPortIP() requirement.Requirement {
 		Clause:      hostPortsCoexist,
 		Why:         "People bind admin ports to the node's loopback and rely on it. A plugin that ignores hostIP publishes them to everyone.",
 		PodSecurity: "privileged",
+		PerNode:     true,
 		Roles:       []world.Role{world.SiblingA},
 		Wants:       []world.Role{world.Far, world.Node, world.Outside},
 		Check:       checkHostPortIP,

@@ -27,6 +27,7 @@ func hostPortCoexist() requirement.Requirement {
 		Why: "DNS servers publish one port over both protocols. A scheduler, plugin or proxy that looks at the number alone refuses the " +
 			"second pod or sends its traffic to the first.",
 		PodSecurity: "privileged",
+		PerNode:     true,
 		Roles:       []world.Role{world.SiblingA},
 		Wants:       []world.Role{world.Far, world.Node},
 		Check:       checkHostPortCoexist,
@@ -105,6 +106,7 @@ func hostPortConflict() requirement.Requirement {
 		},
 		Why:         "Whichever pod came first would lose its traffic to the other, or the other would run and never be reached.",
 		PodSecurity: "privileged",
+		PerNode:     true,
 		Roles:       []world.Role{world.SiblingA},
 		Check:       checkHostPortConflict,
 		Control: requirement.Control{

@@ -28,6 +28,7 @@ func hostPortRelease() requirement.Requirement {
 		Why: "Rules that outlive their pod send the port's traffic to an address that nobody has, or that another pod has by now. A UDP " +
 			"client that goes on from one port sticks to the dead pod until tracking forgets it.",
 		PodSecurity: "privileged",
+		PerNode:     true,
 		Roles:       []world.Role{world.SiblingA},
 		Wants:       []world.Role{world.Far, world.Node, world.Outside},
 		PerFamily:   true,

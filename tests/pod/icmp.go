@@ -33,6 +33,7 @@ func answersEcho(at placement) requirement.Requirement {
 		Why: "Ping is the first thing anyone tries, and a network that drops ICMP wholesale drops \"fragmentation needed\" with it, " +
 			"which ends in connections that hang.",
 		Needs:     at.needs,
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, at.peer},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {

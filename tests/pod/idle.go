@@ -30,6 +30,7 @@ func idleConnection() requirement.Requirement {
 		Why: "Database pools and message consumers keep silent for minutes. A stateful hop that forgets them drops the next packet without " +
 			"a word, and the client hangs until its own timeout.",
 		Slow:      true,
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.Near},
 		Wants:     []world.Role{world.Far},
 		PerFamily: true,
@@ -76,6 +77,7 @@ func idleServiceConnection() requirement.Requirement {
 		Why: "Behind a virtual IP the node alone knows which endpoint a connection has. When it forgets, the next packet goes nowhere or " +
 			"to an endpoint that has never heard of it.",
 		Slow:      true,
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.WebNear},
 		Wants:     []world.Role{world.WebFar},
 		Services:  []world.Service{world.Web},

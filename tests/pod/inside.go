@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/addresses"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -31,6 +32,7 @@ func ipAsSeenInside() requirement.Requirement {
 		Why: "Clustered software announces the address that it finds on its interface, and others look it up in the API: where the two " +
 			"differ, members never find each other. Stale sandboxes and plugins that report another address than they set do that.",
 		Roles: []world.Role{world.SiblingA, world.Everywhere},
+		Wants: []world.Role{world.Node},
 		Check: checkSeenInside,
 		Control: requirement.Control{
 			Says:    "a pod with a forged address in its status",
@@ -54,8 +56,37 @@ func checkSeenInside(ctx context.Context, env *requirement.Env) error {
 			return err
 		}
 	}
-	env.Note("%d pods looked into", len(ends))
+	others, err := seenFromNodes(ctx, env)
+	if err != nil {
+		return err
+	}
+	env.Note("%d pods looked into by their own agents, %d by their nodes'", len(ends), others)
 	return nil
+}
+
+// seenFromNodes judges the pods of the whole cluster, from the agents in the nodes' own namespaces, and says how many. What is
+// wrong is looked at again: a pod may get its address between the two looks.
+func seenFromNodes(ctx context.Context, env *requirement.Env) (judged int, err error) {
+	err = env.Until(ctx, func(ctx context.Context) error {
+		pods, err := env.Kube.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("listing the pods of all namespaces: %w", err)
+		}
+		inside, err := addresses.LookInside(ctx, env.Roles(world.Node), pods.Items)
+		if err != nil {
+			return err
+		}
+		judged = len(inside)
+		for _, seen := range inside {
+			if ip := seen.Missing(); ip != "" && seen.Pod.DeletionTimestamp == nil {
+				return &requirement.Failure{Reason: requirement.NotShared, Target: ip, Protocol: "status.podIPs",
+					Expected: fmt.Sprintf("%s on an interface inside %s", ip, addresses.Holder{Pod: seen.Pod}), Observed: fmt.Sprintf("%v there", seen.Inside),
+					Again: "kubectl get pod -n " + seen.Pod.Namespace + " " + seen.Pod.Name + " -o wide; nsenter -n ip address   (on its node, in a process of it)"}
+			}
+		}
+		return nil
+	})
+	return judged, err
 }
 
 func seenInside(ctx context.Context, end *requirement.End, pod *corev1.Pod) error {

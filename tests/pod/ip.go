@@ -12,18 +12,22 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/addresses"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
 func ipUnique() requirement.Requirement {
 	return requirement.Requirement{
 		ID:     "pod/ip-unique",
-		Title:  "Running pods that are not in a node's network have distinct IPs, throughout the cluster.",
+		Title:  "Pods that are not in a node's network have distinct IPs, throughout the cluster.",
 		Level:  requirement.Must,
 		Clause: networkModel,
 		Why: "Two pods with one address get each other's traffic, now and then. It comes of overlapping node ranges, of an IPAM store " +
-			"lost with a reboot, or of two plugins that allocate from one range.",
+			"lost with a reboot, or of two plugins that allocate from one range. So it is judged again at the end of the run, when pods " +
+			"have come and gone.",
 		Roles: []world.Role{world.SiblingA},
+		Wants: []world.Role{world.Node},
+		AtEnd: true,
 		Check: checkUnique,
 		Control: requirement.Control{
 			Says:    "a pod bound to a Node object without a kubelet, its status forged to carry another pod's IP",
@@ -33,45 +37,93 @@ func ipUnique() requirement.Requirement {
 	}
 }
 
+// checkUnique judges all pods of the cluster: by what the API says, and where an agent is on their nodes by what is in their network
+// namespaces.
 func checkUnique(ctx context.Context, env *requirement.Env) error {
-	pods, err := env.Kube.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "status.phase=Running"})
+	pods, err := distinctInAPI(ctx, env)
 	if err != nil {
-		return fmt.Errorf("listing the pods of all namespaces: %w", err)
+		return err
 	}
-	nodes, err := env.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	agents := env.Roles(world.Node)
+	if len(agents) == 0 {
+		env.Note("no agent is in the nodes' own namespaces, so no pod's network namespace was looked into")
+		return nil
+	}
+	inside, err := addresses.LookInside(ctx, agents, pods)
 	if err != nil {
-		return fmt.Errorf("listing the nodes: %w", err)
+		return err
 	}
+	env.Note("%d pods' network namespaces looked into from %d nodes", len(inside), len(agents))
+	if ip, owner, other, twice := addresses.Twice(inside); twice {
+		return shared(ip.String(), fmt.Sprintf("it in the status of %s, and in the network namespace of %s", addresses.Holder{Pod: owner}, addresses.Holder{Pod: other}))
+	}
+	return nil
+}
+
+// distinctInAPI judges the pods' status and returns them. A pod that is being deleted may have given its address back a moment
+// before the API knows: what only such a pod shares is looked at again.
+func distinctInAPI(ctx context.Context, env *requirement.Env) (pods []corev1.Pod, err error) {
+	var lasting *requirement.Failure
+	err = env.Until(ctx, func(ctx context.Context) error {
+		list, err := env.Kube.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("listing the pods of all namespaces: %w", err)
+		}
+		nodes, err := env.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("listing the nodes: %w", err)
+		}
+		pods = list.Items
+		var passing error
+		for _, s := range addresses.Of(pods, nodes.Items).Shared() {
+			switch f := shared(s.IP.String(), s.String()); {
+			case !s.Pods(): // node/addresses judges these
+			case s.Passing():
+				passing = f
+			default:
+				lasting = f
+				return nil
+			}
+		}
+		if passing == nil {
+			noteAddresses(env, pods, nodes.Items)
+		}
+		return passing
+	})
+	if lasting != nil {
+		return nil, lasting
+	}
+	return pods, err
+}
+
+func shared(ip, observed string) *requirement.Failure {
+	return &requirement.Failure{Reason: requirement.NotDistinct, Target: ip, Protocol: "status.podIPs",
+		Expected: "one pod with the address", Observed: observed, Again: "kubectl get pods -A -o wide | grep -wF " + ip}
+}
+
+// noteAddresses says how many addresses were looked at, and how many of them are of another range than the node's.
+func noteAddresses(env *requirement.Env, pods []corev1.Pod, nodes []corev1.Node) {
 	ranges := map[string][]netip.Prefix{}
-	for _, n := range nodes.Items {
+	for _, n := range nodes {
 		for _, text := range n.Spec.PodCIDRs {
 			if p, err := netip.ParsePrefix(text); err == nil {
 				ranges[n.Name] = append(ranges[n.Name], p)
 			}
 		}
 	}
-	holder := map[string]string{}
 	judged, outside := 0, 0
-	for _, pod := range pods.Items {
-		if pod.Spec.HostNetwork || pod.DeletionTimestamp != nil {
+	for _, pod := range pods {
+		if !addresses.Holds(&pod) {
 			continue
 		}
-		name := fmt.Sprintf("%s/%s on %s", pod.Namespace, pod.Name, pod.Spec.NodeName)
 		for _, ip := range pod.Status.PodIPs {
 			judged++
 			if !within(ranges[pod.Spec.NodeName], ip.IP) {
 				outside++
 			}
-			if first, taken := holder[ip.IP]; taken {
-				return &requirement.Failure{Reason: requirement.NotDistinct, Target: ip.IP, Protocol: "status.podIPs",
-					Expected: "one running pod with the address", Observed: "both " + first + " and " + name,
-					Again: "kubectl get pods -A -o wide --field-selector status.phase=Running"}
-			}
-			holder[ip.IP] = name
 		}
 	}
-	env.Note("%d addresses of running pods looked at; %d of them lie outside their node's podCIDRs", judged, outside)
-	return nil
+	env.Note("%d addresses of pods looked at; %d of them lie outside their node's podCIDRs", judged, outside)
 }
 
 func within(ranges []netip.Prefix, text string) bool {

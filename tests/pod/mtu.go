@@ -35,6 +35,7 @@ func mtu() requirement.Requirement {
 		Why: "A tunnel takes 20 to 80 bytes of each packet. Where the pod's interface does not allow for it and nobody says so, small " +
 			"requests work and large ones hang: the fault that takes longest to find.",
 		Needs:     []requirement.Feature{requirement.TwoNodes},
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.Far},
 		PerFamily: true,
 		Check:     checkMTU,
@@ -161,6 +162,7 @@ func udpFragments() requirement.Requirement {
 		Why: "Large DNS answers, NFS over UDP, media and VPNs fragment. Fragments carry no ports, so filters, load balancing over several " +
 			"paths and tunnels lose them where whole packets pass.",
 		Needs:     []requirement.Feature{requirement.TwoNodes},
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.Far},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {

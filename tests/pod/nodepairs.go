@@ -62,6 +62,7 @@ func closedUDPPortRefuses() requirement.Requirement {
 		Why: "A resolver whose server is gone moves on at once on that word, and waits for seconds without it. Filters that drop all ICMP " +
 			"swallow it.",
 		Needs:     []requirement.Feature{requirement.TwoNodes},
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.Near, world.Far},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {

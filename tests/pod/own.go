@@ -17,6 +17,7 @@ func ownIP() requirement.Requirement {
 		Level:     requirement.Must,
 		Clause:    networkModel,
 		Why:       "Clustered software dials every member of its list, itself included. It needs lo up and a local route for the pod IP.",
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -76,6 +77,7 @@ func closedPortRefuses() requirement.Requirement {
 		Why: "Clients fail over in milliseconds on a refusal and in minutes on silence. Data paths that drop what no listener takes, " +
 			"or that swallow the reset, turn every restart of a server into a hang.",
 		Needs:     []requirement.Feature{requirement.TwoNodes},
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.Near, world.Far},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {

@@ -69,6 +69,7 @@ func reaches(over protocol, at placement) requirement.Requirement {
 		Why: "The network model itself. On one node it is the plugin's bridge or routes that break it, across nodes its tunnel, " +
 			"its routes, a cloud's source check or a host firewall.",
 		Needs:     at.needs,
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, at.peer},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -98,6 +99,7 @@ func noNAT(at placement) requirement.Requirement {
 		Why: "Network policies, access logs, and protocols that name their own address (SIP, FTP, cluster gossip) rest on it. " +
 			"A node that masquerades pod traffic breaks it while everything still connects.",
 		Needs:     at.needs,
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, at.peer},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {

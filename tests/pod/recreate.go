@@ -3,8 +3,9 @@ package pod
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/rand"
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
@@ -25,6 +26,7 @@ func newIPAfterRecreate() requirement.Requirement {
 		},
 		Why: "StatefulSets do this at every update. Routes, neighbour entries and maps that still know the old pod make the new one " +
 			"unreachable for seconds to minutes, from some nodes only.",
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA},
 		Wants:     []world.Role{world.Far},
 		PerFamily: true,
@@ -50,7 +52,7 @@ func checkRecreate(ctx context.Context, env *requirement.Env) error {
 		clients, node = append(clients, far[0]), far[0].Node
 	}
 	pod := env.NewPod(node, world.Container("web", fmt.Sprintf("tcp=:%d", world.TargetPort)))
-	pod.Name, pod.GenerateName = pod.GenerateName+strings.ToLower(string(env.Family)), ""
+	pod.Name, pod.GenerateName = pod.GenerateName+rand.String(5), "" // one name for both pods
 	reach := func(started *requirement.Started) error {
 		end := started.Ends["web"]
 		ip, err := env.IP(end)

@@ -51,9 +51,10 @@ func safeSysctls() requirement.Requirement {
 		},
 		Why: "Port ranges and keepalives decide whether many connections fit and idle ones live. A runtime that ignores them changes " +
 			"nothing that a pod's status would show; one that sets them on the node changes it for everyone.",
-		Roles: []world.Role{world.SiblingA},
-		Wants: []world.Role{world.Node},
-		Check: checkSysctls,
+		PerNode: true,
+		Roles:   []world.Role{world.SiblingA},
+		Wants:   []world.Role{world.Node},
+		Check:   checkSysctls,
 		Control: requirement.Control{
 			Says:    "the same pod without the sysctls",
 			Variant: &requirement.Variant{Fixture: sysctlsUnset},

@@ -39,6 +39,7 @@ func largeTransfer() requirement.Requirement {
 		Clause: networkModel,
 		Why: "TCP's checksum has 16 bits, and offloads compute it after the damage: broken checksum offload on a tunnel and middleboxes " +
 			"that rewrite have corrupted real data while every small request worked. Stalls show only once windows are full, too.",
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.Near},
 		Wants:     []world.Role{world.Far},
 		PerFamily: true,
@@ -107,6 +108,7 @@ func halfClose() requirement.Requirement {
 		},
 		Why: "Database dumps, rsh-like protocols and many proxies end a request so. Middleboxes and sidecars that take a FIN for the end " +
 			"of the whole connection cut the answer off.",
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.Near},
 		Wants:     []world.Role{world.Far},
 		PerFamily: true,
@@ -153,6 +155,7 @@ func manyConnections() requirement.Requirement {
 		},
 		Why: "Small connection tracking tables, connection limits of firewalls and proxies, and short accept queues show only here. What " +
 			"one pod opens is far below the kernel's defaults.",
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.Near},
 		Wants:     []world.Role{world.Far},
 		PerFamily: true,

@@ -124,7 +124,7 @@ func fromNode(r requirement.Requirement, role world.Role, point requirement.Poin
 	r.Roles = []world.Role{role, world.WebNear}
 	r.Wants = []world.Role{world.WebFar}
 	r.Services = []world.Service{world.Web}
-	r.PerFamily = true
+	r.PerFamily, r.PerNode = true, role == world.HostNetwork
 	r.Check = func(ctx context.Context, env *requirement.Env) error {
 		return calls{clients: env.Roles(role), service: world.Web, endpoints: webEndpoints(env), protocols: bothProtocols,
 			judge: func(client *requirement.End, protocol string, seen wire.Exchange) error {
@@ -152,6 +152,7 @@ func crossNamespace() requirement.Requirement {
 		},
 		Why: "Shared databases, message brokers and the cluster's own DNS live in other namespaces. Isolation by default, which some " +
 			"plugins and meshes offer, breaks software that rests on the documented default.",
+		PerNode:   true,
 		Roles:     []world.Role{world.Near, world.Foreigner, world.WebNear},
 		Wants:     []world.Role{world.WebFar},
 		Services:  []world.Service{world.Web, world.Foreign},

@@ -26,16 +26,17 @@ func udpUnconnected() requirement.Requirement {
 		},
 		Why: "Resolvers and games use such sockets and throw away what comes from another address. Data paths that translate in the socket " +
 			"have other hooks for them than for connected ones, and an answer that goes past connection tracking keeps the endpoint's address.",
-		Roles:     []world.Role{world.Near, world.WebNear},
-		Wants:     []world.Role{world.Far, world.WebFar},
+		PerNode:   true,
+		Roles:     []world.Role{world.Near, world.OnlyNear},
+		Wants:     []world.Role{world.OnlyFar},
 		Services:  []world.Service{world.NearAlone, world.FarAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			return along(env, everyPath, func(client, server *requirement.End, ip netip.Addr) error {
+			return along(env, func(client, server *requirement.End, ip netip.Addr) error {
 				_, err := fromPort(ctx, env, 0, exchange.Talk{From: client, To: server, Network: "udp", Unconnected: true,
 					Dial: requirement.At(ip, world.ServicePort)})
 				return err
-			})
+			}, localPath, remotePath)
 		},
 		Control: requirement.Control{
 			Says: "answers hidden from the connection tracking that would translate them back",
@@ -54,7 +55,7 @@ func redirectSelf(_ context.Context, env *requirement.Env) ([]wire.Rule, error) 
 	if err != nil {
 		return nil, err
 	}
-	ip, err := env.IP(env.Role(world.WebNear))
+	ip, err := env.IP(env.Role(world.OnlyNear))
 	if err != nil {
 		return nil, err
 	}
@@ -77,24 +78,25 @@ func udpFragments() requirement.Requirement {
 		},
 		Why: "Large DNS answers, RADIUS, SIP and log datagrams come in fragments. A proxy that looks up ports per packet sends the first " +
 			"fragment to the endpoint and loses the rest.",
-		Roles:     []world.Role{world.Near, world.WebNear},
-		Wants:     []world.Role{world.Far, world.WebFar},
+		PerNode:   true,
+		Roles:     []world.Role{world.Near, world.OnlyNear},
+		Wants:     []world.Role{world.OnlyFar},
 		Services:  []world.Service{world.NearAlone, world.FarAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			return along(env, everyPath, func(client, server *requirement.End, ip netip.Addr) error {
+			return along(env, func(client, server *requirement.End, ip netip.Addr) error {
 				_, err := fromPort(ctx, env, 0, exchange.Talk{From: client, To: server, Network: "udp", Bytes: datagramBytes,
 					Dial: requirement.At(ip, world.ServicePort)})
 				if f := requirement.AsFailure(err); f != nil {
 					f.Expected += fmt.Sprintf(" to a datagram of %d bytes", datagramBytes)
 				}
 				return err
-			})
+			}, localPath, remotePath)
 		},
 		Control: requirement.Control{
 			Says: "fragments dropped as they reach the endpoint's pod",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.InPodOf(world.WebNear, fault.DropFragments(world.Near, world.WebNear)),
+				fault.InPodOf(world.OnlyNear, fault.DropFragments(world.Near, world.OnlyNear)),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
@@ -118,8 +120,9 @@ func largeTransfer() requirement.Requirement {
 		Clause: virtualIPs,
 		Why: "Small requests work long before large ones do. \"Fragmentation needed\" is about the endpoint's address and must be translated back " +
 			"to be believed, and rewritten packets need their checksums rewritten, offloaded or not.",
-		Roles:     []world.Role{world.Near, world.WebNear},
-		Wants:     []world.Role{world.Far, world.WebFar},
+		PerNode:   true,
+		Roles:     []world.Role{world.Near, world.OnlyNear},
+		Wants:     []world.Role{world.OnlyFar},
 		Services:  []world.Service{world.NearAlone, world.FarAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -127,14 +130,14 @@ func largeTransfer() requirement.Requirement {
 			if env.Patience == 0 {
 				within = env.Attempt // a control lets nothing large through at all
 			}
-			return along(env, everyPath, func(client, server *requirement.End, ip netip.Addr) error {
+			return along(env, func(client, server *requirement.End, ip netip.Addr) error {
 				seen, err := fromPort(ctx, env, 0, exchange.Talk{From: client, To: server, Network: "tcp", Bytes: transferBytes, Within: within,
 					Dial: requirement.At(ip, world.ServicePort)})
 				if err == nil {
 					env.Note("%s: %s to %s: %d MiB/s", env.Family, client.Where(), server.Where(), int64(transferBytes)*1e6/max(seen.RTT, 1)>>20)
 				}
 				return err
-			})
+			}, localPath, remotePath)
 		},
 		Control: requirement.Control{
 			Says: "packets over 1200 bytes from the client dropped without a word",
@@ -159,11 +162,12 @@ func sameSourcePort() requirement.Requirement {
 		},
 		Why: "After translation both connections have the same four numbers, and one has to get another source port. Connection tracking does so; " +
 			"data paths that translate in the socket have no port to give, and the second connection fails, once in many thousands.",
-		Roles:     []world.Role{world.Near, world.WebNear},
+		PerNode:   true,
+		Roles:     []world.Role{world.Near, world.OnlyNear},
 		Services:  []world.Service{world.NearAlone, world.PortsDeclared},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			client, server := env.Role(world.Near), env.Role(world.WebNear)
+			client, server := env.Role(world.Near), env.Role(world.OnlyNear)
 			for _, service := range []world.Service{world.NearAlone, world.PortsDeclared} {
 				ip, err := virtualIP(env, service)
 				if err != nil {

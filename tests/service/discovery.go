@@ -31,6 +31,7 @@ func environment() requirement.Requirement {
 		},
 		Why: "Client libraries find the API server by KUBERNETES_SERVICE_HOST alone, and older software its peers by the rest. A kubelet that has not " +
 			"seen the Service when the container starts leaves them out for good.",
+		PerNode:  true,
 		Roles:    []world.Role{world.Near},
 		Services: []world.Service{world.NearAlone},
 		Check: func(ctx context.Context, env *requirement.Env) error {

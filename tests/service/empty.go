@@ -21,6 +21,7 @@ func noEndpointsRefused() requirement.Requirement {
 		},
 		Why: "While a deployment has no ready pod, a refusal lets clients and load balancers fail over at once; silence costs each of " +
 			"them its whole time-out.",
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA},
 		Services:  []world.Service{world.Empty},
 		PerFamily: true,

@@ -18,6 +18,7 @@ func hairpin() requirement.Requirement {
 		Clause: virtualIPs,
 		Why: "A replica that calls its Service gets itself one time in n; without hairpin that call hangs, so it looks like a rare " +
 			"time-out. Bridges without hairpin mode and proxies that do not masquerade it break it.",
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA},
 		Services:  []world.Service{world.Hairpin},
 		PerFamily: true,

@@ -25,6 +25,7 @@ func headless() requirement.Requirement {
 				"behind it.",
 		},
 		Why:       "Databases and queues find their members by it. One endpoint missing from the answer is a member that nobody joins.",
+		PerNode:   true,
 		Roles:     []world.Role{world.Near, world.WebNear},
 		Wants:     []world.Role{world.WebFar},
 		Services:  []world.Service{world.Headless},

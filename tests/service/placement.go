@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -19,14 +18,14 @@ type path struct {
 	service        world.Service
 }
 
+// The paths of a client; requirements that walk them are judged per node, so that each node has its client.
 var (
-	localPaths  = []path{{world.Near, world.WebNear, world.NearAlone}, {world.Far, world.WebFar, world.FarAlone}}
-	remotePaths = []path{{world.Near, world.WebFar, world.FarAlone}, {world.Far, world.WebNear, world.NearAlone}}
-	everyPath   = slices.Concat(localPaths, remotePaths)
+	localPath  = path{world.Near, world.OnlyNear, world.NearAlone}
+	remotePath = path{world.Near, world.OnlyFar, world.FarAlone}
 )
 
 // along walks those of the paths that the cluster has the nodes for, with the Service's cluster IP.
-func along(env *requirement.Env, paths []path, do func(client, server *requirement.End, ip netip.Addr) error) error {
+func along(env *requirement.Env, do func(client, server *requirement.End, ip netip.Addr) error, paths ...path) error {
 	for _, p := range paths {
 		if len(env.Roles(p.client)) == 0 || len(env.Roles(p.server)) == 0 {
 			env.Note("judged on one node only: the cluster has no other that takes pods")
@@ -67,33 +66,34 @@ func localEndpoint() requirement.Requirement {
 		Clause: virtualIPs,
 		Why: "Translation back happens where the answer passes the node's connection tracking. On one node a bridge can carry the answer " +
 			"from pod to pod past it (bridge-nf-call-iptables off), and the client gets it from an address that it never asked.",
-		Roles:     []world.Role{world.Near, world.WebNear},
-		Wants:     []world.Role{world.Far, world.WebFar},
-		Services:  []world.Service{world.NearAlone, world.FarAlone},
+		PerNode:   true,
+		Roles:     []world.Role{world.Near, world.OnlyNear},
+		Services:  []world.Service{world.NearAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			return along(env, localPaths, works(ctx, env, nil))
+			return along(env, works(ctx, env, nil), localPath)
 		},
-		Control: droppedAtWebNear("what comes to the endpoint dropped on its node after translation"),
+		Control: droppedAt(world.OnlyNear, "what comes to the endpoint dropped on its node after translation"),
 	}
 }
 
 func remoteEndpoint() requirement.Requirement {
 	return requirement.Requirement{
 		ID:     "service/remote-endpoint",
-		Title:  "A pod reaches a ClusterIP Service whose only endpoint is on another node, over TCP and UDP, from either of two nodes.",
+		Title:  "A pod reaches a ClusterIP Service whose only endpoint is on another node, over TCP and UDP.",
 		Level:  requirement.Must,
 		Clause: virtualIPs,
 		Why: "Pods that reach each other across nodes and a ClusterIP that answers on one node do not yet make this: the translated packet " +
 			"must take the same way, back through the node that translated it. Tunnels with broken checksum offload lose exactly these.",
 		Needs:     []requirement.Feature{requirement.TwoNodes},
-		Roles:     []world.Role{world.Near, world.Far, world.WebNear, world.WebFar},
-		Services:  []world.Service{world.NearAlone, world.FarAlone},
+		PerNode:   true,
+		Roles:     []world.Role{world.Near, world.OnlyFar},
+		Services:  []world.Service{world.FarAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			return along(env, remotePaths, works(ctx, env, nil))
+			return along(env, works(ctx, env, nil), remotePath)
 		},
-		Control: droppedAtWebNear("what comes to one endpoint dropped on its node"),
+		Control: droppedAt(world.OnlyFar, "what comes to the endpoint dropped on its node after translation"),
 	}
 }
 
@@ -110,8 +110,9 @@ func sourceIP() requirement.Requirement {
 		},
 		Why: "Network policies select clients by pod: on an endpoint that sees a node's address instead, they let in everybody or nobody. " +
 			"Access logs and limits per client rest on it too.",
-		Roles:     []world.Role{world.Near, world.WebNear},
-		Wants:     []world.Role{world.Far, world.WebFar},
+		PerNode:   true,
+		Roles:     []world.Role{world.Near, world.OnlyNear},
+		Wants:     []world.Role{world.OnlyFar},
 		Services:  []world.Service{world.NearAlone, world.FarAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -125,26 +126,26 @@ func sourceIP() requirement.Requirement {
 					Observed: "the client as " + seen.Witness.Remote,
 					Again:    "conntrack -L --orig-dst " + exchange.Addr(seen.Remote).String() + "   (on node " + client.Node + ")"}
 			}
-			return along(env, everyPath, works(ctx, env, seesClient))
+			return along(env, works(ctx, env, seesClient), localPath, remotePath)
 		},
 		Control: requirement.Control{
 			Says: "the requirement's own connections masqueraded as they leave the node for the endpoint",
 			Fault: &requirement.Fault{Points: []requirement.Point{
 				fault.OnNodeOf(world.Near, fault.MasqueradeFrom(bothProtocols...)),
-				fault.InPodOf(world.WebNear, fault.TranslateFrom(bothProtocols...)),
+				fault.InPodOf(world.OnlyNear, fault.TranslateFrom(bothProtocols...)),
 			}},
 			Red: []requirement.Reason{requirement.Translated},
 		},
 	}
 }
 
-// droppedAtWebNear is a control that drops what comes to that endpoint, after translation.
-func droppedAtWebNear(says string) requirement.Control {
+// droppedAt is a control that drops what comes to that endpoint, after translation.
+func droppedAt(endpoint world.Role, says string) requirement.Control {
 	return requirement.Control{
 		Says: says,
 		Fault: &requirement.Fault{Points: []requirement.Point{
-			fault.OnNodeOf(world.WebNear, fault.DropFrom("forward", bothProtocols...)),
-			fault.InPodOf(world.WebNear, fault.DropFrom("input", bothProtocols...)),
+			fault.OnNodeOf(endpoint, fault.DropFrom("forward", bothProtocols...)),
+			fault.InPodOf(endpoint, fault.DropFrom("input", bothProtocols...)),
 		}},
 		Red: []requirement.Reason{requirement.NoAnswer},
 	}

@@ -56,7 +56,7 @@ func toPorts(r requirement.Requirement, says string, check func(context.Context,
 	r.Roles = []world.Role{world.Near, world.WebNear}
 	r.Wants = []world.Role{world.WebFar}
 	r.Services = []world.Service{world.Ports, world.PortsSwapped}
-	r.PerFamily = true
+	r.PerFamily, r.PerNode = true, true
 	r.Check = check
 	r.Control = requirement.Control{
 		Says:    says,
@@ -167,7 +167,8 @@ func undeclaredPort() requirement.Requirement {
 		},
 		Why: "A Service's ports are what its owner offers. A data path that forwards a whole address gives away admin and debug ports " +
 			"with it. Whether the client is refused or waits in vain is reported.",
-		Roles:     []world.Role{world.Near, world.WebNear},
+		PerNode:   true,
+		Roles:     []world.Role{world.Near, world.OnlyNear},
 		Services:  []world.Service{world.NearAlone, world.PortsDeclared},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -197,7 +198,8 @@ func closedTargetRefused() requirement.Requirement {
 		},
 		Why: "A crashed server is seen at once, or after a time-out. Errors take another way back than answers: filters drop ICMP as such, and " +
 			"data paths without connection tracking forget to translate what is inside of it.",
-		Roles:     []world.Role{world.Near, world.WebNear},
+		PerNode:   true,
+		Roles:     []world.Role{world.Near, world.OnlyNear},
 		Wants:     []world.Role{world.Far},
 		Services:  []world.Service{world.NearAlone},
 		PerFamily: true,
@@ -209,7 +211,7 @@ func closedTargetRefused() requirement.Requirement {
 			for _, client := range append(env.Roles(world.Near), env.Roles(world.Far)...) {
 				for i, protocol := range bothProtocols {
 					// By another port of the Service, which the proxy learns of together with this one.
-					if err := serviceAnswers(ctx, env, exchange.Talk{From: client, To: env.Role(world.WebNear), Network: protocol,
+					if err := serviceAnswers(ctx, env, exchange.Talk{From: client, To: env.Role(world.OnlyNear), Network: protocol,
 						Dial: requirement.At(ip, world.ServicePort)}); err != nil {
 						return err
 					}
@@ -224,7 +226,7 @@ func closedTargetRefused() requirement.Requirement {
 		Control: requirement.Control{
 			Says: "the refusals dropped as they leave the endpoint's pod",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.InPodOf(world.WebNear, func(context.Context, *requirement.Env) ([]wire.Rule, error) {
+				fault.InPodOf(world.OnlyNear, func(context.Context, *requirement.Env) ([]wire.Rule, error) {
 					// To the client's own ports; the ICMP errors are left alone, since TCP comes first.
 					return []wire.Rule{{Hook: "output", Priority: fault.BeforeAll, Proto: "tcp", Flags: "rst", FromPort: world.ClosedPort, Do: "drop"}}, nil
 				}),

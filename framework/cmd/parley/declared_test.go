@@ -243,6 +243,8 @@ func (p *fakePlayers) MarkAbsent(requirement.Feature, string) {}
 
 func (p *fakePlayers) WhyAbsent(requirement.Feature) string { return "" }
 
+func (p *fakePlayers) NodeFindings() []requirement.NodeFinding { return nil }
+
 // fakeKube is an API server that makes what it is given and has nothing.
 func fakeKube(t *testing.T) (kube kubernetes.Interface, config *rest.Config, clusterScoped func() []string) {
 	t.Helper()

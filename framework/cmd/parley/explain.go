@@ -77,6 +77,9 @@ func explain(out io.Writer, chapter requirement.Chapter, r requirement.Requireme
 		part("Pods", "at the Pod Security level "+r.PodSecurity)
 	}
 	var runs []string
+	if r.PerNode {
+		runs = append(runs, "once from each node that takes ordinary pods")
+	}
 	if r.PerFamily {
 		runs = append(runs, "once for each address family of the cluster")
 	}

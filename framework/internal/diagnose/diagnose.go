@@ -1,25 +1,23 @@
 // Package diagnose finds the first broken hop of a path that does not work: it walks the ladder from the server's own
-// loopback outwards, over the endpoint and the Service's address to DNS, names the nearest rung that fails, follows
-// its packets over both nodes by counting rules, and says what those nodes' routes, neighbours, rules and counters
-// have to say about it.
+// loopback outwards, over the endpoints and what was dialled, and asks the failing question itself again: who has the addresses, where
+// the answer comes from, at which size it breaks, how many of many are lost. It names the nearest rung that fails, follows its packets
+// over both nodes by counting rules, and says what those nodes' routes, neighbours, rules and counters have to say about it. What it
+// did not look at it does not call whole.
 package diagnose
 
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
-	"github.com/parley-k8s/parley/fixtures/world"
-	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
 // bound is how long the whole diagnosis may take: it is not worth more than the verdict.
-const bound = 25 * time.Second
+const bound = 30 * time.Second
 
 // The last two of a requirement's ports are the diagnosis's: a server's, and the source of what is followed.
 const (
@@ -56,25 +54,72 @@ func FirstBrokenHop(ctx context.Context, env *requirement.Env, f *requirement.Fa
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	w := &walk{env: env, failure: f, rules: rules}
-	var hop string
-	switch {
-	case strings.HasPrefix(f.Protocol, "dns"):
-		hop = w.names(ctx)
-	case f.Protocol != "tcp" && f.Protocol != "udp":
-	case f.Reason == requirement.Translated:
-		hop = w.translated(ctx)
-	case slices.Contains([]requirement.Reason{requirement.NoAnswer, requirement.Refused, requirement.Unreachable, requirement.Broken}, f.Reason):
-		hop = w.ladder(ctx)
+	mine, others := w.secondOwners(ctx)
+	hop := mine
+	if hop == "" {
+		hop = w.walkLadder(ctx)
+	}
+	if others != "" && hop != "" {
+		hop += "; besides, " + others
 	}
 	return Finding{Hop: hop, Seen: w.seen}
 }
 
-// rung is one hop to try.
-type rung struct {
-	name   string
-	from   *requirement.End
-	dial   string
-	server *requirement.End // nil: any of the failure's endpoints
+// walkLadder chooses the ladder by what was spoken and how it failed.
+func (w *walk) walkLadder(ctx context.Context) string {
+	f := w.failure
+	unheard := []requirement.Reason{requirement.NoAnswer, requirement.Refused, requirement.Unreachable, requirement.Broken}
+	switch {
+	case strings.HasPrefix(f.Protocol, "dns"):
+		return w.names(ctx)
+	case f.Protocol != "tcp" && f.Protocol != "udp":
+	case f.Reason == requirement.Translated && f.Exchange != nil && f.Exchange.Unconnected:
+		return w.untranslated(ctx, w.findTarget(ctx))
+	case f.Reason == requirement.Translated:
+		return w.translated(ctx)
+	case f.Reason == requirement.WrongPeer:
+		return w.whoAnswers(ctx)
+	case slices.Contains(unheard, f.Reason):
+		return w.ladder(ctx)
+	}
+	return ""
+}
+
+// question is the failing exchange as it was asked.
+func (w *walk) question() wire.Connect {
+	c := wire.Connect{Network: w.failure.Protocol, Address: w.failure.Target}
+	if w.failure.Exchange != nil {
+		c = *w.failure.Exchange
+		// A connection that was held is gone with the check, and what it was bound to is the check's.
+		c.Reuse, c.KeepOpen, c.Source = "", false, ""
+	}
+	c.Timeout = w.millis()
+	return c
+}
+
+// millis is the bound of one attempt.
+func (w *walk) millis() int { return int(w.env.Attempt.Milliseconds()) }
+
+// ask has the end dial; the error is of the control channel.
+func (w *walk) ask(ctx context.Context, from *requirement.End, c wire.Connect) (wire.Connected, error) {
+	got, err := from.Connect(ctx, c)
+	if err == nil && len(got.Seen) == 0 && !c.Brief {
+		err = fmt.Errorf("%s dialled %s and reports no attempt", from, c.Address)
+	}
+	return got, err
+}
+
+// whoAnswers asks again and says who answers how often: where somebody answers who should not, the address leads to several.
+func (w *walk) whoAnswers(ctx context.Context) string {
+	c := w.question()
+	c.Count, c.Parallel = few, few
+	got, err := w.ask(ctx, w.failure.From, c)
+	if err != nil || len(got.Peers) == 0 {
+		return ""
+	}
+	told := fmt.Sprintf("%s, asked %d times more, answers as %s", c.Address, few, shares(got.Peers))
+	w.note("%s", told)
+	return told
 }
 
 // server is the pod that should have answered, nil where it is not known.
@@ -87,148 +132,4 @@ func (w *walk) server() *requirement.End {
 		return nil
 	}
 	return server
-}
-
-func (w *walk) ladder(ctx context.Context) string {
-	server := w.server()
-	if server == nil {
-		return ""
-	}
-	ip, ok := server.IP(w.env.Family)
-	if !ok {
-		return ""
-	}
-	opened, err := server.Listen(ctx, wire.Listen{Network: w.failure.Protocol, Address: requirement.At(w.env.Any(), w.env.Port(serverPort))})
-	if err != nil {
-		return "the agent of the server does not answer: " + err.Error()
-	}
-	if !opened.Ok() {
-		return ""
-	}
-	defer exchange.Release(ctx, server, opened.Handle)
-	for _, r := range w.rungs(server, ip) {
-		broken, err := w.try(ctx, r)
-		if err != nil {
-			return fmt.Sprintf("%s: the agent of %s does not answer: %v", r.name, r.from.Where(), err)
-		}
-		if broken != "" {
-			return broken
-		}
-	}
-	return w.beyondEveryRung(server, ip)
-}
-
-// rungs are the hops from the server outwards.
-func (w *walk) rungs(server *requirement.End, ip netip.Addr) []rung {
-	env, f := w.env, w.failure
-	port := env.Port(serverPort)
-	dial := requirement.At(ip, port)
-	rungs := []rung{
-		{"loopback", server, requirement.At(env.Loopback(), port), server},
-		{"own pod IP", server, dial, server},
-	}
-	if near := env.Players.Ends(world.Everywhere); len(near) > 0 {
-		for _, end := range near {
-			if end.Node == server.Node && end.Pod != server.Pod {
-				rungs = append(rungs, rung{"pod on the same node", end, dial, server})
-			}
-		}
-	}
-	switch {
-	case f.From.Pod == "":
-		return rungs // the outside has no way to a pod's own address
-	case f.From.Node != server.Node:
-		rungs = append(rungs, rung{"pod on another node", f.From, dial, server})
-	case f.From.Pod != server.Pod:
-		rungs = append(rungs, rung{"pod on the same node", f.From, dial, server})
-	}
-	if len(f.Behind) == 0 {
-		return rungs
-	}
-	for _, end := range f.Behind {
-		if at, ok := end.IP(env.Family); ok {
-			rungs = append(rungs, rung{"endpoint", f.From, requirement.At(at, world.TargetPort), end})
-		}
-	}
-	return append(rungs, rung{"ClusterIP", f.From, f.Target, nil})
-}
-
-// try makes one attempt; a broken rung is told with what its packets met.
-func (w *walk) try(ctx context.Context, r rung) (string, error) {
-	attempt := func(ctx context.Context, source string) (wire.Errno, error) {
-		seen, err := exchange.Once(ctx, w.env, exchange.Talk{From: r.from, Network: w.failure.Protocol, Dial: r.dial, Source: source})
-		return seen.Errno, err
-	}
-	got, err := attempt(ctx, "")
-	if err != nil {
-		return "", err
-	}
-	w.note("%s: %s dials %s: %s", r.name, r.from.Where(), r.dial, got)
-	if got.Ok() {
-		return "", nil
-	}
-	story := fmt.Sprintf("%s: %s dials %s%s and gets %s", r.name, r.from.Where(), r.dial, ofServer(r), got)
-	if r.name == "ClusterIP" {
-		story += w.fromOtherNodes(ctx, r)
-	}
-	if told := w.follow(ctx, w.path(ctx, r.from, r.server), func(ctx context.Context, source string) error {
-		_, err := attempt(ctx, source)
-		return err
-	}); told != "" {
-		story += "; " + told
-	}
-	if r.server == nil {
-		story += w.conntrackEntry(ctx, r.from)
-	}
-	return story, nil
-}
-
-func ofServer(r rung) string {
-	if r.server == nil || r.server.Pod == r.from.Pod {
-		return ""
-	}
-	return " (" + r.server.Where() + ")"
-}
-
-// fromOtherNodes says from which nodes a Service's address does answer: one silent node is its proxy's.
-func (w *walk) fromOtherNodes(ctx context.Context, r rung) string {
-	var answers, silent []string
-	for _, end := range w.env.Players.Ends(world.Everywhere) {
-		if end.Node == r.from.Node {
-			continue
-		}
-		seen, err := exchange.Once(ctx, w.env, exchange.Talk{From: end, Network: w.failure.Protocol, Dial: r.dial})
-		if err != nil {
-			continue
-		}
-		w.note("%s: %s dials %s: %s", r.name, end.Where(), r.dial, seen.Errno)
-		if seen.Ok() {
-			answers = append(answers, end.Node)
-		} else {
-			silent = append(silent, end.Node)
-		}
-	}
-	switch {
-	case len(answers) > 0 && len(silent) == 0:
-		return fmt.Sprintf(", though its endpoints answer, and so does the address from %s: look at the service proxy of %s", strings.Join(answers, ", "), r.from.Node)
-	case len(answers) > 0:
-		return fmt.Sprintf(", though its endpoints answer; from %s it answers, from %s it does not", strings.Join(answers, ", "), strings.Join(silent, ", "))
-	case len(silent) > 0:
-		return ", though its endpoints answer, and from no other node either"
-	}
-	return ", though its endpoints answer"
-}
-
-// beyondEveryRung is what remains when every rung answers.
-func (w *walk) beyondEveryRung(server *requirement.End, ip netip.Addr) string {
-	target, err := netip.ParseAddrPort(w.failure.Target)
-	switch {
-	case err != nil:
-		return "none now: every hop up to " + server.Where() + " answers"
-	case len(w.failure.Behind) > 0:
-		return fmt.Sprintf("none now: %s and every hop up to its endpoint on %s answer", w.failure.Target, server.Node)
-	case target.Addr() != ip:
-		return fmt.Sprintf("the address %s: every hop up to the server's own pod IP on %s answers", w.failure.Target, server.Node)
-	}
-	return fmt.Sprintf("none up to the server's pod: only port %d is affected", target.Port())
 }

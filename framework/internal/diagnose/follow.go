@@ -21,7 +21,8 @@ const (
 type place struct {
 	name  string // "worker", "pod near-1"
 	agent *requirement.End
-	netns uint64 // 0 is the agent's own, the node's
+	netns uint64           // 0 is the agent's own, the node's
+	own   *requirement.End // whose it is, where it is a pod's
 }
 
 // step is one point of the way, in one direction.
@@ -39,11 +40,8 @@ type way struct {
 }
 
 // path is the way from the client to the server and back. Where no agent is on a node its steps are left out; nil is
-// where nothing can be followed.
+// where nobody can look.
 func (w *walk) path(ctx context.Context, client, server *requirement.End) *way {
-	if !w.rules {
-		return nil
-	}
 	p := &way{}
 	from, fromNode := p.end(ctx, w.env, client)
 	var to, toNode = -1, -1
@@ -85,7 +83,7 @@ func (p *way) end(ctx context.Context, env *requirement.Env, end *requirement.En
 			continue // a component's pod
 		}
 		if id, err := end.Identity(ctx); err == nil && id.Namespaces["net"] != 0 {
-			own = p.add(place{name: "pod " + end.Pod, agent: agent, netns: id.Namespaces["net"]})
+			own = p.add(place{name: "pod " + end.Pod, agent: agent, netns: id.Namespaces["net"], own: end})
 		}
 	}
 	return own, node
@@ -182,6 +180,12 @@ func (w *walk) follow(ctx context.Context, p *way, attempt func(ctx context.Cont
 	}
 	port := w.env.Port(sourcePort)
 	before := w.counters(ctx, p)
+	if !w.rules {
+		if attempt(ctx, "") != nil {
+			return ""
+		}
+		return w.grown(ctx, p, before)
+	}
 	drops := make([][]wire.Drop, len(p.places))
 	seen, ok := w.count(ctx, p, port, func(s step) []wire.Rule {
 		match := wire.Rule{Proto: w.transport(), FromPort: port} // requests come from the client's port, answers go to it
@@ -211,12 +215,7 @@ func (w *walk) follow(ctx context.Context, p *way, attempt func(ctx context.Cont
 	for i, s := range p.steps {
 		w.note("%s %s: %s", direction(s), s.words, packets(counts[i]))
 	}
-	var culprits []string
-	for i, at := range p.places {
-		for _, d := range drops[i] {
-			culprits = append(culprits, at.name+": "+dropped(d)+w.quote(ctx, at, d))
-		}
-	}
+	culprits := w.culprits(ctx, p, drops)
 	lost := locate(p, counts)
 	if len(culprits) == 0 && lost >= 0 {
 		culprits = w.legacy(ctx, p.places[p.steps[lost].place], attempt, port)

@@ -46,13 +46,42 @@ func (w *walk) facts(ctx context.Context, p *way, at int) string {
 		return ""
 	}
 	place := p.places[p.steps[at].place]
-	seen, err := place.agent.InspectNetns(ctx, wire.InspectNetns{Netns: place.netns, To: []string{ip.String()}})
-	if probe.Either(seen.Errno, err) != nil || len(seen.Lookups) != 1 {
+	to := []string{ip.String()}
+	if next := w.nextNode(p, at); next != "" {
+		to = append(to, next)
+	}
+	seen, err := place.agent.InspectNetns(ctx, wire.InspectNetns{Netns: place.netns, To: to})
+	if probe.Either(seen.Errno, err) != nil || len(seen.Lookups) != len(to) {
 		return ""
 	}
 	told := WayOf(place.name, seen.Lookups[0])
+	for _, l := range seen.Lookups {
+		if wrong := w.wrongNeighbour(ctx, l); wrong != "" && !strings.Contains(told, wrong) {
+			if l.To != seen.Lookups[0].To {
+				told += "; " + WayOf(place.name, l)
+			}
+			told += "; " + wrong
+		}
+	}
 	w.note("%s", told)
 	return "; " + told
+}
+
+// nextNode is the address of the node that a packet would have come to after the step, where it is another one: a tunnel's packets go
+// to it. "" where it is not.
+func (w *walk) nextNode(p *way, at int) string {
+	if at+1 >= len(p.steps) {
+		return ""
+	}
+	here, next := p.places[p.steps[at].place], p.places[p.steps[at+1].place]
+	if here.agent.Node == next.agent.Node {
+		return ""
+	}
+	ip, ok := next.agent.IP(w.env.Family)
+	if !ok {
+		return ""
+	}
+	return ip.String()
 }
 
 // accounting is what a conntrack entry says besides the connection.
@@ -119,16 +148,20 @@ var telling = []string{"Ip.InNoRoutes", "Ip.OutNoRoutes", "Ip.InAddrErrors", "Ip
 	"IpExt.InNoRoutes", "IpExt.InCsumErrors", "TcpExt.IPReversePathFilter", "TcpExt.ListenDrops", "TcpExt.ListenOverflows",
 	"Tcp.InCsumErrors", "Udp.RcvbufErrors", "Udp.InCsumErrors", "Udp.NoPorts"}
 
-// counters reads those of the nodes on the way, by node.
+// counters reads those of the nodes and pods on the way, by place.
 func (w *walk) counters(ctx context.Context, p *way) map[string]map[string]uint64 {
 	all := map[string]map[string]uint64{}
 	for _, place := range p.places {
-		if place.netns != 0 || all[place.name] != nil {
+		if all[place.name] != nil {
 			continue
 		}
 		all[place.name] = map[string]uint64{}
+		reader := place.agent
+		if place.netns != 0 {
+			reader = place.own
+		}
 		for _, file := range []string{"/proc/net/snmp", "/proc/net/netstat"} {
-			got, err := place.agent.File(ctx, wire.File{Do: "read", Path: file})
+			got, err := reader.File(ctx, wire.File{Do: "read", Path: file})
 			if err == nil && got.Ok() {
 				parseCounters(string(got.Data), all[place.name])
 			}
@@ -142,12 +175,9 @@ func (w *walk) grown(ctx context.Context, p *way, before map[string]map[string]u
 	var told []string
 	after := w.counters(ctx, p)
 	for _, place := range p.places {
-		if place.netns != 0 {
-			continue
-		}
 		for _, name := range telling {
-			if now, was := after[place.name][name], before[place.name][name]; now > was {
-				told = append(told, fmt.Sprintf("%s counted %d more %s meanwhile", place.name, now-was, name))
+			if now, was := after[place.name][name], before[place.name][name]; now > was && len(before[place.name]) > 0 {
+				told = append(told, counted(place.name, now-was, name))
 			}
 		}
 	}
@@ -156,6 +186,14 @@ func (w *walk) grown(ctx context.Context, p *way, before map[string]map[string]u
 		w.note("%s", line)
 	}
 	return strings.Join(told, "; ")
+}
+
+// counted is a counter that has grown, in words: a wrong checksum is what nobody finds by the counter's name.
+func counted(place string, by uint64, name string) string {
+	if protocol, sum := strings.CutSuffix(name, ".InCsumErrors"); sum {
+		return fmt.Sprintf("%s receives %s by %s with a wrong checksum and discards them (%s)", place, packets(by), protocol, name)
+	}
+	return fmt.Sprintf("%s counted %d more %s meanwhile", place, by, name)
 }
 
 // parseCounters reads the pairs of lines of /proc/net/snmp and /proc/net/netstat: names, then values.

@@ -61,21 +61,45 @@ func (w *walk) legacy(ctx context.Context, at place, attempt func(context.Contex
 	return told
 }
 
-// counted is a line of iptables-save -c: packets, bytes, the rule.
-var counted = regexp.MustCompile(`^\[(\d+):\d+\] (-A .* -j (?:DROP|REJECT)\b.*)$`)
+// What iptables-save -c prints of a table, of a chain's policy with its packets and bytes, and of a rule with them.
+var (
+	savedTable  = regexp.MustCompile(`^\*(\S+)$`)
+	savedPolicy = regexp.MustCompile(`^:(\S+) DROP \[(\d+):\d+\]$`)
+	savedRule   = regexp.MustCompile(`^\[(\d+):\d+\] (-A .* -j (?:DROP|REJECT)\b.*)$`)
+)
 
-// moved are the rules that drop or reject and whose packets are not the same in both.
+// moved are the rules, and the policies of chains, that drop or reject and whose packets are not the same in both.
 func moved(before, after string) (rules []string) {
-	was := map[string]string{}
-	for line := range strings.Lines(before) {
-		if m := counted.FindStringSubmatch(strings.TrimSpace(line)); m != nil {
-			was[m[2]] = m[1]
-		}
-	}
-	for line := range strings.Lines(after) {
-		if m := counted.FindStringSubmatch(strings.TrimSpace(line)); m != nil && m[1] != "0" && was[m[2]] != m[1] {
-			rules = append(rules, m[2])
+	was, _ := dropping(before)
+	now, order := dropping(after)
+	for _, rule := range order {
+		if n := now[rule]; n != "0" && was[rule] != n {
+			rules = append(rules, rule)
 		}
 	}
 	return rules
+}
+
+// dropping are the rules and policies that drop or reject, with their packets, and their order.
+func dropping(saved string) (count map[string]string, order []string) {
+	count = map[string]string{}
+	table := ""
+	for line := range strings.Lines(saved) {
+		line = strings.TrimSpace(line)
+		rule, n := "", ""
+		if m := savedTable.FindStringSubmatch(line); m != nil {
+			table = m[1]
+		} else if m := savedPolicy.FindStringSubmatch(line); m != nil {
+			rule, n = fmt.Sprintf("-t %s -P %s DROP", table, m[1]), m[2]
+		} else if m := savedRule.FindStringSubmatch(line); m != nil {
+			rule, n = fmt.Sprintf("-t %s %s", table, m[2]), m[1]
+		}
+		if _, twice := count[rule]; rule != "" && !twice {
+			order = append(order, rule)
+		}
+		if rule != "" {
+			count[rule] = n
+		}
+	}
+	return count, order
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
 
@@ -25,22 +26,30 @@ type fakeStage struct {
 	// missingFrom says of a worker why the fixtures near it are not there.
 	missingFrom map[string]string
 	faults      bool
+	kube        kubernetes.Interface // nil is an empty one for each that asks
 
 	mu     sync.Mutex
 	undone []string // what was remembered to be undone and not forgotten
 }
 
 func (s *fakeStage) Env(q requirement.Requirement, family corev1.IPFamily) *requirement.Env {
-	return &requirement.Env{Requirement: &q, Kube: fake.NewClientset(), Family: family, Players: fakePlayers{stage: s}}
+	kube := s.kube
+	if kube == nil {
+		kube = fake.NewClientset()
+	}
+	return &requirement.Env{Requirement: &q, Kube: kube, Family: family, Players: fakePlayers{stage: s}}
 }
 
 func (s *fakeStage) Families() []corev1.IPFamily          { return s.families }
 func (s *fakeStage) Ends(r world.Role) []*requirement.End { return s.ends[r] }
 func (s *fakeStage) WhyNobody(world.Role) string          { return "it was refused" }
-func (s *fakeStage) FaultsAllowed() bool                  { return s.faults }
-func (s *fakeStage) Sandboxed() bool                      { return false }
-func (s *fakeStage) Witnesses(context.Context) error      { return nil }
-func (s *fakeStage) Workers() []string                    { return s.workers }
+func (s *fakeStage) Without(requirement.Requirement) []string {
+	return nil
+}
+func (s *fakeStage) FaultsAllowed() bool             { return s.faults }
+func (s *fakeStage) Sandboxed() bool                 { return false }
+func (s *fakeStage) Witnesses(context.Context) error { return nil }
+func (s *fakeStage) Workers() []string               { return s.workers }
 func (s *fakeStage) Missing(q requirement.Requirement, node string) (reports.Outcome, string) {
 	if why := s.missingFrom[node]; why != "" {
 		return reports.Errored, why

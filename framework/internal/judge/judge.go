@@ -28,6 +28,8 @@ type Stage interface {
 	// where the cluster has nobody for a role or lacks what is needed, Errored where a fixture should be there and is not. The reason is
 	// "" where it can be judged.
 	Missing(q requirement.Requirement, node string) (outcome reports.Outcome, reason string)
+	// Without says which nodes and pods the requirement is judged without, a sentence each.
+	Without(q requirement.Requirement) []string
 	// WhyNobody says why nobody plays the role; "" where somebody does or nothing stood in the way.
 	WhyNobody(world.Role) string
 	// FaultsAllowed says whether faults may be injected.

@@ -15,10 +15,12 @@ type retryAlone struct {
 }
 
 // retriable says whether a result may be the doing of nodes that are too busy, and was not seen again alone already: a failure, or an
-// error, which is mostly a time that was used up. A known difference is not: nobody waits for its verdict.
+// error, which is mostly a time that was used up. A known difference is not: nobody waits for its verdict. What is final is not: nodes
+// that are busy answer late, and nothing else.
 func retriable(result reports.Result) bool {
 	seenToFail := result.Outcome == reports.Failed || result.Outcome == reports.Errored
-	return seenToFail && result.Known == nil && result.RetriedAlone == ""
+	final := result.Outcome == reports.Failed && result.Failure != nil && result.Failure.Final != ""
+	return seenToFail && !final && result.Known == nil && result.RetriedAlone == ""
 }
 
 func (r *retryAlone) add(id, seen string) {

@@ -16,6 +16,7 @@ func TestRetriable(t *testing.T) {
 	}{
 		"failed":                              {reports.Result{Outcome: reports.Failed}, true},
 		"an error":                            {reports.Result{Outcome: reports.Errored}, true},
+		"failed for good":                     {reports.Result{Outcome: reports.Failed, Failure: &reports.Failure{Final: "never the machine's doing"}}, false},
 		"passed":                              {reports.Result{Outcome: reports.Passed}, false},
 		"unsupported":                         {reports.Result{Outcome: reports.Unsupported}, false},
 		"known, nobody waits for its verdict": {reports.Result{Outcome: reports.Failed, Known: &reports.Known{}}, false},

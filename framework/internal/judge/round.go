@@ -53,12 +53,16 @@ type group struct {
 	do       func(*testing.T, requirement.Requirement)
 }
 
-// judge gives the verdicts: side by side, then alone what failed while the nodes were too busy, and what disrupts others.
+// judge gives the verdicts: side by side, then alone what failed while the nodes were too busy, and what disrupts others; at the end
+// again what may have changed meanwhile.
 func (r *round) judge(t *testing.T) {
 	disrupts := func(q requirement.Requirement) bool { return q.Disrupts != "" }
+	before := r.lookAtCluster()
 	r.run(t, group{"holds", func(q requirement.Requirement) bool { return !disrupts(q) }, true, r.judgeOne})
 	r.run(t, group{"holds, put off", r.record.retries.has, false, r.judgeOne})
+	r.noteChanges(before, r.lookAtCluster()) // before what disrupts, which changes things itself
 	r.run(t, group{"holds, one at a time", disrupts, false, r.judgeOne})
+	r.run(t, group{"holds at the end", r.passedBefore, false, r.judgeAtEnd})
 }
 
 // prove gives the proofs in the same order.

@@ -153,6 +153,10 @@ var roundCases = map[string]roundCase{
 	"rounds": {options: Options{Rounds: 3}, all: func(*round) []requirement.Requirement {
 		return []requirement.Requirement{row("pod/flaky", requirement.Must, attempts(nil, noAnswer)), row("pod/passed", requirement.Must, always(nil))}
 	}},
+	"at the end": {all: func(*round) []requirement.Requirement { return atEndCase() }},
+	"at the end, rounds": {options: Options{Rounds: 3}, all: func(*round) []requirement.Requirement {
+		return []requirement.Requirement{atEnd(row("pod/x", requirement.Must, attempts(nil, nil, nil, noAnswer)))}
+	}},
 	"proofs": {options: Options{Prove: true, ProveOnly: requirement.Selection{"pod"}}, all: func(*round) []requirement.Requirement {
 		alone := row("pod/alone", requirement.Must, underControl)
 		alone.Control.Alone = true

@@ -30,6 +30,7 @@ func (j *Judge) resultOf(ctx context.Context, q requirement.Requirement) (result
 		result.Outcome, result.Reason = reports.Skipped, why
 		return result
 	}
+	result.Notes = append(result.Notes, j.stage.Without(q)...)
 	for _, family := range j.familiesOf(q) {
 		over := reports.Verdict{Family: string(family)}
 		for _, seen := range j.seenFrom(ctx, q, family, result.Outcome) {
@@ -41,16 +42,20 @@ func (j *Judge) resultOf(ctx context.Context, q requirement.Requirement) (result
 		}
 		result.Outcome, result.Reason = worse(result.Outcome, result.Reason, over.Outcome, over.Reason)
 	}
-	switch {
+	switch nodes := where(result.Outcome, result.ByNode); {
 	case result.Outcome == reports.Passed:
 		result.Reason = result.Partly()
-	case result.Reason != "":
-		result.Reason += where(result.Outcome, result.ByNode)
+	case nodes == "" || result.Reason == "":
+	case result.Outcome == reports.Failed && result.Failure != nil:
+		result.Failure.Nodes = nodes
+		result.Reason = result.Failure.Sentence()
+	default:
+		result.Reason += "; " + nodes
 	}
 	return result
 }
 
-// where ends the sentence of an outcome with the nodes on which it was seen, and those on which it was not; "" where there is one node.
+// where are the nodes on which an outcome was seen, and those on which it was not: "on n2, not on n1"; "" where there is one node.
 func where(outcome reports.Outcome, all []reports.NodeVerdict) string {
 	var on, not []string
 	for _, v := range all {
@@ -67,9 +72,9 @@ func where(outcome reports.Outcome, all []reports.NodeVerdict) string {
 	case len(on)+len(not) < 2:
 		return ""
 	case len(not) == 0:
-		return "; on every node"
+		return "on every node"
 	}
-	return "; on " + together(on) + ", not on " + together(not)
+	return "on " + together(on) + ", not on " + together(not)
 }
 
 // together joins names to a list as a sentence has it; many are counted.
@@ -245,7 +250,7 @@ func (j *Judge) guarded(ctx context.Context, e *requirement.Env, q requirement.R
 // reportedFailure turns the framework's failure into the report's.
 func reportedFailure(q requirement.Requirement, e *requirement.Env, f *requirement.Failure) reports.Failure {
 	told := reports.Failure{Requirement: q.ID + ": " + q.Title, Protocol: f.Protocol, Expected: f.Expected, Observed: f.Observed,
-		Attempts: f.Attempts, Took: f.Took, FirstBrokenHop: f.FirstBrokenHop, Again: f.Again, To: f.Target}
+		Attempts: f.Attempts, Took: f.Took, Final: f.Final, FirstBrokenHop: f.FirstBrokenHop, Again: f.Again, To: f.Target}
 	if f.From != nil {
 		told.From = f.From.String()
 	}

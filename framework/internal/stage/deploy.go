@@ -15,8 +15,37 @@ import (
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
-// deployWorld makes the namespaces, Services and pods that the roles need and waits until all run.
+// deployWorld makes the namespaces, Services and pods that the roles need and waits until all run, on the nodes where they do.
 func (s *Stage) deployWorld(ctx context.Context) error {
+	if err := s.deployNamespaces(ctx); err != nil {
+		return err
+	}
+	if err := s.applyReference(ctx); err != nil {
+		return err
+	}
+	if err := s.deployServices(ctx); err != nil {
+		return err
+	}
+	for {
+		sick, err := s.deployPods(ctx, s.options.Roles)
+		if err != nil {
+			return err
+		}
+		if len(sick) == 0 {
+			if sick, err = s.reachNodes(ctx); err != nil {
+				return err
+			}
+		}
+		if len(sick) == 0 {
+			return nil
+		}
+		if err := s.leaveOut(ctx, sick); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Stage) deployNamespaces(ctx context.Context) error {
 	core := s.kube.CoreV1()
 	for _, ns := range s.plan.Namespaces() {
 		if _, err := own(ctx, s, core.Namespaces(), ns); err != nil {
@@ -27,13 +56,14 @@ func (s *Stage) deployWorld(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.applyReference(ctx); err != nil {
-		return err
-	}
+	return nil
+}
+
+func (s *Stage) deployServices(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	for _, service := range s.plan.Services() {
 		group.Go(func() error {
-			made, _, err := requirement.Create(groupCtx, core.Services(service.Namespace), service) // it goes with its namespace
+			made, _, err := requirement.Create(groupCtx, s.kube.CoreV1().Services(service.Namespace), service) // it goes with its namespace
 			if err != nil {
 				return err
 			}
@@ -41,10 +71,7 @@ func (s *Stage) deployWorld(ctx context.Context) error {
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	return s.deployPods(ctx, s.options.Roles)
+	return group.Wait()
 }
 
 // own makes an object that is removed with the world; on a cluster that is kept for a look it stays.
@@ -56,20 +83,14 @@ func own[T metav1.Object](ctx context.Context, s *Stage, client requirement.Clie
 	return made, err
 }
 
-// deployPods makes the pods that the roles need and waits until all run.
-func (s *Stage) deployPods(ctx context.Context, roles world.Roles) error {
+// deployPods makes the pods that the roles need, as far as they don't run already, and waits until all run. Where nodes turn out to start
+// none, it returns them, and nobody has a role yet.
+func (s *Stage) deployPods(ctx context.Context, roles world.Roles) (sick []requirement.NodeFinding, err error) {
 	planned := s.plan.Pods(roles)
 	s.players.expect(planned)
-	group, groupCtx := errgroup.WithContext(ctx)
-	refused := make([]string, len(planned))
-	for i, pod := range planned {
-		group.Go(func() (err error) {
-			_, refused[i], err = s.players.create(groupCtx, pod.Object)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return err
+	refused, err := s.createPods(ctx, planned)
+	if err != nil {
+		return nil, err
 	}
 	var expected []world.Pod
 	var made []*corev1.Pod
@@ -82,26 +103,46 @@ func (s *Stage) deployPods(ctx context.Context, roles world.Roles) error {
 			s.players.setRefused(part, refused[i])
 		}
 	}
-	running, late, err := s.players.await(ctx, requirement.Ready, made...)
+	seen, err := s.players.await(ctx, requirement.Ready, made...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if len(running) == 0 && len(late) > 0 {
-		return fmt.Errorf("not one of %d pods started: %s", len(late), slices.Sorted(maps.Values(late))[0])
+	for name, pod := range seen.ready {
+		s.running[name] = pod
+	}
+	if len(seen.sick) > 0 {
+		return seen.sick, nil
+	}
+	if len(seen.ready) == 0 && len(seen.late) > 0 {
+		return nil, fmt.Errorf("not one of %d pods started: %s", len(seen.late), slices.Sorted(maps.Values(seen.late))[0])
 	}
 	for _, pod := range expected {
-		if why := late[key(pod.Object)]; why != "" {
+		if why := seen.late[key(pod.Object)]; why != "" {
 			s.options.Log.Say("a fixture did not start: %s", why)
-			for _, part := range pod.Plays {
-				s.players.setBroken(part, why)
-			}
+			s.players.setLate(pod, why)
 			continue
 		}
-		if err := s.players.add(pod, running[key(pod.Object)]); err != nil {
-			return err
+		if err := s.players.add(pod, seen.ready[key(pod.Object)]); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return nil, nil
+}
+
+// createPods makes those of the pods that don't run already, and says of each why the cluster refuses it.
+func (s *Stage) createPods(ctx context.Context, planned []world.Pod) (refused []string, err error) {
+	group, groupCtx := errgroup.WithContext(ctx)
+	refused = make([]string, len(planned))
+	for i, pod := range planned {
+		if s.running[key(pod.Object)] != nil {
+			continue
+		}
+		group.Go(func() (err error) {
+			_, refused[i], err = s.players.create(groupCtx, pod.Object)
+			return err
+		})
+	}
+	return refused, group.Wait()
 }
 
 // Witnesses has an agent on every node and a pod on every node, which a diagnosis asks: where no requirement of the
@@ -115,7 +156,10 @@ func (s *Stage) Witnesses(ctx context.Context) error {
 			}
 		}
 		if len(late) > 0 {
-			s.witnessError = s.deployPods(ctx, late)
+			var sick []requirement.NodeFinding
+			if sick, s.witnessError = s.deployPods(ctx, late); len(sick) > 0 {
+				s.witnessError = fmt.Errorf("%s", sick[0])
+			}
 		}
 	})
 	return s.witnessError

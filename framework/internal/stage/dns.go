@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/parley-k8s/parley/framework/internal/nodehealth"
 )
 
 // nameService is what the world needs to know of the cluster's DNS.
@@ -15,11 +18,18 @@ type nameService struct {
 	domain string
 }
 
+// mostAsked is how many kubelets are asked for the resolver, where the first do not answer.
+const mostAsked = 3
+
 // lookForDNS asks a kubelet for the resolver that it gives to pods, and for the cluster domain. Where that is
 // forbidden, the Service kube-dns and the usual domain stand in.
-func lookForDNS(ctx context.Context, kube kubernetes.Interface, node string) nameService {
+func lookForDNS(ctx context.Context, kube kubernetes.Interface, nodes []string) nameService {
 	s := nameService{domain: "cluster.local"}
-	s.readKubelet(ctx, kube, node)
+	for _, node := range nodes[:min(len(nodes), mostAsked)] {
+		if s.readKubelet(ctx, kube, node) {
+			break
+		}
+	}
 	if s.server == "" {
 		if dns, err := kube.CoreV1().Services(metav1.NamespaceSystem).Get(ctx, "kube-dns", metav1.GetOptions{}); err == nil {
 			s.server = dns.Spec.ClusterIP
@@ -28,11 +38,14 @@ func lookForDNS(ctx context.Context, kube kubernetes.Interface, node string) nam
 	return s
 }
 
-// readKubelet takes the resolver and the domain from configz; a cluster that forbids it has the usual ones.
-func (s *nameService) readKubelet(ctx context.Context, kube kubernetes.Interface, node string) {
+// readKubelet takes the resolver and the domain from configz, and says whether a kubelet told of them; a cluster that forbids it has the
+// usual ones.
+func (s *nameService) readKubelet(ctx context.Context, kube kubernetes.Interface, node string) bool {
+	ctx, cancel := context.WithTimeout(ctx, nodehealth.AskWithin)
+	defer cancel()
 	raw, err := kube.CoreV1().RESTClient().Get().Resource("nodes").Name(node).SubResource("proxy").Suffix("configz").DoRaw(ctx)
 	if err != nil {
-		return
+		return apierrors.IsForbidden(err)
 	}
 	var config struct {
 		Kubelet struct {
@@ -41,7 +54,7 @@ func (s *nameService) readKubelet(ctx context.Context, kube kubernetes.Interface
 		} `json:"kubeletconfig"`
 	}
 	if json.Unmarshal(raw, &config) != nil {
-		return
+		return false
 	}
 	if len(config.Kubelet.ClusterDNS) > 0 {
 		s.server = config.Kubelet.ClusterDNS[0]
@@ -49,4 +62,5 @@ func (s *nameService) readKubelet(ctx context.Context, kube kubernetes.Interface
 	if config.Kubelet.ClusterDomain != "" {
 		s.domain = strings.TrimSuffix(config.Kubelet.ClusterDomain, ".")
 	}
+	return true
 }

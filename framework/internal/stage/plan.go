@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
+	"github.com/parley-k8s/parley/fixtures/agent/control"
+	"github.com/parley-k8s/parley/fixtures/agent/runkey"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/internal/runid"
 	"github.com/parley-k8s/parley/framework/probe"
@@ -20,8 +22,9 @@ import (
 
 // planWorld places the world on the cluster's nodes.
 func (s *Stage) planWorld(ctx context.Context) error {
+	s.suite = control.NewSuite()
 	s.plan = world.Plan{Prefix: s.options.Name, Labels: map[string]string{runid.Label: string(s.options.Run)}, Image: s.lab.AgentImage,
-		Tolerate: s.cluster.Owned()}
+		Tolerate: s.cluster.Owned(), Key: runkey.New(), ControlClient: s.suite.Public()}
 	s.planRuntimeClass()
 	places, err := s.placesOf(ctx)
 	if err != nil {
@@ -31,58 +34,112 @@ func (s *Stage) planWorld(ctx context.Context) error {
 		s.plan.PullSecrets = append(s.plan.PullSecrets, path.Base(secret))
 	}
 	for _, node := range s.lab.Facts.Nodes {
-		if !node.Ready || places != nil && !places[node.Name].Selected {
+		if places != nil && !places[node.Name].Selected {
 			continue
 		}
-		ordinary := len(node.Taints) == 0 || places[node.Name].Tolerated
-		if ordinary {
-			s.plan.Workers = append(s.plan.Workers, node.Name)
-		}
-		if ordinary || s.plan.Tolerate {
-			s.plan.Nodes = append(s.plan.Nodes, node.Name)
-		}
+		s.candidates = append(s.candidates, candidate{node.Name, takesOrdinary(node.Taints) || places[node.Name].Tolerated})
 	}
-	if len(s.plan.Workers) == 0 {
-		return errors.New("no node of the cluster takes ordinary pods: " + whyNoNode(ctx, s.kube))
+	if err := s.surveyNodes(ctx, places); err != nil {
+		return err
+	}
+	if err := s.placeWorld(ctx); err != nil {
+		return err
 	}
 	if len(s.families) == 0 {
 		return errors.New("the cluster shows no address family: neither its pods nor the kubernetes Service have an IP")
 	}
-	dns := lookForDNS(ctx, s.kube, s.plan.Workers[0])
+	dns := lookForDNS(ctx, s.kube, s.plan.Workers)
 	s.plan.ClusterDNS, s.plan.Domain = dns.server, dns.domain
 	return nil
 }
 
+// candidate is a node that the world could be placed on; ordinary pods need no toleration of the run's own there.
+type candidate struct {
+	name     string
+	ordinary bool
+}
+
+// takesOrdinary says whether a node with these taints, as key:effect, takes ordinary pods once it is ready.
+func takesOrdinary(taints []string) bool {
+	return !slices.ContainsFunc(taints, func(t string) bool {
+		key, _, _ := strings.Cut(t, ":")
+		return key != corev1.TaintNodeNotReady && key != corev1.TaintNodeUnreachable
+	})
+}
+
+// placeWorld places the world on the nodes that are not left out. Where too few of those that take ordinary pods remain, and the
+// cluster was made here, the others take their place.
+func (s *Stage) placeWorld(ctx context.Context) error {
+	s.plan.Workers, s.plan.Nodes, s.plan.Avoid = nil, nil, nil
+	var others []string
+	sick := false
+	for _, c := range s.candidates {
+		out, why := s.leftOut(c.name)
+		switch {
+		case out:
+			s.plan.Avoid = append(s.plan.Avoid, c.name)
+			sick = sick || why.Sick && c.ordinary
+			continue
+		case c.ordinary:
+			s.plan.Workers = append(s.plan.Workers, c.name)
+		case s.plan.Tolerate:
+			others = append(others, c.name)
+		}
+		if c.ordinary || s.plan.Tolerate {
+			s.plan.Nodes = append(s.plan.Nodes, c.name)
+		}
+	}
+	if missing := 2 - len(s.plan.Workers); sick && missing > 0 {
+		s.plan.Workers = append(s.plan.Workers, others[:min(missing, len(others))]...)
+	}
+	if len(s.plan.Workers) == 0 {
+		return errors.New("no node of the cluster takes ordinary pods: " + s.whyNoNode(ctx))
+	}
+	return nil
+}
+
 // whyNoNode says of each node why ordinary pods don't run there.
-func whyNoNode(ctx context.Context, kube kubernetes.Interface) string {
-	nodes, err := kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+func (s *Stage) whyNoNode(ctx context.Context) string {
+	nodes, err := s.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil || len(nodes.Items) == 0 {
 		return "there is none"
 	}
 	var all []string
 	for _, n := range nodes.Items {
-		why := "it is cordoned"
-		for _, t := range n.Spec.Taints {
-			why = "it is tainted " + t.ToString()
+		if out, why := s.leftOut(n.Name); out {
+			all = append(all, why.String())
+		} else {
+			all = append(all, n.Name+" is not one of those that are chosen")
 		}
-		for _, c := range n.Status.Conditions {
-			if c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue {
-				why = "it is not ready: " + c.Message
-			}
-		}
-		all = append(all, n.Name+" ("+why+")")
 	}
-	return strings.Join(all, ", ")
+	return strings.Join(all, "; ")
 }
 
 // explainMissing says beforehand why some roles can't be played in a cluster of this shape.
 func (s *Stage) explainMissing() {
-	if len(s.plan.Workers) < 2 {
-		why := fmt.Sprintf("it needs two nodes that take ordinary pods, and this cluster has %d", len(s.plan.Workers))
-		for _, role := range []world.Role{world.Far, world.WebFar} {
-			s.players.setMissing(role, why)
-		}
+	if len(s.plan.Workers) >= 2 {
+		return
 	}
+	if out := s.sickWorkers(); len(out) > 0 {
+		why := fmt.Sprintf("it needs two nodes that take ordinary pods, and %d is left: %s", len(s.plan.Workers), strings.Join(out, "; "))
+		more := s.plan
+		more.Workers = append(slices.Clone(more.Workers), "another")
+		s.players.setShort(why, rolesOf(more), rolesOf(s.plan))
+		return
+	}
+	why := fmt.Sprintf("it needs two nodes that take ordinary pods, and this cluster has %d", len(s.plan.Workers))
+	for _, role := range []world.Role{world.Far, world.WebFar} {
+		s.players.setMissing(role, why)
+	}
+}
+
+// rolesOf are all the roles that the plan has somebody for.
+func rolesOf(p world.Plan) map[world.Role]bool {
+	all := map[world.Role]bool{world.Far: len(p.Workers) > 1}
+	for _, role := range p.AllRoles() {
+		all[role] = true
+	}
+	return all
 }
 
 // addOutside gives the host outside the cluster its role: a container beside clusters that were made

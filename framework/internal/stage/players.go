@@ -11,7 +11,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/parley-k8s/parley/fixtures/agent/control"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/internal/nodehealth"
 	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
@@ -40,14 +42,21 @@ type players struct {
 	missing  map[world.Role]string // why this cluster has nobody for the role
 	refused  map[roleAt]string     // why the cluster refuses the pod that should play it
 	broken   map[roleAt]string     // why that pod did not start
+	short    map[world.Role]string // why nobody is left for the role of those that the cluster has
 	lacking  map[requirement.Feature]string
+	findings []requirement.NodeFinding
+	detours  map[string]bool // nodes whose agents are reached by relays
+	routes   map[*probe.Agent]*route
+
+	suite  control.Suite
+	leases *nodehealth.Leases
 }
 
 func newPlayers(config *rest.Config, kube kubernetes.Interface, plan world.Plan) *players {
 	return &players{config: config, kube: kube, plan: plan, ends: map[roleAt][]*requirement.End{}, near: map[world.Role]bool{},
 		services: map[world.Service]requirement.ServiceSeen{}, missing: map[world.Role]string{},
 		refused: map[roleAt]string{}, broken: map[roleAt]string{},
-		lacking: map[requirement.Feature]string{}}
+		short: map[world.Role]string{}, lacking: map[requirement.Feature]string{}, detours: map[string]bool{}, routes: map[*probe.Agent]*route{}}
 }
 
 // Ends are those who play the role, by node; of a role that is seen from a worker, as the first sees it.
@@ -90,11 +99,6 @@ func (p *players) Service(s world.Service) (requirement.ServiceSeen, bool) {
 	return seen, ok
 }
 
-// Dialer opens a stream to a command in the end's container.
-func (p *players) Dialer(end *requirement.End, command ...string) probe.Dialer {
-	return probe.Exec(p.config, end.Namespace, end.Pod, end.Container, command...)
-}
-
 // add gives a running pod its roles in the world.
 func (p *players) add(planned world.Pod, running *corev1.Pod) error {
 	ends, err := p.endsOf(planned, running)
@@ -121,7 +125,9 @@ func (p *players) endsOf(planned world.Pod, running *corev1.Pod) (ends []*requir
 	for _, part := range planned.Plays {
 		if agents[part.Container] == nil {
 			name := running.Name + "/" + part.Container
-			agents[part.Container] = probe.New(name, probe.Exec(p.config, running.Namespace, running.Name, part.Container, relay...))
+			r := p.routeTo(running, part.Container, "", ips)
+			agents[part.Container] = probe.New(name, r)
+			p.setRoute(agents[part.Container], r)
 		}
 		ends = append(ends, &requirement.End{
 			Agent: agents[part.Container], Role: part.Role, Namespace: running.Namespace, Pod: running.Name, Container: part.Container,
@@ -151,9 +157,18 @@ func (p *players) missingFor(q requirement.Requirement, node string) (reports.Ou
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, role := range append(slices.Clone(q.Roles), q.Wants...) {
-		if why := p.broken[p.at(role, node)]; why != "" {
+		at := p.at(role, node)
+		if why := p.broken[at]; why != "" && len(p.ends[at]) == 0 { // those that are left are judged
 			return reports.Errored, "a fixture did not start: " + why
 		}
+	}
+	for _, role := range q.Roles {
+		if why := p.short[role]; why != "" && len(p.ends[p.at(role, node)]) == 0 {
+			return reports.Errored, why
+		}
+	}
+	if why := p.short[world.Far]; why != "" && slices.Contains(q.Needs, requirement.TwoNodes) {
+		return reports.Errored, why
 	}
 	for _, f := range q.Needs {
 		if probed := p.lacking[f]; probed != "" {
@@ -195,6 +210,13 @@ func (p *players) setBroken(part world.Part, why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.broken[roleAt{part.Role, part.From}] = why
+}
+
+// setRoute keeps the way to an agent.
+func (p *players) setRoute(a *probe.Agent, r *route) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.routes[a] = r
 }
 
 // setService gives a Service its part.

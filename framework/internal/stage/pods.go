@@ -28,6 +28,7 @@ const (
 // create makes a pod. A pod in the privileged namespace that admission refuses is no error: the rows that
 // rest on it are unsupported, in admission's words.
 func (p *players) create(ctx context.Context, pod *corev1.Pod) (made *corev1.Pod, refused string, err error) {
+	p.plan.Equip(pod)
 	var answer error
 	_, late := until.Settled(ctx, until.Policy{Within: accountReady}, func(ctx context.Context) error {
 		made, answer = p.kube.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{})
@@ -58,8 +59,8 @@ func (p *players) Start(ctx context.Context, pod *corev1.Pod, enough func(*corev
 		return nil, &requirement.Unsupported{Probed: refused}
 	}
 	remove := func(ctx context.Context) error { return p.remove(ctx, made) }
-	running, late, err := p.await(ctx, enough, made)
-	if why := late[key(made)]; why != "" {
+	seen, err := p.await(ctx, enough, made)
+	if why := seen.late[key(made)]; why != "" {
 		err = errors.New("a fixture did not start: " + why)
 	}
 	if err != nil {
@@ -74,11 +75,11 @@ func (p *players) Start(ctx context.Context, pod *corev1.Pod, enough func(*corev
 			planned.Plays = append(planned.Plays, world.Part{Role: world.Role(made.Name), Container: container.Name})
 		}
 	}
-	ends, err := p.endsOf(planned, running[key(made)])
+	ends, err := p.endsOf(planned, seen.ready[key(made)])
 	if err != nil {
 		return nil, errors.Join(err, undo.Do(ctx, remove))
 	}
-	started := &requirement.Started{Pod: running[key(made)], Ends: map[string]*requirement.End{}, Remove: func(ctx context.Context) error {
+	started := &requirement.Started{Pod: seen.ready[key(made)], Ends: map[string]*requirement.End{}, Remove: func(ctx context.Context) error {
 		for _, end := range ends {
 			if end.Close() != nil {
 				continue // its stream ends with the pod

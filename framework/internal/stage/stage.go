@@ -13,10 +13,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/parley-k8s/parley/fixtures/agent/control"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/internal/cluster"
 	"github.com/parley-k8s/parley/framework/internal/handler"
 	"github.com/parley-k8s/parley/framework/internal/lab"
+	"github.com/parley-k8s/parley/framework/internal/nodehealth"
 	"github.com/parley-k8s/parley/framework/internal/progress"
 	"github.com/parley-k8s/parley/framework/internal/runid"
 	"github.com/parley-k8s/parley/framework/internal/undo"
@@ -48,12 +50,19 @@ type Stage struct {
 	cluster *cluster.Cluster
 	kube    kubernetes.Interface
 
-	class    *nodev1.RuntimeClass // what the pods run as; nil where that is left to the cluster
-	plan     world.Plan
-	families []corev1.IPFamily
-	players  *players
-	undo     undo.List
-	made     []string // the namespaces that were made
+	class  *nodev1.RuntimeClass // what the pods run as; nil where that is left to the cluster
+	plan   world.Plan
+	suite  control.Suite
+	leases *nodehealth.Leases
+	// candidates are the nodes that the plan chooses from; found is why some of them are left out, or can't be judged like the others.
+	candidates []candidate
+	found      []requirement.NodeFinding
+	finding    sync.Mutex
+	running    map[string]*corev1.Pod // the world's pods, by namespace and name
+	families   []corev1.IPFamily
+	players    *players
+	undo       undo.List
+	made       []string // the namespaces that were made
 
 	witnesses    sync.Once
 	witnessError error
@@ -61,7 +70,8 @@ type Stage struct {
 
 // New is the stage of one column on the lab's cluster, on which nothing is made yet.
 func New(l *lab.Lab, o Options) *Stage {
-	return &Stage{options: o, lab: l, cluster: l.Cluster, kube: l.Cluster.Client(), families: l.Facts.Families}
+	return &Stage{options: o, lab: l, cluster: l.Cluster, kube: l.Cluster.Client(), families: l.Facts.Families,
+		running: map[string]*corev1.Pod{}}
 }
 
 // Prepare plans the world, and brings what it needs besides namespaces: a RuntimeClass, the reference implementations' image. The
@@ -80,6 +90,7 @@ func (s *Stage) Prepare(ctx context.Context) error {
 // Deploy makes the world and waits until all of its pods run.
 func (s *Stage) Deploy(ctx context.Context) error {
 	s.players = newPlayers(s.cluster.Config(), s.kube, s.plan)
+	s.players.suite, s.players.leases, s.players.findings = s.suite, s.leases, s.found
 	s.undo.Add("closing the agents' streams", func(context.Context) error { s.players.close(); return nil })
 	s.explainMissing()
 	if err := s.addOutside(); err != nil {
@@ -151,6 +162,9 @@ func (s *Stage) Workers() []string { return s.plan.Workers }
 func (s *Stage) Missing(q requirement.Requirement, node string) (reports.Outcome, string) {
 	return s.players.missingFor(q, node)
 }
+
+// Without says which nodes and pods the requirement is judged without, a sentence each.
+func (s *Stage) Without(q requirement.Requirement) []string { return s.players.without(q) }
 
 // WhyNobody says why nobody plays the role; "" where nothing stood in its way.
 func (s *Stage) WhyNobody(r world.Role) string { return s.players.why(r) }
