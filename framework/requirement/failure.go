@@ -61,6 +61,9 @@ type Failure struct {
 	Exchange *wire.Connect
 	Attempts int
 	Took     time.Duration
+	// Question is the DNS question that was not answered as expected, which a diagnosis asks again elsewhere: of a program the name as
+	// it has it, without a dot at its end where the search list completes it. nil where none was asked.
+	Question *wire.DNS
 	// Final is why no later attempt forgives what was seen, neither of the check nor of a row that is judged again alone; "" where one may.
 	Final string
 	// FirstBrokenHop is set by the suite, after walking the ladder.

@@ -70,7 +70,17 @@ func (e *Env) Until(ctx context.Context, observe func(context.Context) error) er
 
 // UntilAtLeast is Until with at least that much patience, where there is any: for what follows a change more slowly than the rest.
 func (e *Env) UntilAtLeast(ctx context.Context, patience time.Duration, observe func(context.Context) error) error {
-	return e.observe(ctx, e.atLeast(patience), func(ctx context.Context) error {
+	return e.UntilLonger(ctx, func() time.Duration { return patience }, observe)
+}
+
+// UntilLonger is Until with at least the patience that longer gives, where there is any. It is asked after each attempt: what was
+// seen may tell for how long it can last, such as the TTL of an answer that a resolver keeps.
+func (e *Env) UntilLonger(ctx context.Context, longer func() time.Duration, observe func(context.Context) error) error {
+	policy := until.Policy{Within: e.Patience}
+	if e.Patience > 0 {
+		policy.Longer = longer
+	}
+	return e.observe(ctx, policy, func(ctx context.Context) error {
 		err := observe(ctx)
 		if f := AsFailure(err); f != nil && f.Final == "" {
 			f.Final = finalOf(f.Reason)
@@ -82,19 +92,12 @@ func (e *Env) UntilAtLeast(ctx context.Context, patience time.Duration, observe 
 // Converges is Until for what the check changed a moment ago, or made: who answered before may still do so, and a wrong peer or
 // address is forgiven while the patience lasts. What is Final for another reason, such as bytes that arrived changed, is not.
 func (e *Env) Converges(ctx context.Context, observe func(context.Context) error) error {
-	return e.observe(ctx, e.Patience, observe)
+	return e.observe(ctx, until.Policy{Within: e.Patience}, observe)
 }
 
-func (e *Env) atLeast(patience time.Duration) time.Duration {
-	if e.Patience == 0 {
-		return 0
-	}
-	return max(e.Patience, patience)
-}
-
-func (e *Env) observe(ctx context.Context, within time.Duration, observe func(context.Context) error) error {
+func (e *Env) observe(ctx context.Context, policy until.Policy, observe func(context.Context) error) error {
 	first := ""
-	seen, err := Settles(ctx, until.Policy{Within: within}, func(ctx context.Context) error {
+	seen, err := Settles(ctx, policy, func(ctx context.Context) error {
 		err := observe(ctx)
 		if first == "" && err != nil {
 			first = observed(err)

@@ -15,6 +15,16 @@ type Policy struct {
 	Within      time.Duration // no new attempt is begun after this; 0 is a single attempt
 	Every       time.Duration // from the end of one attempt to the next; 0 is 50 ms
 	Consecutive int           // right observations in a row that count as settled; 0 is 1
+	// Longer, where it is not nil, is asked after each attempt that was not right: a longer time than Within takes its place, for
+	// what is seen may tell for how long it can last.
+	Longer func() time.Duration
+}
+
+func (p Policy) within() time.Duration {
+	if p.Longer == nil {
+		return p.Within
+	}
+	return max(p.Within, p.Longer())
 }
 
 // Seen is how an observation went.
@@ -63,7 +73,7 @@ func Settled(ctx context.Context, p Policy, observe func(context.Context) error)
 		} else {
 			inRow = 0
 			var final *finalError
-			if time.Since(start) >= p.Within || ctx.Err() != nil || errors.As(err, &final) {
+			if time.Since(start) >= p.within() || ctx.Err() != nil || errors.As(err, &final) {
 				return seen, &ErrNotYet{Seen: seen, Last: err}
 			}
 		}

@@ -36,6 +36,28 @@ func TestSettled(t *testing.T) {
 	}
 }
 
+func TestSettledGoesOnForAsLongAsWhatIsSeenMayLast(t *testing.T) {
+	bad := errors.New("cached")
+	attempts, within := 0, time.Duration(0)
+	longer := func() time.Duration { return within }
+	seen, err := Settled(t.Context(), Policy{Every: 1, Longer: longer}, func(context.Context) error {
+		if attempts++; attempts == 1 {
+			within = time.Minute
+		}
+		if attempts < 4 {
+			return bad
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, 4, seen.Attempts)
+
+	within = 0
+	seen, err = Settled(t.Context(), Policy{Every: 1, Longer: longer}, func(context.Context) error { return bad })
+	require.ErrorIs(t, err, bad)
+	require.Equal(t, 1, seen.Attempts)
+}
+
 func TestSettledKeepsTheLastObservationWhenTheContextEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	bad := errors.New("refused")

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -14,17 +13,10 @@ import (
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/tests/internal/dnscache"
 )
 
 const specification = "https://github.com/kubernetes/dns/blob/master/docs/specification.md"
-
-const (
-	// followBound is how long the name service may take to answer by a change of the API. Kubernetes names the figure
-	// (sig-scalability's in-cluster DNS programming latency) and sets no number; what was measured is noted.
-	followBound = 10 * time.Second
-	// followUnderControl is what is left of it under a control that keeps the change from being seen.
-	followUnderControl = 2 * time.Second
-)
 
 // Each question's source port is the requirement's own, so that a fault can match it alone: one for the library that
 // asks a server, one for the program that resolves by resolv.conf.
@@ -32,6 +24,7 @@ const (
 	byLibrary = iota
 	byProgram
 	spare // for a check that asks on the side
+	spareToo
 	waysToAsk
 )
 
@@ -39,10 +32,10 @@ const (
 // connection tracking would still send a question from a port the way that an earlier one was redirected.
 func source(env *requirement.Env, way int) string {
 	if env.Patience > 0 {
-		way += 2 * (waysToAsk + 1)
+		way += 2 * waysToAsk
 	}
 	if env.Family == corev1.IPv6Protocol {
-		way += waysToAsk + 1
+		way += waysToAsk
 	}
 	return fmt.Sprintf(":%d", env.Port(way))
 }
@@ -76,15 +69,17 @@ func askServer(ctx context.Context, env *requirement.Env, client *requirement.En
 
 // hasRecords says whether the name has exactly the records wanted, in any order.
 func hasRecords(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS, want ...string) error {
-	return env.Until(ctx, func(ctx context.Context) error { return hasRecordsNow(ctx, env, client, q, want...) })
+	var kept dnscache.Keeping
+	return settles(ctx, env, &kept, func(ctx context.Context) error { return hasRecordsNow(ctx, env, client, &kept, q, want...) })
 }
 
 // hasRecordsNow is hasRecords by a single attempt.
-func hasRecordsNow(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS, want ...string) error {
+func hasRecordsNow(ctx context.Context, env *requirement.Env, client *requirement.End, kept *dnscache.Keeping, q wire.DNS, want ...string) error {
 	got, err := askServer(ctx, env, client, q)
 	if err != nil {
 		return err
 	}
+	kept.Saw(got)
 	slices.Sort(want)
 	if got.Ok() && slices.Equal(values(got, q.Type), want) {
 		return nil
@@ -117,7 +112,7 @@ func unlike(client *requirement.End, q wire.DNS, got wire.DNSAnswer, expected st
 		}
 	}
 	return &requirement.Failure{Reason: wrong(got), From: client, Target: q.Name, Protocol: protocol, Expected: expected,
-		Observed: describe(got), Again: again}
+		Observed: describe(got), Again: again, Question: &q}
 }
 
 func wrong(got wire.DNSAnswer) requirement.Reason {
@@ -141,65 +136,6 @@ func describe(got wire.DNSAnswer) string {
 		what = "an answer without records"
 	}
 	return what + " from " + got.Server
-}
-
-// programGets says whether a program gets exactly the addresses wanted for a name, by the container's resolv.conf.
-func programGets(ctx context.Context, env *requirement.Env, client *requirement.End, name, family string, want ...string) error {
-	return env.Until(ctx, func(ctx context.Context) error {
-		got, err := resolve(ctx, env, client, name, family)
-		if err != nil {
-			return err
-		}
-		slices.Sort(got.Addresses)
-		slices.Sort(want)
-		if got.Ok() && slices.Equal(got.Addresses, want) {
-			return nil
-		}
-		return unresolved(client, name, got, strings.Join(want, ", "))
-	})
-}
-
-// resolve has the agent do what a program of its container does with a name.
-func resolve(ctx context.Context, env *requirement.Env, client *requirement.End, name, family string) (wire.Resolved, error) {
-	got, err := client.Resolve(ctx, wire.Resolve{Name: name, Family: family, Source: source(env, byProgram),
-		Timeout: int(env.Attempt.Milliseconds())})
-	if err != nil {
-		return got, fmt.Errorf("asking %s to resolve %s: %w", client, name, err)
-	}
-	return got, nil
-}
-
-func unresolved(client *requirement.End, name string, got wire.Resolved, expected string) *requirement.Failure {
-	reason := requirement.WrongRecord
-	switch {
-	case got.Ok() || got.Class == wire.Other: // SERVFAIL
-	default:
-		reason = requirement.ReasonOf(got.Errno)
-	}
-	return &requirement.Failure{Reason: reason, From: client, Target: name, Protocol: "dns by resolv.conf", Expected: expected,
-		Observed: describeResolved(got), Again: "getent ahosts " + name}
-}
-
-func describeResolved(got wire.Resolved) string {
-	switch {
-	case got.Ok():
-		return strings.Join(got.Addresses, ", ") + " by " + got.From
-	case len(got.Tried) > 4:
-		return fmt.Sprintf("%s; asked %d times, at last %s", got.Errno, len(got.Tried), got.Tried[len(got.Tried)-1])
-	case len(got.Tried) > 0:
-		return got.Errno.String() + "; asked " + strings.Join(got.Tried, ", ")
-	}
-	return got.Errno.String()
-}
-
-// follows waits until the name service shows a change, which a control may keep it from, and says how long it took.
-func follows(ctx context.Context, env *requirement.Env, observe func(context.Context) error) (time.Duration, error) {
-	within := followBound
-	if env.Patience == 0 {
-		within = followUnderControl
-	}
-	seen, err := polled(ctx, within, observe)
-	return seen.Took, err
 }
 
 // resolvesTo asks for the addresses of a name as a library and as a program do.

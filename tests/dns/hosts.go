@@ -57,7 +57,7 @@ func inHosts(ctx context.Context, env *requirement.Env, end *requirement.End, na
 	if got.Ok() && got.From == "hosts" && slices.Equal(got.Addresses, []string{ip}) {
 		return nil
 	}
-	f := unresolved(end, name, got, ip+" from /etc/hosts")
+	f := unresolved(end, wire.Resolve{Name: name}, got, ip+" from /etc/hosts")
 	f.Protocol = "hosts"
 	if got.From != "hosts" {
 		f.Reason = requirement.NameLost
@@ -150,7 +150,7 @@ func aliased(id, title, why string, role world.Role, podSecurity string, control
 				return err
 			}
 			if !got.Ok() || got.From != "hosts" || !slices.Equal(got.Addresses, []string{world.AliasIPv4}) {
-				f := unresolved(env.Role(role), name, got, world.AliasIPv4+" from /etc/hosts")
+				f := unresolved(env.Role(role), wire.Resolve{Name: name}, got, world.AliasIPv4+" from /etc/hosts")
 				f.Protocol, f.Reason = "hosts", requirement.NameLost
 				return f
 			}

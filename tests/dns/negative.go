@@ -47,7 +47,7 @@ func nxdomain() requirement.Requirement {
 				if err != nil || got.Class == wire.NameError {
 					return err
 				}
-				return unresolved(client, name, got, "a program to be told that there is no such name")
+				return unresolved(client, wire.Resolve{Name: name}, got, "a program to be told that there is no such name")
 			})
 		},
 		Control: lied(world.LiarFailPort, requirement.WrongRecord),

@@ -9,6 +9,8 @@ import (
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/framework/until"
+	"github.com/parley-k8s/parley/tests/internal/dnscache"
 )
 
 func readyOnly() requirement.Requirement {
@@ -30,7 +32,7 @@ func readyOnly() requirement.Requirement {
 				return err
 			}
 			client, q := env.Role(world.Near), wire.DNS{Name: fullName(env, service.Name, service.Namespace), Type: recordOf(env.Family)}
-			if err := appears(ctx, env, client, q); err != nil {
+			if _, err := appears(ctx, env, client, q); err != nil {
 				return err
 			}
 			return hasRecords(ctx, env, client, q, nobody(env, 1).String())
@@ -41,17 +43,22 @@ func readyOnly() requirement.Requirement {
 	}
 }
 
-// appears waits until a new name is known, also under a control: what the check is about comes after it.
-func appears(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS) error {
-	q.Source = source(env, spare)
-	_, err := polled(ctx, followBound, func(ctx context.Context) error {
+// appears waits until a new name is known, also under a control: what the check is about comes after it. It tells how long the
+// answers may be kept.
+func appears(ctx context.Context, env *requirement.Env, client *requirement.End, q wire.DNS) (*dnscache.Keeping, error) {
+	kept := &dnscache.Keeping{}
+	if q.Source == "" {
+		q.Source = source(env, spare)
+	}
+	_, err := polled(ctx, env, until.Policy{Within: followMargin, Longer: allowedBy(kept)}, func(ctx context.Context) error {
 		got, err := askServer(ctx, env, client, q)
+		kept.Saw(got)
 		if err != nil || (got.Ok() && len(got.Answers) > 0) || got.Truncated {
 			return err
 		}
-		return unlike(client, q, got, "the new name's records within "+followBound.String())
+		return unlike(client, q, got, fmt.Sprintf("the new name's records within %s and the time that an earlier no may be kept, %s", followMargin, kept.Longest()))
 	})
-	return err
+	return kept, keptTooLong(kept, err)
 }
 
 func publishNotReady() requirement.Requirement {
@@ -87,8 +94,9 @@ func publishNotReady() requirement.Requirement {
 				return err
 			}
 			name := fullName(env, service.Name, service.Namespace)
-			took, err := follows(ctx, env, func(ctx context.Context) error {
-				return hasRecordsNow(ctx, env, client, wire.DNS{Name: name, Type: recordOf(env.Family)}, ip.String())
+			var kept dnscache.Keeping
+			took, err := follows(ctx, env, &kept, func(ctx context.Context) error {
+				return hasRecordsNow(ctx, env, client, &kept, wire.DNS{Name: name, Type: recordOf(env.Family)}, ip.String())
 			})
 			if err == nil {
 				env.Note("the pod's address was there %.0f ms after its IP was told", float64(took.Microseconds())/1000)
@@ -118,7 +126,7 @@ func externalName() requirement.Requirement {
 				return err
 			}
 			q := wire.DNS{Name: fullName(env, service.Name, service.Namespace), Type: "CNAME"}
-			if err := appears(ctx, env, env.Role(world.Near), q); err != nil {
+			if _, err := appears(ctx, env, env.Role(world.Near), q); err != nil {
 				return err
 			}
 			return hasRecords(ctx, env, env.Role(world.Near), q, nameOf(env, world.Web))
@@ -150,13 +158,13 @@ func externalNameResolves() requirement.Requirement {
 				return err
 			}
 			q := wire.DNS{Name: fullName(env, service.Name, service.Namespace), Type: recordOf(env.Family)}
-			if err := appears(ctx, env, env.Role(world.Near), q); err != nil {
+			if _, err := appears(ctx, env, env.Role(world.Near), q); err != nil {
 				return err
 			}
 			if err := hasRecords(ctx, env, env.Role(world.Near), q, nameOf(env, world.Web), ip); err != nil {
 				return err
 			}
-			return programGets(ctx, env, env.Role(world.Near), service.Name, familyOf(env.Family), ip)
+			return programGetsNew(ctx, env, env.Role(world.Near), wire.Resolve{Name: service.Name, Family: familyOf(env.Family)}, ip)
 		},
 		Control: toAnotherTarget(),
 	}

@@ -150,7 +150,7 @@ func lookup(ctx context.Context, env *requirement.Env, client *requirement.End, 
 		return fmt.Errorf("asking %s to resolve %s: %w", client, name, err)
 	}
 	if !got.Ok() || len(got.Addresses) != 1 || got.Addresses[0] != ip {
-		return unresolved(client, name, got, ip)
+		return unresolved(client, wire.Resolve{Name: name, Family: familyOf(env.Family)}, got, ip)
 	}
 	if seen != nil {
 		seen(got)

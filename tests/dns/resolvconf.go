@@ -2,10 +2,8 @@ package dns
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -52,7 +50,10 @@ func clusterFirst(ctx context.Context, env *requirement.Env, end *requirement.En
 		return err
 	}
 	want := resolvconf.Config{Search: clusterSearches(env, end)}
-	if server := env.World.ClusterDNS; !slices.Contains(got.Nameservers, server) {
+	switch server := env.World.ClusterDNS; {
+	case server == "" && len(got.Nameservers) > 0:
+		env.Note("%s: which nameserver is due is not known: no kubelet may be asked, and no Service is known to serve DNS; it has %v", end.Pod, got.Nameservers)
+	case !slices.Contains(got.Nameservers, server):
 		return wrongConfig(end, "the nameserver "+server, fmt.Sprint(got.Nameservers))
 	}
 	first := got.Search[:min(len(want.Search), len(got.Search))]
@@ -102,8 +103,9 @@ func resolvConfDefault() requirement.Requirement {
 		Title: "With dnsPolicy Default the pod has the name resolution configuration of its node.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
-			URL:  podDNS + "#pod-s-dns-policy",
-			Says: "Default: the pod inherits the name resolution configuration from the node that it runs on (the file that the kubelet's resolvConf names).",
+			URL: podDNS + "#pod-s-dns-policy",
+			Says: "Default: the pod inherits the name resolution configuration from the node that it runs on: the file that the kubelet's resolvConf names, " +
+				"of which it keeps three nameservers and 32 search domains.",
 		},
 		Why: "The cluster's own DNS servers run so: what they forward goes where the node's configuration points. A stub on the node's " +
 			"loopback in that file makes them ask themselves.",
@@ -136,66 +138,6 @@ func resolvConfHostNetwork() requirement.Requirement {
 		},
 		Control: otherPolicy(world.HostNetwork, world.HostNetworkDNS),
 	}
-}
-
-// likeTheNode says whether the end's resolv.conf says what the file says that the kubelet of its node was told to use.
-func likeTheNode(ctx context.Context, env *requirement.Env, end *requirement.End) error {
-	agent := env.OnNode(world.Node, end.Node)
-	if agent == nil {
-		return &requirement.Unsupported{Probed: "no privileged agent runs on " + end.Node + ", and the node's file is read by it"}
-	}
-	path, err := kubeletResolvConf(ctx, env, end.Node)
-	if err != nil {
-		return err
-	}
-	if path, err = onHost(ctx, agent, path); err != nil {
-		return err
-	}
-	want, err := configOf(ctx, agent, path)
-	if err != nil {
-		return err
-	}
-	got, err := configOf(ctx, end, "/etc/resolv.conf")
-	if err != nil {
-		return err
-	}
-	if expected, observed, ok := got.Difference(want); !ok {
-		return wrongConfig(end, expected+" of "+strings.TrimPrefix(path, world.HostPath)+" on "+end.Node, observed)
-	}
-	return nil
-}
-
-// kubeletResolvConf asks the node's kubelet for its resolvConf.
-func kubeletResolvConf(ctx context.Context, env *requirement.Env, node string) (string, error) {
-	raw, err := env.Configz(ctx, node)
-	if err != nil {
-		return "", err
-	}
-	var config struct {
-		Kubelet struct {
-			ResolvConf *string `json:"resolvConf"`
-		} `json:"kubeletconfig"`
-	}
-	if err := json.Unmarshal(raw, &config); err != nil {
-		return "", fmt.Errorf("reading the configuration of the kubelet of %s: %w", node, err)
-	}
-	if p := config.Kubelet.ResolvConf; p != nil && *p != "" {
-		return *p, nil
-	}
-	return "/etc/resolv.conf", nil // the default of KubeletConfiguration
-}
-
-// onHost is the path of the node's file below world.HostPath. A symbolic link with an absolute target (systemd-resolved's)
-// would lead into the agent's own file system.
-func onHost(ctx context.Context, agent *requirement.End, path string) (string, error) {
-	link, err := agent.File(ctx, wire.File{Do: "readlink", Path: world.HostPath + path})
-	if err != nil {
-		return "", fmt.Errorf("asking %s about %s: %w", agent, path, err)
-	}
-	if target := string(link.Data); link.Ok() && strings.HasPrefix(target, "/") {
-		path = target
-	}
-	return world.HostPath + path, nil
 }
 
 func resolvConfNone() requirement.Requirement {
@@ -248,6 +190,8 @@ func resolvConfMerged() requirement.Requirement {
 			}
 			searches := clusterSearches(env, end)
 			switch last := len(got.Search) - 1; {
+			case len(got.Nameservers) == resolvconf.MaxNameservers && !slices.Contains(got.Nameservers, config.Nameservers[0]):
+				return &requirement.Unsupported{Probed: fmt.Sprintf("the kubelet gives pods as many nameservers as they may have, %v: there is no room for another", got.Nameservers)}
 			case !slices.Contains(got.Nameservers, config.Nameservers[0]) || got.Nameservers[0] != env.World.ClusterDNS:
 				return wrongConfig(end, fmt.Sprintf("the nameserver %s and after it %s", env.World.ClusterDNS, config.Nameservers[0]), fmt.Sprint(got.Nameservers))
 			case len(got.Search) < 4 || !slices.Equal(got.Search[:3], searches) || got.Search[last] != config.Searches[0]:

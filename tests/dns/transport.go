@@ -57,30 +57,44 @@ func overTCP() requirement.Requirement {
 
 func largeAnswer() requirement.Requirement {
 	return requirement.Requirement{
-		ID:    "dns/large-answer",
-		Title: fmt.Sprintf("A name with %d addresses gives a program all of them: what does not fit into UDP is asked for again over TCP.", manyEndpoints),
+		ID: "dns/large-answer",
+		Title: fmt.Sprintf("A name with %d addresses gives a program all of them, whether it announces EDNS(0) or not: what is cut it asks for again over TCP.",
+			manyEndpoints),
 		Level: requirement.Must,
 		Clause: requirement.Clause{
-			URL:  "https://www.rfc-editor.org/rfc/rfc7766#section-5",
-			Says: "A truncated answer has the client ask again over TCP, and servers must answer there.",
+			URL: "https://www.rfc-editor.org/rfc/rfc6891#section-6.2.5",
+			Says: "Whoever asks announces by EDNS(0) how large a UDP answer may be, and servers answer up to that; every network must carry packets of 1280 " +
+				"bytes (RFC 8200, section 5). A truncated answer has the client ask again over TCP, and servers must answer there (RFC 7766, section 5).",
 		},
-		Why: "A headless Service grows with its replicas, and one day its answer passes 512 bytes. Where TCP does not get through, the name stops " +
-			"resolving at that size, or part of the pods are never seen.",
+		Why: "A headless Service grows with its replicas, and one day its answer passes 512 bytes. Programs that announce more (Go's resolver, glibc with " +
+			"edns0, systemd-resolved) get no answer at all where larger UDP answers are lost on the way, and wait in vain; the others ask again over " +
+			"TCP, and where that does not get through the name stops resolving, or part of the pods are never seen.",
 		PerNode: true,
 		Roles:   []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			name, want, err := largeName(ctx, env)
+			client := env.Role(world.Near)
+			name, want, err := largeName(ctx, env, client)
 			if err != nil {
 				return err
 			}
-			return programGets(ctx, env, env.Role(world.Near), name, familyOf(env.Family), want...)
+			for _, announced := range []int{0, ednsSize} {
+				r := wire.Resolve{Name: name, Family: familyOf(env.Family), EDNS: announced}
+				if err := programGetsNew(ctx, env, client, r, want...); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
-		Control: noTCP(),
+		Control: requirement.Control{
+			Says:  "what is longer than 600 bytes and goes by UDP to the asker's ports dropped",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.Near, fault.DropLonger(600, "udp"))}},
+			Red:   []requirement.Reason{requirement.NoAnswer},
+		},
 	}
 }
 
-// largeName makes a headless Service of many endpoints that nobody dials, and waits until DNS knows it.
-func largeName(ctx context.Context, env *requirement.Env) (name string, ips []string, err error) {
+// largeName makes a headless Service of many endpoints that nobody dials, and waits until DNS gives it to the client.
+func largeName(ctx context.Context, env *requirement.Env, client *requirement.End) (name string, ips []string, err error) {
 	service, err := newService(ctx, env, headlessSpec())
 	if err != nil {
 		return "", nil, err
@@ -94,7 +108,8 @@ func largeName(ctx context.Context, env *requirement.Env) (name string, ips []st
 		return "", nil, err
 	}
 	name = fullName(env, service.Name, service.Namespace)
-	return name, ips, appears(ctx, env, env.Role(world.Near), wire.DNS{Name: name, Type: recordOf(env.Family)})
+	_, err = appears(ctx, env, client, wire.DNS{Name: name, Type: recordOf(env.Family)})
+	return name, ips, err
 }
 
 func truncation() requirement.Requirement {
@@ -112,14 +127,14 @@ func truncation() requirement.Requirement {
 		PerNode: true,
 		Roles:   []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			name, _, err := largeName(ctx, env)
+			client := env.Role(world.Near)
+			name, _, err := largeName(ctx, env, client)
 			if err != nil {
 				return err
 			}
 			if err := env.Midway(ctx); err != nil {
 				return err
 			}
-			client := env.Role(world.Near)
 			for _, edns := range []int{0, ednsSize} {
 				limit := max(edns, plainUDP)
 				q := wire.DNS{Name: name, Type: recordOf(env.Family), EDNS: edns}

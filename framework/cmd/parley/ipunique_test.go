@@ -29,6 +29,8 @@ type onlyNodes struct {
 	nodes []*requirement.End
 }
 
+func (p onlyNodes) EndsFrom(_ string, r world.Role) []*requirement.End { return p.Ends(r) }
+
 func (p onlyNodes) Ends(r world.Role) []*requirement.End {
 	if r == world.Node {
 		return p.nodes

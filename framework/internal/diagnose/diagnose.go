@@ -70,7 +70,7 @@ func (w *walk) walkLadder(ctx context.Context) string {
 	f := w.failure
 	unheard := []requirement.Reason{requirement.NoAnswer, requirement.Refused, requirement.Unreachable, requirement.Broken}
 	switch {
-	case strings.HasPrefix(f.Protocol, "dns"):
+	case strings.HasPrefix(f.Protocol, "dns"), f.Protocol == resolvConf:
 		return w.names(ctx)
 	case f.Protocol != "tcp" && f.Protocol != "udp":
 	case f.Reason == requirement.Translated && f.Exchange != nil && f.Exchange.Unconnected:

@@ -3,111 +3,116 @@ package diagnose
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
-
-	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
-// resolver is one pod behind the DNS Service.
-type resolver struct {
-	pod, node, ip string
+// names walks the ladder of a name: how the pods of the asker's node are told to resolve, every DNS pod, the nameserver, and then
+// the failing question itself, of each of them.
+func (w *walk) names(ctx context.Context) string {
+	if told := w.searchLists(ctx); told != "" || w.failure.Protocol == resolvConf {
+		return told
+	}
+	pods, none, err := w.dnsPods(ctx)
+	switch {
+	case err != nil:
+		w.note("the DNS Service's endpoints could not be read: %v", err)
+	case none != "":
+		return none
+	}
+	known := wire.DNS{Name: "kubernetes.default.svc." + w.env.World.Domain + ".", Type: "A"}
+	if ip, ok := w.failure.From.IP(w.env.Family); ok && ip.Is6() {
+		known.Type = "AAAA"
+	}
+	for _, pod := range pods {
+		if told, err := w.knownOf(ctx, known, pod); err != nil || told != "" {
+			return told + gone(w.failure.From, err)
+		}
+	}
+	if told, err := w.knownOfNameserver(ctx, known, len(pods)); err != nil || told != "" {
+		return told + gone(w.failure.From, err)
+	}
+	return w.failingQuestion(ctx, pods, known)
 }
 
-// names walks the ladder of a name: every DNS pod, their Service's address, and the name itself.
-func (w *walk) names(ctx context.Context) string {
-	client, plan := w.failure.From, w.env.World
-	if plan.ClusterDNS == "" {
+func gone(client *requirement.End, err error) string {
+	if err == nil {
 		return ""
 	}
-	pods, err := w.resolvers(ctx, plan.ClusterDNS)
-	if err != nil {
-		w.note("the DNS Service's endpoints could not be read: %v", err)
-	}
-	known := "kubernetes.default.svc." + plan.Domain + "."
-	ask := func(ctx context.Context, server, name, source string) (wire.DNSAnswer, error) {
-		got, err := client.DNS(ctx, wire.DNS{Server: net.JoinHostPort(server, "53"), Name: name, Type: "A", Source: source,
-			Timeout: int(w.env.Attempt.Milliseconds())})
-		if err == nil {
-			w.note("DNS: %s asks %s for %s: %s %s", client.Where(), server, name, got.Errno, strings.Join(got.Answers, ", "))
-		}
-		return got, err
-	}
-	where := ""
-	for _, pod := range pods {
-		got, err := ask(ctx, pod.ip, known, "")
-		switch {
-		case err != nil:
-			return "the agent of " + client.Where() + " does not answer: " + err.Error()
-		case !got.Ok() && where == "":
-			where = fmt.Sprintf("endpoint: the DNS pod %s on %s (%s), asked by %s, answers %s", pod.pod, pod.node, pod.ip, client.Where(), got.Errno)
-			if told := w.follow(ctx, w.path(ctx, client, pod.end()), func(ctx context.Context, source string) error {
-				_, err := ask(ctx, pod.ip, known, source)
-				return err
-			}); told != "" {
-				where += "; " + told
-			}
-		}
-	}
-	if where != "" {
-		return where
-	}
-	if got, err := ask(ctx, plan.ClusterDNS, known, ""); err == nil && !got.Ok() {
-		story := fmt.Sprintf("ClusterIP: the DNS Service's address %s, asked by %s, answers %s", plan.ClusterDNS, client.Where(), got.Errno)
-		if len(pods) > 0 {
-			story += fmt.Sprintf(", though each of its %d pods answers it", len(pods))
-		}
-		if told := w.follow(ctx, w.path(ctx, client, nil), func(ctx context.Context, source string) error {
-			_, err := ask(ctx, plan.ClusterDNS, known, source)
-			return err
-		}); told != "" {
-			story += "; " + told
-		}
-		return story
-	}
-	return fmt.Sprintf("DNS: every DNS pod and the Service's address %s answer %s; only this question is affected", plan.ClusterDNS, client.Where())
+	return "the agent of " + client.Where() + " does not answer: " + err.Error()
 }
 
-// end is a stand-in for a pod that has no agent: its node's steps can be counted, its own namespace's can't.
-func (r resolver) end() *requirement.End {
-	return &requirement.End{Agent: nil, Pod: r.pod, Node: r.node}
+// askName puts the question once; the error is of the control channel.
+func (w *walk) askName(ctx context.Context, from *requirement.End, q wire.DNS) (wire.DNSAnswer, error) {
+	q.Timeout, q.Count = int(w.env.Attempt.Milliseconds()), 0
+	return from.DNS(ctx, q)
 }
 
-// resolvers are the ready pods behind the DNS Service.
-func (w *walk) resolvers(ctx context.Context, address string) ([]resolver, error) {
-	services, err := w.env.Kube.CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "spec.clusterIP=" + address})
+// knownOf asks a DNS pod for a name that every one of them has known for long.
+func (w *walk) knownOf(ctx context.Context, known wire.DNS, pod dnsPod) (told string, err error) {
+	client := w.failure.From
+	known.Server = pod.address
+	got, err := w.askName(ctx, client, known)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	var all []resolver
-	for _, service := range services.Items {
-		slices, err := w.env.Kube.DiscoveryV1().EndpointSlices(service.Namespace).List(ctx, metav1.ListOptions{
-			LabelSelector: discoveryv1.LabelServiceName + "=" + service.Name})
-		if err != nil {
-			return nil, err
-		}
-		for _, slice := range slices.Items {
-			if string(slice.AddressType) != string(w.env.Family) {
-				continue
-			}
-			for _, endpoint := range slice.Endpoints {
-				if endpoint.Conditions.Ready != nil && !*endpoint.Conditions.Ready {
-					continue
-				}
-				r := resolver{ip: endpoint.Addresses[0]}
-				if endpoint.TargetRef != nil {
-					r.pod = endpoint.TargetRef.Name
-				}
-				if endpoint.NodeName != nil {
-					r.node = *endpoint.NodeName
-				}
-				all = append(all, r)
-			}
-		}
+	w.note("DNS: %s asks %s for %s: %s", client.Where(), pod, known.Name, says(got))
+	if got.Ok() {
+		return "", nil
 	}
-	return all, nil
+	told = fmt.Sprintf("endpoint: the DNS pod %s (%s), asked by %s, answers %s", pod, pod.address, client.Where(), got.Errno)
+	return told + w.followQuestion(ctx, client, pod.end(), known), nil
 }
+
+// knownOfNameserver asks the nameserver of the asker's resolv.conf for it.
+func (w *walk) knownOfNameserver(ctx context.Context, known wire.DNS, pods int) (told string, err error) {
+	client := w.failure.From
+	got, err := w.askName(ctx, client, known)
+	if err != nil {
+		return "", err
+	}
+	w.note("DNS: %s asks its nameserver %s for %s: %s", client.Where(), got.Server, known.Name, says(got))
+	if got.Ok() {
+		return "", nil
+	}
+	told = fmt.Sprintf("ClusterIP: the nameserver %s, asked by %s, answers %s", host(got.Server), client.Where(), got.Errno)
+	if pods > 0 {
+		told += fmt.Sprintf(", though each of its %d pods answers it", pods)
+	}
+	return told + w.followQuestion(ctx, client, nil, known), nil
+}
+
+// followQuestion follows the packets of one more attempt.
+func (w *walk) followQuestion(ctx context.Context, from, to *requirement.End, q wire.DNS) string {
+	told := w.follow(ctx, w.path(ctx, from, to), func(ctx context.Context, source string) error {
+		q.Source = source
+		_, err := w.askName(ctx, from, q)
+		return err
+	})
+	if told == "" {
+		return ""
+	}
+	return "; " + told
+}
+
+// says is an answer in a few words.
+func says(a wire.DNSAnswer) string {
+	switch {
+	case a.Rcode == "":
+		return a.Errno.String()
+	case !a.Ok():
+		return a.Rcode
+	case a.Truncated:
+		return "a truncated answer"
+	case len(a.Answers) == 0:
+		return "no records"
+	case len(a.Answers) > mostShown:
+		return fmt.Sprintf("%d records", len(a.Answers))
+	}
+	return strings.Join(a.Answers, ", ")
+}
+
+// mostShown is how many records are written out.
+const mostShown = 4

@@ -48,8 +48,8 @@ func (s *Stage) planWorld(ctx context.Context) error {
 	if len(s.families) == 0 {
 		return errors.New("the cluster shows no address family: neither its pods nor the kubernetes Service have an IP")
 	}
-	dns := lookForDNS(ctx, s.kube, s.plan.Workers)
-	s.plan.ClusterDNS, s.plan.Domain = dns.server, dns.domain
+	dns := lookForDNS(ctx, s.kube, s.plan.Nodes)
+	s.plan.ClusterDNS, s.plan.Domain, s.plan.DNSService = dns.server, dns.domain, dns.service
 	return nil
 }
 
@@ -117,6 +117,12 @@ func (s *Stage) whyNoNode(ctx context.Context) string {
 
 // explainMissing says beforehand why some roles can't be played in a cluster of this shape.
 func (s *Stage) explainMissing() {
+	if s.plan.ClusterDNS == "" {
+		why := "the address of the cluster's DNS was not found: no kubelet may be asked for it, and no Service is known to serve DNS"
+		for _, role := range []world.Role{world.NoSearch, world.LongSearchDNS} {
+			s.players.setMissing(role, why)
+		}
+	}
 	if len(s.plan.Workers) >= 2 {
 		return
 	}
@@ -128,7 +134,7 @@ func (s *Stage) explainMissing() {
 		return
 	}
 	why := fmt.Sprintf("it needs two nodes that take ordinary pods, and this cluster has %d", len(s.plan.Workers))
-	for _, role := range []world.Role{world.Far, world.WebFar} {
+	for _, role := range []world.Role{world.Far, world.WebFar, world.OnlyFar, world.HostDirFar, world.MemberFar, world.BurstFar} {
 		s.players.setMissing(role, why)
 	}
 }
