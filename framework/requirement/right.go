@@ -51,7 +51,7 @@ type NotPermitted struct {
 }
 
 func (n *NotPermitted) Error() string {
-	return fmt.Sprintf("not judged, the right to %s is missing: grant it to %s (manifests/rbac/parley.yaml has what the requirements need); %s",
+	return fmt.Sprintf("the right to %s is missing: grant it to %s (manifests/rbac/parley.yaml has what the requirements need); %s",
 		n.Right, n.Right.User, n.Err)
 }
 

@@ -1,9 +1,11 @@
 package requirement
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -42,6 +44,17 @@ func FuzzRefusedRight(f *testing.F) {
 			t.Errorf("%q is taken for %+v", text, right)
 		}
 	})
+}
+
+func TestARightThatIsMissingIsNotWaitedFor(t *testing.T) {
+	e := &Env{Requirement: &Requirement{ID: "a/b"}, User: "alice", Patience: time.Minute}
+	tried := 0
+	err := e.Until(t.Context(), func(context.Context) error {
+		tried++
+		return &Failure{Reason: Broken, Observed: proxyRefused}
+	})
+	require.Error(t, err)
+	require.Equal(t, 1, tried)
 }
 
 func TestWithoutRight(t *testing.T) {

@@ -104,7 +104,7 @@ type view struct {
 func (j *Judge) env(q requirement.Requirement, v view, patience time.Duration) *requirement.Env {
 	e := j.stage.Env(q, v.family)
 	e.Node = v.node
-	e.Patience, e.Attempt, e.Base = patience, attempt, j.options.Catalogue.port(q.ID)
+	e.User, e.Patience, e.Attempt, e.Base = j.options.User, patience, attempt, j.options.Catalogue.port(q.ID)
 	return e
 }
 
