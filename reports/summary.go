@@ -243,6 +243,7 @@ func (s *summaryWriter) closing(r *Report) {
 	s.title(s.bold, ClosingLine(r))
 	var red, doubtful, changed []string
 	for i := range r.Clusters {
+		red = append(red, r.Clusters[i].notJudgedOn()...)
 		changed = append(changed, sentencesOf(r.Clusters[i].Changes)...)
 		for j := range r.Clusters[i].Results {
 			res := &r.Clusters[i].Results[j]

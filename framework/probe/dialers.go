@@ -126,7 +126,7 @@ func (p *process) Write(b []byte) (int, error) {
 // Read reads the process's stdout; at its end the error says what the process said.
 func (p *process) Read(b []byte) (int, error) {
 	n, err := p.out.Read(b)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = p.ended(err)
 	}
 	return n, err

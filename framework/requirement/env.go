@@ -41,7 +41,9 @@ type Env struct {
 	World   world.Plan // as it is deployed: its names, the cluster's domain and DNS address
 	Base    int        // first of PortsEach ports
 	Variant *Variant   // in force, or nil
-	middle  middle
+	// SharedAddresses are sentences on the addresses that two pods or nodes were seen to have while the run went on so far.
+	SharedAddresses []string
+	middle          middle
 
 	mu    sync.Mutex
 	notes []string

@@ -18,6 +18,10 @@ import (
 
 const specification = "https://github.com/kubernetes/dns/blob/master/docs/specification.md"
 
+// serversAnswer is why a row about what the servers say is judged from one node.
+const serversAnswer = "what a DNS server says does not depend on the asker's node, and the way from each node to each server is judged by dns/every-node, " +
+	"dns/every-server, dns/tcp and dns/large-answer"
+
 // Each question's source port is the requirement's own, so that a fault can match it alone: one for the library that
 // asks a server, one for the program that resolves by resolv.conf.
 const (

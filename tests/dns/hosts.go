@@ -25,6 +25,7 @@ func etcHosts() requirement.Requirement {
 		Clause: hostsFile,
 		Why: "Cluster software looks up its own full name to tell its peers. It must not depend on DNS, which has the record only once the pod is " +
 			"ready, and the two must agree: else a member introduces itself under an address that its peers don't know.",
+		OneNode:   "the names that a kubelet writes into /etc/hosts are judged on each node by container/hostname-resolves and container/hostname-subdomain",
 		Roles:     []world.Role{world.MemberNear, world.Near},
 		Services:  []world.Service{world.Members},
 		PerFamily: true,

@@ -31,7 +31,8 @@ func loadBalancerSourceRanges(r *requirement.Requirement) {
 			"supports it; it ignores the field otherwise.",
 	}
 	r.Why = "People take it for a firewall. An implementation that ignores it leaves the Service open to everyone and says nothing, and one " +
-		"that hides the client's address before the rule refuses everyone."
+		"that hides the client's address before the rule refuses everyone. Once it is in force, five attempts in a row are not answered, each " +
+		"beside one to a node port that is."
 	r.Services = []world.Service{world.NodePort}
 	r.Check = checkSourceRanges
 	r.Control = requirement.Control{
@@ -47,9 +48,12 @@ func checkSourceRanges(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	nodes, err := machines(ctx, env)
+	nodes, why, err := fromOutsideAlone(ctx, env, "tcp", nodePort(env, world.NodePort, "tcp"))
 	if err != nil {
 		return err
+	}
+	if why != "" {
+		return &requirement.Unsupported{Probed: why}
 	}
 	own = asSeenBy(ctx, env, client, nodes[0], own)
 	b, err := balanceForOutside(ctx, env, func(spec *corev1.ServiceSpec) {
@@ -80,7 +84,28 @@ func checkSourceRanges(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return fmt.Errorf("changing the source ranges of %s: %w", b.service.Name, err)
 	}
-	return silent(ctx, env, patient, fmt.Sprintf("which admits %v only", ranges))
+	// The ranges are in force a moment later. The node port of the same Service, which they do not guard, shows that the client is heard.
+	patient.Converging = true
+	heard, err := b.byNodePort(env, client, nodes)
+	if err != nil {
+		return err
+	}
+	_, err = exchange.Silent(ctx, env, patient, heard, fmt.Sprintf("which admits %v only", ranges))
+	return err
+}
+
+// byNodePort is a conversation with the Service's endpoint through its node's node port, or that of the shared NodePort where the Service was
+// given none.
+func (b *balanced) byNodePort(env *requirement.Env, client *requirement.End, nodes []machine) (exchange.Talk, error) {
+	here, _, err := split(env, nodes, b.server.Node)
+	if err != nil {
+		return exchange.Talk{}, err
+	}
+	port := int(b.service.Spec.Ports[0].NodePort)
+	if port == 0 {
+		port = nodePort(env, world.NodePort, "tcp")
+	}
+	return exchange.Talk{From: client, To: b.server, Network: "tcp", Dial: requirement.At(here.ip, port)}, nil
 }
 
 // inForce waits until a new Service answers, with a patience that a control does not shorten: what it changes comes later.
@@ -88,6 +113,7 @@ func inForce(ctx context.Context, env *requirement.Env, talk exchange.Talk) erro
 	patience := env.Patience
 	env.Patience = max(patience, serviceInForce)
 	defer func() { env.Patience = patience }()
+	talk.Converging = true
 	_, err := exchange.Works(ctx, env, talk)
 	return err
 }
@@ -115,7 +141,9 @@ func loadBalancerNoNodePorts(r *requirement.Requirement) {
 					Expected: "no node port where allocateLoadBalancerNodePorts is false", Observed: fmt.Sprintf("node port %d", p.NodePort)}
 			}
 		}
-		_, err = exchange.Works(ctx, env, b.from(env.Role(world.Outside), "tcp"))
+		talk := b.from(env.Role(world.Outside), "tcp")
+		talk.Converging = true
+		_, err = exchange.Works(ctx, env, talk)
 		return err
 	}
 	r.Control = requirement.Control{

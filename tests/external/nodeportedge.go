@@ -2,13 +2,15 @@ package external
 
 import (
 	"context"
-	"fmt"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/tests/internal/draw"
 )
 
 // refusedAgain is a patience that a control does not shorten: proxies refuse by ICMP errors, of which Linux sends one
@@ -61,22 +63,22 @@ func nodePortNoEndpoints() requirement.Requirement {
 	}
 }
 
-// affinityTries is how many connections must meet one endpoint: two endpoints chosen by chance do so with a probability
-// of 2^-39, 2e-12, which is also how often the control would be missed.
-const affinityTries = 40
+// affinityPace is how the client connects to each node's port while its affinity is looked at.
+var affinityPace = exchange.Pace{Every: 20 * time.Millisecond, For: 10 * time.Second}
 
 func nodePortSessionAffinity() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "external/nodeport-session-affinity",
-		Title: "With sessionAffinity ClientIP, a host outside the cluster meets one endpoint by all its connections through a node's port.",
+		Long:  true,
+		Title: "With sessionAffinity ClientIP, a host outside the cluster meets one endpoint by all its connections through a node's port over 10 seconds.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL:  "https://github.com/kubernetes/kubernetes/blob/v1.36.3/test/e2e/network/service.go#L2266",
 			Says: "Conformance: a NodePort Service with sessionAffinity ClientIP serves all of a client's consecutive requests by the same pod.",
 		},
 		Why: "Sessions kept in a pod's memory break when requests wander. Behind NodePorts the affinity is kept by each node on its own: " +
-			"a client that is spread over nodes is spread over endpoints too. 40 connections that met one of two endpoints by chance " +
-			"have a probability of 2e-12.",
+			"a client that is spread over nodes is spread over endpoints too. The client connects to each node every 20 ms for 10 s, and is judged " +
+			"once: what a proxy forgets once a second is missed by two endpoints with a probability of 1 in 512.",
 		Needs:     []requirement.Feature{requirement.OutsideHost, requirement.TwoNodes},
 		Roles:     []world.Role{world.Outside, world.WebNear, world.WebFar},
 		Wants:     []world.Role{world.Node},
@@ -88,14 +90,14 @@ func nodePortSessionAffinity() requirement.Requirement {
 				return err
 			}
 			endpoints := append(env.Roles(world.WebNear), env.Roles(world.WebFar)...)
+			group, ctx := errgroup.WithContext(ctx)
 			for _, node := range nodes {
-				talk := exchange.Talk{From: node.from, Among: endpoints, Network: "tcp",
-					Dial: requirement.At(node.ip, nodePort(env, world.NodePortSticky, "tcp"))}
-				if err := meetsOne(ctx, env, talk); err != nil {
-					return through(err, node.name)
-				}
+				group.Go(func() error {
+					target := requirement.At(node.ip, nodePort(env, world.NodePortSticky, "tcp"))
+					return through(meetsOne(ctx, env, node.from, target, endpoints, len(nodes)), node.name)
+				})
 			}
-			return nil
+			return group.Wait()
 		},
 		Control: requirement.Control{
 			Says:    "the same Service with sessionAffinity None",
@@ -105,22 +107,18 @@ func nodePortSessionAffinity() requirement.Requirement {
 	}
 }
 
-// meetsOne says whether all connections are answered by the endpoint that answered the first.
-func meetsOne(ctx context.Context, env *requirement.Env, talk exchange.Talk) error {
-	first, err := exchange.Works(ctx, env, talk)
+// meetsOne says whether all connections over a while are answered by one endpoint, once the first was: it makes the choice.
+func meetsOne(ctx context.Context, env *requirement.Env, client *requirement.End, target string, endpoints []*requirement.End, judgements int) error {
+	from := draw.Source{Env: env, Client: client, Protocol: "tcp", Target: target}
+	if err := from.Known(ctx); err != nil {
+		return err
+	}
+	s, err := from.TakeOver(ctx, affinityPace)
 	if err != nil {
 		return err
 	}
-	for n := 2; n <= affinityTries; n++ {
-		seen, err := exchange.Works(ctx, env, talk)
-		if err != nil {
-			return err
-		}
-		if seen.Witness.Who != first.Witness.Who {
-			return &requirement.Failure{Reason: requirement.WrongPeer, From: talk.From, Behind: talk.Among, Target: talk.Dial, Protocol: "tcp",
-				Expected: fmt.Sprintf("all connections answered by %s, as the first was", first.Witness.Who),
-				Observed: fmt.Sprintf("connection %d answered by %s", n, seen.Witness.Who)}
-		}
+	if err := s.Among(endpoints, judgements); err != nil {
+		return err
 	}
-	return nil
+	return s.One()
 }

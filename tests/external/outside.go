@@ -121,19 +121,3 @@ func removeService(ctx context.Context, env *requirement.Env, service *corev1.Se
 	}
 	return nil
 }
-
-// silent says whether nobody answers what From dials: it refuses, or says nothing for the length of an attempt.
-func silent(ctx context.Context, env *requirement.Env, talk exchange.Talk, why string) error {
-	return env.Until(ctx, func(ctx context.Context) error {
-		seen, err := exchange.Once(ctx, env, talk)
-		if err != nil || !seen.Ok() {
-			return err
-		}
-		who := "somebody"
-		if seen.Witness != nil {
-			who = seen.Witness.Who
-		}
-		return &requirement.Failure{Reason: requirement.Answered, From: talk.From, To: talk.To, Target: talk.Dial, Protocol: talk.Network,
-			Expected: "no answer at " + talk.Dial + ", " + why, Observed: "an answer by " + who}
-	})
-}

@@ -41,7 +41,7 @@ func cniConfig() requirement.Requirement {
 		PodSecurity: "privileged",
 		Roles:       []world.Role{world.Node},
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			for _, end := range env.Roles(world.Node) {
+			for _, end := range asked(env, env.Roles(world.Node)) {
 				if err := env.Until(ctx, func(ctx context.Context) error { return cniUsable(ctx, env, end) }); err != nil {
 					return err
 				}

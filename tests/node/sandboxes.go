@@ -87,7 +87,7 @@ func auditAll(ctx context.Context, env *requirement.Env) (all findings, summary 
 	var mu sync.Mutex
 	all = findings{}
 	group, ctx := errgroup.WithContext(ctx)
-	for _, end := range env.Roles(world.Node) {
+	for _, end := range asked(env, env.Roles(world.Node)) {
 		group.Go(func() error {
 			a, err := takeStock(ctx, env, end)
 			if err != nil {

@@ -40,6 +40,7 @@ func apiToPodWebhook() requirement.Requirement {
 		},
 		Why: "It is the one connection from the control plane into the pod network, and control planes outside of that network often have no " +
 			"route into it. Policies and injectors then fail open in silence, or block every change.",
+		OneNode:       "the API server asks one Service; that it reaches pods on every node is judged by external/api-proxy",
 		Roles:         []world.Role{world.WebNear},
 		Services:      []world.Service{world.Webhook},
 		ClusterScoped: "a ValidatingWebhookConfiguration for ConfigMaps of its own in its own namespace",

@@ -80,6 +80,9 @@ func explain(out io.Writer, chapter requirement.Chapter, r requirement.Requireme
 	if r.PerNode {
 		runs = append(runs, "once from each node that takes ordinary pods")
 	}
+	if r.OneNode != "" {
+		runs = append(runs, "from one node: "+r.OneNode)
+	}
 	if r.PerFamily {
 		runs = append(runs, "once for each address family of the cluster")
 	}

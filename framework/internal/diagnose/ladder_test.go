@@ -250,6 +250,6 @@ func TestLossOf(t *testing.T) {
 }
 
 func TestCountedInWords(t *testing.T) {
-	require.Equal(t, "pod b receives 3 packets by Udp with a wrong checksum and discards them (Udp.InCsumErrors)", counted("pod b", 3, "Udp.InCsumErrors"))
+	require.Equal(t, "pod b discards 3 packets that came by UDP with a wrong checksum (Udp.InCsumErrors)", counted("pod b", 3, "Udp.InCsumErrors"))
 	require.Equal(t, "n1 counted 1 more Ip.InNoRoutes meanwhile", counted("n1", 1, "Ip.InNoRoutes"))
 }

@@ -54,6 +54,9 @@ func (w *walk) facts(ctx context.Context, p *way, at int) string {
 	if probe.Either(seen.Errno, err) != nil || len(seen.Lookups) != len(to) {
 		return ""
 	}
+	if seen.Lookups[0].Kind == "local" && place.netns != 0 {
+		return "" // it came to where it was to
+	}
 	told := WayOf(place.name, seen.Lookups[0])
 	for _, l := range seen.Lookups {
 		if wrong := w.wrongNeighbour(ctx, l); wrong != "" && !strings.Contains(told, wrong) {
@@ -191,7 +194,7 @@ func (w *walk) grown(ctx context.Context, p *way, before map[string]map[string]u
 // counted is a counter that has grown, in words: a wrong checksum is what nobody finds by the counter's name.
 func counted(place string, by uint64, name string) string {
 	if protocol, sum := strings.CutSuffix(name, ".InCsumErrors"); sum {
-		return fmt.Sprintf("%s receives %s by %s with a wrong checksum and discards them (%s)", place, packets(by), protocol, name)
+		return fmt.Sprintf("%s discards %s that came by %s with a wrong checksum (%s)", place, packets(by), strings.ToUpper(protocol), name)
 	}
 	return fmt.Sprintf("%s counted %d more %s meanwhile", place, by, name)
 }

@@ -71,6 +71,7 @@ type Judge struct {
 
 	busy      busy
 	explainer explainer
+	sharing   sharing
 }
 
 // New is a judge of the world on the stage, who keeps what is found out in the record.
@@ -105,6 +106,7 @@ func (j *Judge) env(q requirement.Requirement, v view, patience time.Duration) *
 	e := j.stage.Env(q, v.family)
 	e.Node = v.node
 	e.User, e.Patience, e.Attempt, e.Base = j.options.User, patience, attempt, j.options.Catalogue.port(q.ID)
+	e.SharedAddresses = j.sharing.sentences()
 	return e
 }
 

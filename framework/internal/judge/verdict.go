@@ -45,10 +45,10 @@ func (j *Judge) resultOf(ctx context.Context, q requirement.Requirement) (result
 	switch nodes := where(result.Outcome, result.ByNode); {
 	case result.Outcome == reports.Passed:
 		result.Reason = result.Partly()
-	case nodes == "" || result.Reason == "":
 	case result.Outcome == reports.Failed && result.Failure != nil:
 		result.Failure.Nodes = nodes
 		result.Reason = result.Failure.Sentence()
+	case nodes == "" || result.Reason == "":
 	default:
 		result.Reason += "; " + nodes
 	}
@@ -145,7 +145,8 @@ func (s seen) into(result *reports.Result, perNode bool) {
 	if perNode {
 		result.ByNode = append(result.ByNode, reports.NodeVerdict{Node: s.node, Family: string(s.family), Outcome: s.outcome, Reason: s.reason})
 	}
-	if s.failure != nil && result.Failure == nil {
+	// The first is told; but one that no later attempt forgives before one that a busy machine may have made.
+	if s.failure != nil && (result.Failure == nil || result.Failure.Final == "" && s.failure.Final != "") {
 		result.Failure = s.failure
 	}
 	if s.env == nil {
@@ -250,7 +251,7 @@ func (j *Judge) guarded(ctx context.Context, e *requirement.Env, q requirement.R
 // reportedFailure turns the framework's failure into the report's.
 func reportedFailure(q requirement.Requirement, e *requirement.Env, f *requirement.Failure) reports.Failure {
 	told := reports.Failure{Requirement: q.ID + ": " + q.Title, Protocol: f.Protocol, Expected: f.Expected, Observed: f.Observed,
-		Attempts: f.Attempts, Took: f.Took, Final: f.Final, FirstBrokenHop: f.FirstBrokenHop, Again: f.Again, To: f.Target}
+		Attempts: f.Attempts, Took: f.Took, Final: f.WhyFinal(), FirstBrokenHop: f.FirstBrokenHop, Again: f.Again, To: f.Target}
 	if f.From != nil {
 		told.From = f.From.String()
 	}
