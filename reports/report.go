@@ -119,7 +119,8 @@ type Result struct {
 	Level   string  `json:"level"`
 	Clause  Clause  `json:"clause,omitzero"`
 	Outcome Outcome `json:"outcome"`
-	// Reason is the sentence that says why it failed, was skipped, is unsupported or could not be judged.
+	// Reason is the sentence that says why it failed, was skipped, is unsupported or could not be judged; of one that passed, over which
+	// family or on which node it was not judged.
 	Reason string `json:"reason,omitempty"`
 	// Failure is the observation behind a failed requirement; nil otherwise, or where there is only a reason.
 	Failure *Failure `json:"failure,omitempty"`

@@ -2,6 +2,7 @@ package requirement
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -103,6 +104,10 @@ func (e *Env) observe(ctx context.Context, policy until.Policy, observe func(con
 		err := observe(ctx)
 		if first == "" && err != nil {
 			first = observed(err)
+		}
+		var lacks *NotPermitted
+		if errors.As(WithoutRight(err, e.User), &lacks) {
+			return until.Final(lacks) // rights don't come by waiting
 		}
 		return err
 	})

@@ -73,12 +73,12 @@ func hostnameResolves() requirement.Requirement {
 				if own.Is6() {
 					family = "ip6"
 				}
-				addrs, err := fromHosts(ctx, end, end.Hostname(), family)
+				addrs, err := fromHosts(ctx, end, end.Pod, family)
 				if err != nil {
 					return err
 				}
 				if !slices.Equal(addrs, []string{own.String()}) {
-					return wrongHosts(end, end.Hostname(), "the pod IP "+own.String(), fmt.Sprint(addrs))
+					return wrongHosts(end, end.Pod, "the pod IP "+own.String(), fmt.Sprint(addrs))
 				}
 			}
 			return nil

@@ -222,13 +222,17 @@ func passes(ctx context.Context, giver, taker *requirement.End) error {
 		return &requirement.Failure{Reason: reason, From: giver, To: taker, Target: socket, Protocol: "SCM_RIGHTS",
 			Expected: "the sibling to read and write through the descriptor", Observed: observed}
 	}
+	who, err := taker.Hostname(ctx)
+	if err != nil {
+		return err
+	}
 	sum := sha256.Sum256(data)
 	switch {
 	case !given.Ok():
 		return fail(requirement.ReasonOf(given.Errno), given.Errno.String())
 	case given.Witness == nil || given.Witness.SHA256 != hex.EncodeToString(sum[:]):
 		return fail(requirement.Broken, "other bytes read through it")
-	case given.Witness.Who != taker.Hostname():
+	case given.Witness.Who != who:
 		return fail(requirement.WrongPeer, "it used by "+given.Witness.Who)
 	}
 	return nil

@@ -32,18 +32,19 @@ func nodePortNoEndpoints() requirement.Requirement {
 		Why: "A load balancer that is refused fails over at once; one that is met by silence holds each client for its whole time-out. " +
 			"Firewalls that drop the ICMP error make UDP clients wait for ever.",
 		Needs:     []requirement.Feature{requirement.OutsideHost},
-		Roles:     []world.Role{world.Outside},
-		Services:  []world.Service{world.NodePortEmpty},
+		Roles:     []world.Role{world.Outside, world.WebNear},
+		Wants:     []world.Role{world.Node},
+		Services:  []world.Service{world.NodePortEmpty, world.NodePort},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			nodes, err := machines(ctx, env)
-			if err != nil {
-				return err
-			}
 			env.Patience = max(env.Patience, refusedAgain)
 			for _, protocol := range []string{"tcp", "udp"} {
+				nodes, err := reached(ctx, env, protocol, nodePort(env, world.NodePort, protocol))
+				if err != nil {
+					return err
+				}
 				for _, node := range nodes {
-					talk := exchange.Talk{From: env.Role(world.Outside), Network: protocol,
+					talk := exchange.Talk{From: node.from, Network: protocol,
 						Dial: requirement.At(node.ip, nodePort(env, world.NodePortEmpty, protocol))}
 					if err := exchange.Rejected(ctx, env, talk); err != nil {
 						return through(err, node.name)
@@ -85,10 +86,11 @@ func nodePortSessionAffinity() requirement.Requirement {
 			"once: what a proxy forgets once a second is missed by two endpoints with a probability of 1 in 512.",
 		Needs:     []requirement.Feature{requirement.OutsideHost, requirement.TwoNodes},
 		Roles:     []world.Role{world.Outside, world.WebNear, world.WebFar},
+		Wants:     []world.Role{world.Node},
 		Services:  []world.Service{world.NodePortSticky},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			nodes, err := machines(ctx, env)
+			nodes, err := reached(ctx, env, "tcp", nodePort(env, world.NodePortSticky, "tcp"))
 			if err != nil {
 				return err
 			}
@@ -97,7 +99,7 @@ func nodePortSessionAffinity() requirement.Requirement {
 			for _, node := range nodes {
 				group.Go(func() error {
 					target := requirement.At(node.ip, nodePort(env, world.NodePortSticky, "tcp"))
-					return through(meetsOne(ctx, env, target, endpoints, len(nodes)), node.name)
+					return through(meetsOne(ctx, env, node.from, target, endpoints, len(nodes)), node.name)
 				})
 			}
 			return group.Wait()
@@ -111,8 +113,8 @@ func nodePortSessionAffinity() requirement.Requirement {
 }
 
 // meetsOne says whether all connections over a while are answered by one endpoint, once the first was: it makes the choice.
-func meetsOne(ctx context.Context, env *requirement.Env, target string, endpoints []*requirement.End, judgements int) error {
-	from := draw.Source{Env: env, Client: env.Role(world.Outside), Protocol: "tcp", Target: target}
+func meetsOne(ctx context.Context, env *requirement.Env, client *requirement.End, target string, endpoints []*requirement.End, judgements int) error {
+	from := draw.Source{Env: env, Client: client, Protocol: "tcp", Target: target}
 	if err := from.Known(ctx); err != nil {
 		return err
 	}

@@ -108,14 +108,14 @@ func (v visit) reaches(ctx context.Context, env *requirement.Env, to backend) er
 		if err != nil {
 			return err
 		}
-		failure := v.failure(env, "an answer by "+to.end.Hostname()+" to "+v.url())
+		failure := v.failure(env, "an answer by "+to.end.Pod+" to "+v.url())
 		failure.To = to.end
 		switch {
 		case !got.Ok():
 			failure.Reason, failure.Observed = requirement.ReasonOf(got.Errno), got.Errno.String()
 		case got.Status != http.StatusOK || got.Witness == nil:
 			failure.Reason, failure.Observed = requirement.WrongAnswer, fmt.Sprintf("status %d, %.100q", got.Status, got.Body)
-		case got.Witness.Who != to.end.Hostname():
+		case got.Witness.Who != to.end.Pod:
 			failure.Reason, failure.Observed = requirement.WrongPeer, "an answer by "+got.Witness.Who
 		case got.Witness.Path != v.path:
 			failure.Reason, failure.Observed = requirement.Broken, "the backend asked for "+got.Witness.Path

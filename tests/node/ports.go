@@ -98,24 +98,15 @@ func squatSchedulerPort(ctx context.Context, env *requirement.Env) (func(context
 }
 
 func portsAnswer(ctx context.Context, env *requirement.Env) error {
-	ends := env.Roles(world.Node)
-	for _, end := range ends {
-		node, err := env.Kube.CoreV1().Nodes().Get(ctx, end.Node, metav1.GetOptions{})
-		if err != nil {
-			return fmt.Errorf("reading Node %s: %w", end.Node, err)
-		}
-		port := int(node.Status.DaemonEndpoints.KubeletEndpoint.Port)
-		for _, from := range ends { // any of them may come to run an API server
-			if err := portAnswers(ctx, env, from, end, "kubelet", port); err != nil {
-				return err
-			}
-		}
-	}
 	api, err := apiServerPort(ctx, env)
 	if err != nil {
 		return err
 	}
-	for _, c := range documentedPorts(api) {
+	components := documentedPorts(api)
+	if err := kubeletsAnswer(ctx, env, components[0]); err != nil {
+		return err
+	}
+	for _, c := range components {
 		if err := componentAnswers(ctx, env, c); err != nil {
 			return err
 		}
@@ -123,18 +114,53 @@ func portsAnswer(ctx context.Context, env *requirement.Env) error {
 	return nil
 }
 
-// componentAnswers judges one component on all nodes. One that runs in no pod is not looked at: it may be managed by
-// somebody else, or run in another form.
-func componentAnswers(ctx context.Context, env *requirement.Env, c component) error {
+// kubeletsAnswer judges the kubelets' port: from each node itself, and from those that run an API server. One that runs elsewhere has its own
+// way to the kubelets, by which node/api-to-kubelet-exec judges them.
+func kubeletsAnswer(ctx context.Context, env *requirement.Env, apiServer component) error {
+	control, err := nodesOf(ctx, env, apiServer)
+	if err != nil {
+		return err
+	}
+	ends := env.Roles(world.Node)
+	for _, end := range ends {
+		node, err := env.Kube.CoreV1().Nodes().Get(ctx, end.Node, metav1.GetOptions{})
+		if err != nil {
+			return fmt.Errorf("reading Node %s: %w", end.Node, err)
+		}
+		port := int(node.Status.DaemonEndpoints.KubeletEndpoint.Port)
+		for _, from := range ends {
+			if from != end && !control[from.Node] {
+				continue
+			}
+			if err := portAnswers(ctx, env, from, end, "kubelet", port); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// nodesOf are the nodes that run the component in a pod.
+func nodesOf(ctx context.Context, env *requirement.Env, c component) (map[string]bool, error) {
 	pods, err := env.Kube.CoreV1().Pods(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{LabelSelector: c.label})
 	if err != nil {
-		return fmt.Errorf("listing the pods of the %s: %w", c.name, err)
+		return nil, fmt.Errorf("listing the pods of the %s: %w", c.name, err)
 	}
 	running := map[string]bool{}
 	for _, pod := range pods.Items {
 		if pod.Status.Phase == corev1.PodRunning {
 			running[pod.Spec.NodeName] = true
 		}
+	}
+	return running, nil
+}
+
+// componentAnswers judges one component on all nodes. One that runs in no pod is not looked at: it may be managed by
+// somebody else, or run in another form.
+func componentAnswers(ctx context.Context, env *requirement.Env, c component) error {
+	running, err := nodesOf(ctx, env, c)
+	if err != nil {
+		return err
 	}
 	if len(running) == 0 {
 		env.Note("the %s runs in no pod of kube-system labelled %s, and was not looked at", c.name, c.label)

@@ -82,7 +82,7 @@ func closedUDPPortRefuses() requirement.Requirement {
 				if err != nil {
 					return err
 				}
-				if err := exchange.Refused(ctx, env, exchange.Talk{From: env.Role(world.SiblingA), To: server, Network: "udp",
+				if err := exchange.Rejected(ctx, env, exchange.Talk{From: env.Role(world.SiblingA), To: server, Network: "udp",
 					Dial: requirement.At(ip, env.Port(0))}); err != nil {
 					return err
 				}

@@ -74,7 +74,7 @@ func closedPortRefuses() requirement.Requirement {
 				if err != nil {
 					return err
 				}
-				if err := exchange.Refused(ctx, env, exchange.Talk{
+				if err := exchange.Rejected(ctx, env, exchange.Talk{
 					From: client, To: server, Network: "tcp", Dial: requirement.At(ip, env.Port(0)),
 				}); err != nil {
 					return err

@@ -180,6 +180,10 @@ func checkManyConnections(ctx context.Context, env *requirement.Env) error {
 		return fmt.Errorf("%s cannot open a server: %s", server, opened.Errno)
 	}
 	defer exchange.Release(ctx, server, opened.Handle)
+	who, err := server.Hostname(ctx)
+	if err != nil {
+		return err
+	}
 	target := requirement.At(ip, env.Port(0))
 	return env.Until(ctx, func(ctx context.Context) error {
 		got, err := client.Connect(ctx, wire.Connect{Network: "tcp", Address: target, Count: connections, Parallel: 100, Together: true,
@@ -187,7 +191,7 @@ func checkManyConnections(ctx context.Context, env *requirement.Env) error {
 		if err != nil {
 			return fmt.Errorf("asking %s for %d connections: %w", client, connections, err)
 		}
-		served := got.Peers[server.Hostname()]
+		served := got.Peers[who]
 		if served == connections && got.Tally[wire.OK] == connections {
 			env.Note("%s: all opened, served and closed in %s", env.Family, (time.Duration(got.Took) * time.Microsecond).Round(time.Millisecond))
 			return nil

@@ -132,8 +132,8 @@ func targetPortDiffers() requirement.Requirement {
 		if err != nil {
 			return err
 		}
-		ports := map[string]int{env.Role(world.WebNear).Hostname(): world.DiffersPort(world.WebNear),
-			env.Role(world.WebFar).Hostname(): world.DiffersPort(world.WebFar)}
+		ports := map[string]int{env.Role(world.WebNear).Pod: world.DiffersPort(world.WebNear),
+			env.Role(world.WebFar).Pod: world.DiffersPort(world.WebFar)}
 		client, target := env.Role(world.Near), requirement.At(ip, world.DiffersServicePort)
 		from := draw.Source{Env: env, Client: client, Protocol: "tcp", Target: target}
 		if err := from.Known(ctx, webEndpoints(env)...); err != nil {
@@ -221,7 +221,7 @@ func closedTargetRefused() requirement.Requirement {
 						Dial: requirement.At(ip, world.ServicePort)}); err != nil {
 						return err
 					}
-					if err := exchange.Refused(ctx, env, exchange.Talk{From: client, Network: protocol, Dial: requirement.At(ip, world.ClosedServicePort),
+					if err := exchange.Rejected(ctx, env, exchange.Talk{From: client, Network: protocol, Dial: requirement.At(ip, world.ClosedServicePort),
 						Source: fmt.Sprintf(":%d", env.Port(i))}); err != nil {
 						return err
 					}

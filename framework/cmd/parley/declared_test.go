@@ -104,7 +104,8 @@ type fakePlayers struct {
 	mu       *sync.Mutex
 	ends     map[world.Role][]*requirement.End
 	services map[world.Service]requirement.ServiceSeen
-	names    map[netip.Addr]string // of whom the addresses are
+	names    map[netip.Addr]string           // of whom the addresses are
+	dialled  func(address string) wire.Errno // how a dial ends, nil: all are answered
 }
 
 func newFakePlayers() *fakePlayers {
@@ -178,6 +179,11 @@ func (p *fakePlayers) agent(name string) *probe.Agent {
 			var c wire.Connect
 			if json.Unmarshal(args, &c) != nil {
 				return nil
+			}
+			if p.dialled != nil {
+				if errno := p.dialled(c.Address); !errno.Ok() {
+					return wire.Connected{Seen: []wire.Exchange{{Errno: errno, Step: "dial"}}, Tally: map[wire.Class]int{errno.Class: 1}}
+				}
 			}
 			seen := wire.Connected{Tally: map[wire.Class]int{wire.OK: max(1, c.Count)}, Peers: map[string]int{}}
 			for range min(100, max(1, c.Count)) {

@@ -121,7 +121,7 @@ func (j *Judge) proveOnce(ctx context.Context, e *requirement.Env, q requirement
 	if proof.State != reports.Proved {
 		return
 	}
-	if err := guarded(ctx, j.env(q, view{e.Family, e.Node}, patience), q, nil); err != nil && ctx.Err() == nil {
+	if err := j.guarded(ctx, j.env(q, view{e.Family, e.Node}, patience), q, nil); err != nil && ctx.Err() == nil {
 		proof.State, proof.Reason = reports.Refuted, "it is not green again after the control was lifted: "+err.Error()
 	}
 }
@@ -151,7 +151,7 @@ func (j *Judge) proveByVariant(ctx context.Context, e *requirement.Env, q requir
 		}()
 	}
 	e.Variant = v
-	verdict := guarded(ctx, e, q, nil)
+	verdict := j.guarded(ctx, e, q, nil)
 	if verdict == nil && v.Given != nil && ctx.Err() == nil {
 		if err := v.Given(ctx, e); err != nil {
 			proof.State, proof.Reason = reports.Unproved, "the variant is not what it is called here: "+err.Error()
@@ -200,7 +200,7 @@ func (j *Judge) tryPoint(ctx context.Context, e *requirement.Env, q requirement.
 		}
 		forget()
 	}()
-	verdict := guarded(ctx, e, q, nil)
+	verdict := j.guarded(ctx, e, q, nil)
 	met, how, err := fault.Acted(ctx)
 	if err != nil {
 		return false, err
@@ -216,9 +216,12 @@ func (j *Judge) tryPoint(ctx context.Context, e *requirement.Env, q requirement.
 // conclude judges what the check said under its control.
 func conclude(ctx context.Context, verdict error, q requirement.Requirement, proof *reports.Proof) {
 	failure := requirement.AsFailure(verdict)
+	var lacks *requirement.NotPermitted
 	switch {
 	case ctx.Err() != nil:
 		proof.State, proof.Reason = reports.ProofNotRun, context.Cause(ctx).Error()
+	case errors.As(verdict, &lacks):
+		proof.State, proof.Reason = reports.Unproved, verdict.Error()
 	case verdict == nil:
 		proof.State, proof.Reason = reports.Refuted, "the control acts and the requirement stays green: the check can't see what it is for"
 	case failure == nil:

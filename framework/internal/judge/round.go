@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -139,7 +140,7 @@ func (r *round) judgeOne(t *testing.T, q requirement.Requirement) {
 		r.options.Log.Verdict(q.ID, "put off", result.Sentence(), result.Took)
 		t.Skip("put off, to be judged alone: the nodes are too busy to tell")
 	}
-	r.options.Log.Verdict(q.ID, label(result.Outcome), result.Sentence(), result.Took)
+	r.options.Log.Verdict(q.ID, label(result.Outcome), cmp.Or(result.Sentence(), result.Partly()), result.Took)
 	all := r.overRounds(result)
 	r.record.keep(all)
 	r.mu.Lock()

@@ -48,6 +48,8 @@ type Lab struct {
 	Facts      cluster.Facts
 	AgentImage string
 	Key        string // the run's, see package runkey: every agent has it, in the cluster and beside it
+	// User is whom this run acts for, as a cluster of the user's knows it; "" where it does not say, or was made here.
+	User string
 	// Columns are those of the options that can be judged on the cluster.
 	Columns axis.Group
 
@@ -117,6 +119,7 @@ func (l *Lab) join(ctx context.Context) error {
 	if slices.ContainsFunc(o.Columns, func(c axis.Column) bool { return c.Spec().Handler != "" }) {
 		need = append(slices.Clone(needed), neededOfHandlers)
 	}
+	l.User = whoAmI(ctx, l.Cluster.Client())
 	if err := rights(ctx, l.Cluster.Client(), need); err != nil {
 		return err
 	}

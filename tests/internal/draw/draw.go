@@ -136,7 +136,7 @@ func (f Source) known(ctx context.Context, converging bool, ends []*requirement.
 		}
 		for _, end := range ends {
 			switch {
-			case met[end.Hostname()]:
+			case met[end.Pod]:
 			case s.Tally[wire.OK] < s.Count:
 				return s.lostBut(ends)
 			default:
@@ -151,7 +151,7 @@ func (f Source) known(ctx context.Context, converging bool, ends []*requirement.
 // Of is how often each of the ends answered.
 func (s Sample) Of(ends []*requirement.End) (counts []int) {
 	for _, end := range ends {
-		counts = append(counts, s.Peers[end.Hostname()])
+		counts = append(counts, s.Peers[end.Pod])
 	}
 	return counts
 }
@@ -198,7 +198,7 @@ func (s Sample) Among(ends []*requirement.End, judgements int) error {
 // Each says whether each of the ends answered some.
 func (s Sample) Each(ends []*requirement.End) error {
 	for _, end := range ends {
-		if s.Peers[end.Hostname()] == 0 {
+		if s.Peers[end.Pod] == 0 {
 			f := s.never(end)
 			f.Expected, f.Final = fmt.Sprintf("each of %d endpoints to answer some of %d connections", len(ends), s.Count), requirement.SampleIsFinal
 			return f
