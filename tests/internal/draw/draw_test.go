@@ -119,7 +119,7 @@ func local(t *testing.T) (*requirement.End, *requirement.Env) {
 		_ = agent.Close() // it ends with its agent
 		stop()
 	})
-	return &requirement.End{Agent: agent, Role: "local"}, &requirement.Env{Requirement: &requirement.Requirement{ID: "a/b"}, Family: corev1.IPv4Protocol,
+	return &requirement.End{Agent: agent, Role: "local", Pod: host}, &requirement.Env{Requirement: &requirement.Requirement{ID: "a/b"}, Family: corev1.IPv4Protocol,
 		Attempt: time.Second, Patience: time.Second}
 }
 
