@@ -170,6 +170,11 @@ func TestTheFailingQuestionItselfIsAsked(t *testing.T) {
 		"the first SYN lost": {to: true, target: "10.0.2.1:20001", protocol: "tcp",
 			net:  func(string, wire.Connect, int) wire.Exchange { return wire.Exchange{Same: true, SYNsAgain: 1} },
 			want: []string{"a on n1 to b on n2: 50 of 50 connections need a second SYN"}},
+		"the first SYN lost, of some that were to answer": {target: "10.96.0.1:80", protocol: "tcp", reason: requirement.Missing,
+			net: func(_ string, c wire.Connect, _ int) wire.Exchange {
+				return wire.Exchange{Same: true, SYNsAgain: 1, Remote: c.Address}
+			},
+			want: []string{"ClusterIP 10.96.0.1:80: 50 of 50 connections need a second SYN"}},
 		"what is too long": {to: true, target: "10.0.2.1:20001", protocol: "tcp", exchange: &wire.Connect{Network: "tcp", Address: "10.0.2.1:20001", Bytes: 100000},
 			net: func(from string, c wire.Connect, _ int) wire.Exchange {
 				if from == "a" && (c.Bytes > 1400 || c.DF && c.Bytes+headers4 > 1222) {
