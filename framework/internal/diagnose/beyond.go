@@ -24,7 +24,7 @@ func (w *walk) beyond(ctx context.Context, t target, server *requirement.End, an
 	}
 	var lossy []string
 	for _, to := range w.pairs(t, server) {
-		if told := w.repeated(ctx, to); told != "" {
+		if told := w.repeated(ctx, w.failure.From, to); told != "" {
 			lossy = append(lossy, told)
 		}
 	}

@@ -76,7 +76,7 @@ func TestInsideANamespace(t *testing.T) {
 			w := &walk{rules: true, failure: &requirement.Failure{From: client, To: server, Protocol: c.protocol}, env: &requirement.Env{
 				Requirement: &requirement.Requirement{ID: "pod/x"}, Kube: fake.NewClientset(), Family: corev1.IPv4Protocol, Attempt: 2500 * time.Millisecond,
 				Base: 20000, World: world.Plan{Prefix: "parley-x"}, Players: onlyDialers{fakePlayers{ends: map[world.Role][]*requirement.End{world.Node: {node}}}}}}
-			told := w.repeated(t.Context(), server)
+			told := w.repeated(t.Context(), client, server)
 			t.Log(told + "\n" + strings.Join(w.seen, "\n"))
 			for _, want := range c.want {
 				require.Contains(t, told, want)
