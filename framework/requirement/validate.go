@@ -60,7 +60,24 @@ func Validate(all []Requirement) error {
 		case !everywhere && r.OneNode == "":
 			bad("it is judged on one node: make it PerNode, or say in OneNode why one is enough")
 		}
-		validateControl(r.Control, bad)
+		said := map[string]bool{}
+		for i, c := range r.Controls() {
+			of := bad
+			if i > 0 {
+				of = func(format string, args ...any) {
+					bad("control %d, %q: "+format, append([]any{i + 1, c.Says}, args...)...)
+				}
+			}
+			if validateControl(c, of); said[c.Says] {
+				of("another control says the same of itself")
+			}
+			said[c.Says] = true
+			for _, role := range c.Wants {
+				if i == 0 || !slices.Contains(r.Wants, role) {
+					of("it is about the role %q: only one of MoreControls may be, and only about one of the requirement's Wants", role)
+				}
+			}
+		}
 	}
 	return errors.Join(problems...)
 }

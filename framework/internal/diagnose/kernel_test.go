@@ -58,7 +58,7 @@ func TestInsideANamespace(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			end := func(pod string) *requirement.End {
-				dialer, stop, err := probe.Local()
+				dialer, stop, err := probe.Local("a key")
 				require.NoError(t, err)
 				t.Cleanup(stop)
 				agent := probe.New(pod, dialer)
