@@ -22,6 +22,8 @@ const (
 	// mostAsked and sampleFor bound one sample. What is not known for a fault then is none, and a note says so.
 	mostAsked = 3000
 	sampleFor = 20 * time.Second
+	// lastTries is how often is asked once more to know which way the last ones were lost.
+	lastTries = 3
 	// impatient is how long an answer may take under a control, which loses it.
 	impatient = 500 * time.Millisecond
 )
@@ -39,7 +41,9 @@ type sampled struct {
 	changed int
 	each    []int64 // microseconds of each that went well, in order
 	fault   bool
-	sure    bool // that it is a fault, or none
+	// lastLost says that the last may have been lost.
+	lastLost bool
+	sure     bool // that it is a fault, or none
 }
 
 // bad is how many were not as they should be.
@@ -56,6 +60,22 @@ func (s sampled) percentile(p int) time.Duration {
 	return (time.Duration(s.each[(len(s.each)-1)*p/100]) * time.Microsecond).Round(10 * time.Microsecond)
 }
 
+// add has the route's client ask, and adds what became of it.
+func (s *sampled) add(ctx context.Context, r route, ask wire.Connect, before int) error {
+	got, err := r.from.Connect(ctx, ask)
+	if err != nil {
+		return fmt.Errorf("asking %s to dial %s: %w", r.from, ask.Address, err)
+	}
+	for class, n := range got.Tally {
+		s.tally[class] += n
+		s.Sent += n
+	}
+	s.again, s.changed, s.each = s.again+got.SYNsAgain, s.changed+got.Changed, append(s.each, got.Each...)
+	s.Answered, s.lastLost = s.tally[wire.OK], got.Tally[wire.OK] < ask.Count
+	s.Arrived = max(s.Arrived, s.Answered, got.Arrived-before)
+	return nil
+}
+
 // sample has the route's client ask one question after another, none of them twice, until what was lost is known for a fault or for none.
 // One at a time, so that no queue on the way fills by it, and a moment in which a machine stands still is one loss. before is how many
 // datagrams the server had got of the client.
@@ -66,23 +86,19 @@ func (r route) sample(ctx context.Context, env *requirement.Env, ask wire.Connec
 	}
 	ask.Brief, ask.Parallel, ask.Timeout = true, 1, int(within.Milliseconds())
 	s.tally = map[wire.Class]int{}
-	for begun := time.Now(); !s.sure && s.Sent < mostAsked && time.Since(begun) < sampleFor; {
+	for begun := time.Now(); !s.sure && s.changed == 0 && s.Sent < mostAsked && time.Since(begun) < sampleFor; {
 		trials, decides := may.Needed(s.bad(), s.Sent)
 		ask.Count, ask.StopAfter = min(trials, mostAsked-s.Sent), decides
-		got, err := r.from.Connect(ctx, ask)
-		if err != nil {
-			return s, fmt.Errorf("asking %s to dial %s: %w", r.from, ask.Address, err)
+		if err := s.add(ctx, r, ask, before); err != nil {
+			return s, err
 		}
-		for class, n := range got.Tally {
-			s.tally[class] += n
-			s.Sent += n
-		}
-		s.again, s.changed, s.each = s.again+got.SYNsAgain, s.changed+got.Changed, append(s.each, got.Each...)
-		s.Answered = s.tally[wire.OK]
-		s.Arrived = max(s.Arrived, s.Answered, got.Arrived-before)
 		s.fault, s.sure = may.Decided(s.bad(), s.Sent)
-		if s.changed > 0 {
-			break
+	}
+	// An answer says how many have come until then: of those after the last one it is not known which way they were lost.
+	ask.Count = 1
+	for tries := 0; ask.Network == "udp" && s.fault && s.lastLost && tries < lastTries; tries++ {
+		if err := s.add(ctx, r, ask, before); err != nil {
+			return s, err
 		}
 	}
 	slices.Sort(s.each)
