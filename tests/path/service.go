@@ -21,17 +21,23 @@ const settleWithin = 10 * time.Second
 // ownService makes a Service of the family in force before the endpoints of Web, whose port leads to the one given, and waits until every
 // node's pod has connected to it: they are the routes that come back.
 func ownService(ctx context.Context, env *requirement.Env, target int) ([]route, error) {
-	meta := env.ObjectMeta("")
-	policy := corev1.IPFamilyPolicySingleStack
-	made, err := requirement.Own(ctx, env, env.Kube.CoreV1().Services(meta.Namespace), &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{
-		Selector: env.Service(world.Web).Spec.Selector, IPFamilyPolicy: &policy, IPFamilies: []corev1.IPFamily{env.Family},
-		Ports: []corev1.ServicePort{{Name: "tcp", Protocol: corev1.ProtocolTCP, Port: world.ServicePort, TargetPort: intstr.FromInt(target)}},
-	}})
+	made, err := serviceOf(ctx, env, env.Service(world.Web).Spec.Selector, target)
 	if err != nil {
 		return nil, err
 	}
-	routes := toService(env, requirement.ServiceSeen{Service: made}, webEndpoints(env))
+	routes := toService(env, made, webEndpoints(env))
 	return routes, sideBySide(ctx, routes, func(ctx context.Context, r route) error { return connects(ctx, env, r) })
+}
+
+// serviceOf makes a Service of the family in force before the pods that the selector finds.
+func serviceOf(ctx context.Context, env *requirement.Env, selector map[string]string, target int) (requirement.ServiceSeen, error) {
+	meta := env.ObjectMeta("")
+	policy := corev1.IPFamilyPolicySingleStack
+	made, err := requirement.Own(ctx, env, env.Kube.CoreV1().Services(meta.Namespace), &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{
+		Selector: selector, IPFamilyPolicy: &policy, IPFamilies: []corev1.IPFamily{env.Family},
+		Ports: []corev1.ServicePort{{Name: "tcp", Protocol: corev1.ProtocolTCP, Port: world.ServicePort, TargetPort: intstr.FromInt(target)}},
+	}})
+	return requirement.ServiceSeen{Service: made}, err
 }
 
 // connects waits until the route's client has connected to the Service.
