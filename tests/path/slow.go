@@ -20,7 +20,7 @@ import (
 const (
 	// timesSlower is how many times slower than the fastest of its kind a path is that is called slow.
 	timesSlower = 10
-	// transferred bytes go over a connection at a time, transfers times; the best of them counts.
+	// transferred bytes go over a connection, transfers times; the best of them counts.
 	transferred = 1 << 20
 	transfers   = 3
 	// roundTrips are measured of each path for their median, which is never called slow below noticed.
@@ -81,11 +81,6 @@ func checkSlow(ctx context.Context, env *requirement.Env) error {
 		all[i] = &speed{route: r, kind: kindOf(r)}
 	}
 	if err := atOnce(ctx, max(2, len(routes)/(1+paths.Neighbours)/2), all, func(ctx context.Context, s *speed) error {
-		talk := s.talk("tcp", env.Port(0))
-		talk.Digest = true
-		if _, err := exchange.Works(ctx, env, talk); err != nil {
-			return err
-		}
 		return s.measure(ctx, env)
 	}); err != nil {
 		return err
@@ -94,7 +89,7 @@ func checkSlow(ctx context.Context, env *requirement.Env) error {
 	if env.Patience == 0 {
 		again = 1
 	}
-	for range again {
+	for begun := time.Now(); again > 0 && time.Since(begun) < sampleFor; again-- {
 		for _, s := range behind(all) {
 			if err := s.measure(ctx, env); err != nil {
 				return err
@@ -130,10 +125,20 @@ func kinds(ctx context.Context, env *requirement.Env) (func(route) string, error
 	}, nil
 }
 
-// measure keeps the best of some transfers, and of the medians of the round trips.
+// measure keeps the best of some transfers over one connection, and of the medians of the round trips on it. How long it takes to open
+// is path/second-syn's.
 func (s *speed) measure(ctx context.Context, env *requirement.Env) error {
-	ask := wire.Connect{Network: "tcp", Address: requirement.At(s.ip, env.Port(0)), Digest: true, Brief: true, StopAfter: 1, Count: roundTrips,
-		Timeout: int(env.Attempt.Milliseconds())}
+	talk := s.talk("tcp", env.Port(0))
+	talk.Digest = true
+	var held wire.Exchange
+	if err := env.Until(ctx, func(ctx context.Context) (err error) {
+		held, err = exchange.KeepOpen(ctx, env, talk)
+		return err
+	}); err != nil {
+		return err
+	}
+	defer exchange.Release(ctx, s.from, held.Handle)
+	ask := wire.Connect{Network: "tcp", Reuse: held.Handle, Digest: true, Brief: true, Count: roundTrips, Timeout: int(env.Attempt.Milliseconds())}
 	got, err := s.from.Connect(ctx, ask)
 	if err != nil {
 		return fmt.Errorf("asking %s for round trips: %w", s.from, err)

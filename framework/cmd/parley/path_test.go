@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -75,6 +76,7 @@ func (w *network) exchange(c wire.Connect, from, to, who string, got *wire.Conne
 		got.Each = append(got.Each, micros)
 	}
 	got.Tally[x.Class]++
+	x.Handle = cmp.Or(c.Reuse, c.Address)
 	got.Seen = []wire.Exchange{x}
 }
 
@@ -90,7 +92,7 @@ func (w *network) agent(t *testing.T, node, pod string, ip netip.Addr, where map
 			if json.Unmarshal(args, &c) != nil {
 				return nil
 			}
-			to := where[c.Address[:strings.LastIndex(c.Address, ":")]]
+			to := where[strings.Split(cmp.Or(c.Address, c.Reuse), ":")[0]]
 			got := wire.Connected{Tally: map[wire.Class]int{}}
 			w.mu.Lock()
 			defer w.mu.Unlock()
