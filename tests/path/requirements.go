@@ -4,7 +4,7 @@ import "github.com/parley-k8s/parley/framework/requirement"
 
 // Requirements lists the chapter, family by family.
 func Requirements() []requirement.Requirement {
-	return []requirement.Requirement{loss(), secondSYN(), slow(), halfClosedService(), sourcePortReuse(), firstEndpoint(), everyPod()}
+	return []requirement.Requirement{loss(), secondSYN(), slow(), halfClosedService(), sourcePortReuse(), firstEndpoint(), everyPod(), manyEgress()}
 }
 
 var networkModel = requirement.Clause{

@@ -96,7 +96,7 @@ func (w *network) agent(t *testing.T, node, pod string, ip netip.Addr, where map
 			got := wire.Connected{Tally: map[wire.Class]int{}}
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			for n := 0; n < max(1, c.Count); n++ {
+			for n := range max(1, c.Count) {
 				w.exchange(c, node, to[0], to[1], &got)
 				if bad := n + 1 - got.Tally[wire.OK] + got.SYNsAgain; c.StopAfter > 0 && bad >= c.StopAfter {
 					break

@@ -110,7 +110,7 @@ func TestLossesAreToldApart(t *testing.T) {
 func TestNeeded(t *testing.T) {
 	l := Losses{Tolerated: 1e-4, Sought: 0.02, Alarm: 1e-9, Miss: 1e-3}
 	for _, of := range []int{0, 10, 100, 300} {
-		for lost := 0; lost < 3; lost++ {
+		for lost := range 3 {
 			if _, enough := l.Decided(lost, of); enough || lost > of {
 				continue
 			}
