@@ -53,6 +53,19 @@ func (c *Cluster) unjudgedNode() bool {
 	return !slices.ContainsFunc(c.Results, func(r Result) bool { return r.ID == nodeRow && r.Outcome == Failed })
 }
 
+// notJudgedOn says on which nodes the run could not judge, where that decides its exit code.
+func (c *Cluster) notJudgedOn() (lines []string) {
+	if !c.unjudgedNode() {
+		return nil
+	}
+	for _, f := range c.Nodes {
+		if f.Sick && f.LeftOut {
+			lines = append(lines, "NOT JUDGED ON "+f.Sentence())
+		}
+	}
+	return lines
+}
+
 // nodes are a line for each node that was not judged like the others, sick ones in red.
 func (s *summaryWriter) nodes(c *Cluster) {
 	for _, sick := range []bool{true, false} {

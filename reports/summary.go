@@ -104,6 +104,8 @@ func (s *summaryWriter) cluster(c *Cluster) {
 	unjudged := c.reasons((*Result).unjudged, (*Result).Sentence)
 	s.list("COULD NOT BE JUDGED", s.red, groupedReasonLines(unjudged))
 	s.warnings(c)
+	partly := c.reasons(func(r *Result) bool { return r.Partly() != "" }, (*Result).Partly)
+	s.list("PASSED IN PART", s.yellow, groupedReasonLines(partly))
 	unsupported := c.reasons(func(r *Result) bool { return r.Outcome == Unsupported }, (*Result).Sentence)
 	s.list("UNSUPPORTED BY THIS CLUSTER", s.yellow, reasonLines(unsupported))
 	// The reader judges whether the machine is to blame.
@@ -241,6 +243,7 @@ func (s *summaryWriter) closing(r *Report) {
 	s.title(s.bold, ClosingLine(r))
 	var red, doubtful, changed []string
 	for i := range r.Clusters {
+		red = append(red, r.Clusters[i].notJudgedOn()...)
 		changed = append(changed, sentencesOf(r.Clusters[i].Changes)...)
 		for j := range r.Clusters[i].Results {
 			res := &r.Clusters[i].Results[j]

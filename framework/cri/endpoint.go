@@ -14,9 +14,9 @@ import (
 // kubelet's own configz says (KubeletConfiguration v1beta1, containerRuntimeEndpoint). A kubelet that names
 // something else is *requirement.Unsupported.
 func Endpoint(ctx context.Context, env *requirement.Env, node string) (string, error) {
-	raw, err := env.Kube.CoreV1().RESTClient().Get().Resource("nodes").Name(node).SubResource("proxy").Suffix("configz").DoRaw(ctx)
+	raw, err := env.Configz(ctx, node)
 	if err != nil {
-		return "", fmt.Errorf("reading the kubelet's configz on %s: %w", node, err)
+		return "", err
 	}
 	return endpointIn(raw, node)
 }

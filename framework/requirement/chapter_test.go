@@ -14,7 +14,7 @@ func TestValidateChapters(t *testing.T) {
 	of := func(id string) []requirement.Requirement {
 		return []requirement.Requirement{{
 			ID: id, Title: "A pod reaches its own address.", Level: requirement.Must, Why: "all rests on it",
-			Clause: requirement.Clause{URL: "https://kubernetes.io", Says: "so"}, Roles: []world.Role{world.Near},
+			Clause: requirement.Clause{URL: "https://kubernetes.io", Says: "so"}, PerNode: true, Roles: []world.Role{world.Near},
 			Check: func(context.Context, *requirement.Env) error { return nil },
 			Control: requirement.Control{Says: "another", Red: []requirement.Reason{"refused"},
 				Variant: &requirement.Variant{Fixture: "another"}},

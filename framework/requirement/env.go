@@ -29,6 +29,7 @@ type Env struct {
 	Kube        kubernetes.Interface
 	Config      *rest.Config
 	Family      corev1.IPFamily
+	User        string // whom the run acts for, "" where that is not known
 	// Node is the worker from which the roles are seen, of a requirement that is judged per node; "" is the first.
 	Node string
 	// Patience is how long a check may go on observing before it says that something does not hold;
@@ -40,7 +41,9 @@ type Env struct {
 	World   world.Plan // as it is deployed: its names, the cluster's domain and DNS address
 	Base    int        // first of PortsEach ports
 	Variant *Variant   // in force, or nil
-	middle  middle
+	// SharedAddresses are sentences on the addresses that two pods or nodes were seen to have while the run went on so far.
+	SharedAddresses []string
+	middle          middle
 
 	mu    sync.Mutex
 	notes []string

@@ -23,6 +23,7 @@ func echoCrossNode() requirement.Requirement {
 		Why: "The shop's front end and its cart run on different nodes. " +
 			"A tunnel, a route or a host firewall that is wrong breaks it.",
 		Needs:     []requirement.Feature{requirement.TwoNodes},
+		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.Far},
 		PerFamily: true,
 		Check:     checkEcho,

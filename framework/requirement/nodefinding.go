@@ -61,6 +61,9 @@ func (f NodeFinding) verb() string {
 
 // SickNodes are the findings about nodes that something is wrong with, of the states given or of all.
 func (e *Env) SickNodes(states ...string) (sick []NodeFinding) {
+	if e.Players == nil {
+		return nil
+	}
 	for _, f := range e.Players.NodeFindings() {
 		if f.Sick && (len(states) == 0 || slices.Contains(states, f.State)) {
 			sick = append(sick, f)

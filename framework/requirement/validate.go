@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/parley-k8s/parley/fixtures/world"
 )
 
 var idForm = regexp.MustCompile(`^[a-z]+/[a-z0-9]+(-[a-z0-9]+)*$`)
@@ -14,7 +17,8 @@ var idForm = regexp.MustCompile(`^[a-z]+/[a-z0-9]+(-[a-z0-9]+)*$`)
 const longestTitle = 180
 
 // Validate says everything that is wrong with a list of requirements: a duplicate or malformed ID, a
-// missing or overlong sentence, a missing clause, explanation, check or control, nobody that it talks about.
+// missing or overlong sentence, a missing clause, explanation, check or control, nobody that it
+// talks about, one node that stands for all without a reason.
 func Validate(all []Requirement) error {
 	var problems []error
 	seen := map[string]bool{}
@@ -50,9 +54,37 @@ func Validate(all []Requirement) error {
 		if len(r.Roles) == 0 {
 			bad("it talks about nobody: name its roles")
 		}
-		validateControl(r.Control, bad)
+		switch everywhere := r.PerNode || slices.ContainsFunc(r.Roles, onEveryNode); {
+		case everywhere && r.OneNode != "":
+			bad("it says why one node is enough, and is judged on each")
+		case !everywhere && r.OneNode == "":
+			bad("it is judged on one node: make it PerNode, or say in OneNode why one is enough")
+		}
+		said := map[string]bool{}
+		for i, c := range r.Controls() {
+			of := bad
+			if i > 0 {
+				of = func(format string, args ...any) {
+					bad("control %d, %q: "+format, append([]any{i + 1, c.Says}, args...)...)
+				}
+			}
+			if validateControl(c, of); said[c.Says] {
+				of("another control says the same of itself")
+			}
+			said[c.Says] = true
+			for _, role := range c.Wants {
+				if i == 0 || !slices.Contains(r.Wants, role) {
+					of("it is about the role %q: only one of MoreControls may be, and only about one of the requirement's Wants", role)
+				}
+			}
+		}
 	}
 	return errors.Join(problems...)
+}
+
+// onEveryNode says whether the role is played on every node, or by who dials every node.
+func onEveryNode(r world.Role) bool {
+	return r == world.Everywhere || r == world.Node || r == world.Outside
 }
 
 func validateControl(c Control, bad func(string, ...any)) {

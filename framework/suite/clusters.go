@@ -106,6 +106,10 @@ func (r *Run) judgeColumn(t *testing.T, c axis.Column, i int) (err error) {
 	}
 	roles := r.rolesOf([]axis.Column{c})
 	r.stage = stage.New(r.lab, r.stageOptions(c, i, roles))
+	defer func() {
+		nodes := nodesOf(r.stage)
+		record.Change(func(of *reports.Cluster) { of.Nodes = nodes })
+	}()
 	if err := r.stage.Prepare(r.ctx); err != nil {
 		return r.orInterrupted(err)
 	}
@@ -115,17 +119,14 @@ func (r *Run) judgeColumn(t *testing.T, c axis.Column, i int) (err error) {
 	if err != nil {
 		return err
 	}
-	err = r.stage.Deploy(r.ctx)
-	nodes := nodesOf(r.stage)
-	record.Change(func(of *reports.Cluster) { of.Nodes = nodes })
-	if err != nil {
+	if err := r.stage.Deploy(r.ctx); err != nil {
 		return r.orInterrupted(err)
 	}
 	if err := r.lock(); err != nil {
 		return err
 	}
 	j := judge.New(r.stage, record, judge.Options{
-		Catalogue: catalogue, Strict: r.config.Strict, Rounds: gotest.Count(),
+		Catalogue: catalogue, Strict: r.config.Strict, Rounds: gotest.Count(), User: r.lab.User,
 		Prove: r.config.Prove, ProveOnly: r.proveOnly, ProveWithin: r.config.ProveWithin, ProveSeed: r.config.ProveSeed,
 		Features: r.config.Features, Known: slices.Concat(r.known, known), Report: r.config.Report, Folder: r.folderOf(c), Log: r.log,
 	})

@@ -158,9 +158,9 @@ const resyncJitter = 1.5
 
 // updatesWithin is how long an update may take by the node's own configuration, and how that is made up.
 func updatesWithin(ctx context.Context, env *requirement.Env, node string) (time.Duration, string, error) {
-	raw, err := env.Kube.CoreV1().RESTClient().Get().Resource("nodes").Name(node).SubResource("proxy").Suffix("configz").DoRaw(ctx)
+	raw, err := env.Configz(ctx, node)
 	if err != nil {
-		return 0, "", fmt.Errorf("reading the kubelet's configz on %s: %w", node, err)
+		return 0, "", err
 	}
 	var config struct {
 		Kubelet struct {

@@ -18,6 +18,10 @@ import (
 
 const specification = "https://github.com/kubernetes/dns/blob/master/docs/specification.md"
 
+// serversAnswer is why a row about what the servers say is judged from one node.
+const serversAnswer = "what a DNS server says does not depend on the asker's node, and the way from each node to each server is judged by dns/every-node, " +
+	"dns/every-server, dns/tcp and dns/large-answer"
+
 // Each question's source port is the requirement's own, so that a fault can match it alone: one for the library that
 // asks a server, one for the program that resolves by resolv.conf.
 const (
@@ -30,14 +34,16 @@ const (
 
 // source is the port of one way to ask. Checks under a control ask from others, and each family does: the pod's
 // connection tracking would still send a question from a port the way that an earlier one was redirected.
-func source(env *requirement.Env, way int) string {
+func source(env *requirement.Env, way int) string { return fmt.Sprintf(":%d", sourcePort(env, way)) }
+
+func sourcePort(env *requirement.Env, way int) int {
 	if env.Patience > 0 {
 		way += 2 * waysToAsk
 	}
 	if env.Family == corev1.IPv6Protocol {
 		way += waysToAsk
 	}
-	return fmt.Sprintf(":%d", env.Port(way))
+	return env.Port(way)
 }
 
 // lied is the control of the rows that look at records: the asker's questions go to a lying resolver.
@@ -51,6 +57,21 @@ func lied(port int, red ...requirement.Reason) requirement.Control {
 		Says:  "the asker's questions redirected to a resolver that answers with " + says[port],
 		Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.Near, fault.LieAbout(port))}},
 		Red:   red,
+	}
+}
+
+// liedToPrograms is the control of the other half of these rows: what a program gets by its container's resolv.conf.
+func liedToPrograms() requirement.Control {
+	return requirement.Control{
+		Says: "a program's questions alone redirected to a resolver that answers with a wrong address",
+		Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.Near, func(ctx context.Context, env *requirement.Env) ([]wire.Rule, error) {
+			rules, err := fault.LieAbout(world.LiarPort)(ctx, env)
+			for i := range rules {
+				rules[i].FromPort, rules[i].FromPortEnd = sourcePort(env, byProgram), 0
+			}
+			return rules, err
+		})}},
+		Red: []requirement.Reason{requirement.WrongRecord},
 	}
 }
 

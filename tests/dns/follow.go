@@ -38,12 +38,13 @@ func targetName(env *requirement.Env, s world.Service) string {
 
 func externalNameFollows() requirement.Requirement {
 	return requirement.Requirement{
-		ID:     "dns/external-name-follows",
-		Title:  "When an ExternalName Service's target changes, its CNAME does within 10 s and the time that the old answer's TTL lets it be kept.",
-		Level:  requirement.Must,
-		Clause: programming,
-		Why:    "The point of such a Service is that its target can be moved. Answers that stay behind send clients to what was switched off.",
-		Roles:  []world.Role{world.Near}, Services: []world.Service{world.Web, world.Abroad},
+		ID:      "dns/external-name-follows",
+		Title:   "When an ExternalName Service's target changes, its CNAME does within 10 s and the time that the old answer's TTL lets it be kept.",
+		Level:   requirement.Must,
+		Clause:  programming,
+		Why:     "The point of such a Service is that its target can be moved. Answers that stay behind send clients to what was switched off.",
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near}, Services: []world.Service{world.Web, world.Abroad},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			client := env.Role(world.Near)
 			service, err := newExternalName(ctx, env)
@@ -87,7 +88,8 @@ func serviceRecreated() requirement.Requirement {
 		Clause: programming,
 		Why: "Helm upgrades and restores re-create Services. A name service that keeps the old address sends all clients to a virtual IP that " +
 			"nobody answers, or that another Service was given since.",
-		Roles: []world.Role{world.Near},
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			client := env.Role(world.Near)
 			first, err := newService(ctx, env, ordinarySpec())
@@ -137,7 +139,8 @@ func serviceRemoved() requirement.Requirement {
 		Clause: programming,
 		Why: "A name that stays leads to an address that is free to be given away: clients of the old Service then talk to another one, and " +
 			"nothing tells them.",
-		Roles: []world.Role{world.Near},
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			client := env.Role(world.Near)
 			service, err := newService(ctx, env, ordinarySpec())
@@ -179,7 +182,8 @@ func headlessFollows() requirement.Requirement {
 		Clause: programming,
 		Why: "With no proxy in between this is the whole of a headless Service's readiness: until DNS follows, clients dial pods that are not " +
 			"there, and the record's TTL comes on top.",
-		Roles: []world.Role{world.Near},
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			// Side by side, on a Service each: with caches in between each takes as long as they keep.
 			steps := []*readiness{

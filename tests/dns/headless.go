@@ -21,7 +21,7 @@ var headlessRecords = requirement.Clause{
 func members(q requirement.Requirement, red ...requirement.Reason) requirement.Requirement {
 	q.Level, q.PerFamily = requirement.Must, true
 	q.Roles, q.Wants = []world.Role{world.Near, world.MemberNear}, []world.Role{world.MemberFar}
-	q.Services = []world.Service{world.Members}
+	q.Services, q.OneNode = []world.Service{world.Members}, serversAnswer
 	if q.Control.Says == "" {
 		q.Control = requirement.Control{
 			Says:    "a ClusterIP Service in its place",
@@ -62,6 +62,7 @@ func headlessAddresses() requirement.Requirement {
 			}
 			return resolvesTo(ctx, env, env.Role(world.Near), nameOf(env, world.Members), env.Family, want...)
 		},
+		MoreControls: []requirement.Control{liedToPrograms()},
 	}, requirement.WrongRecord)
 }
 
@@ -85,6 +86,7 @@ func headlessHostname() requirement.Requirement {
 			}
 			return nil
 		},
+		MoreControls: []requirement.Control{liedToPrograms()},
 	}, requirement.NameLost)
 }
 
@@ -159,6 +161,7 @@ func headlessEmpty() requirement.Requirement {
 		Clause: headlessRecords,
 		Why: "A client learns at once that there is nobody yet. An old answer in its place sends it to pods that are gone; SERVFAIL makes it " +
 			"doubt the resolver instead of the Service.",
+		OneNode:  serversAnswer,
 		Roles:    []world.Role{world.Near},
 		Services: []world.Service{world.HeadlessEmpty},
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -195,8 +198,9 @@ func podRecord() requirement.Requirement {
 		},
 		Why: "Wildcard certificates cover *.namespace.pod.zone, so that pods can be addressed one by one under TLS. Some name services leave " +
 			"these records out, or answer for any address (CoreDNS with pods insecure): it is no proof that the pod exists.",
-		Roles: []world.Role{world.Near},
-		Wants: []world.Role{world.Far},
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near},
+		Wants:   []world.Role{world.Far},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			for _, end := range append(env.Roles(world.Near), env.Roles(world.Far)...) {
 				ip, ok := end.IP(corev1.IPv4Protocol)
@@ -210,6 +214,7 @@ func podRecord() requirement.Requirement {
 			}
 			return nil
 		},
-		Control: lied(world.LiarPort, requirement.WrongRecord),
+		MoreControls: []requirement.Control{liedToPrograms()},
+		Control:      lied(world.LiarPort, requirement.WrongRecord),
 	}
 }

@@ -25,6 +25,7 @@ func etcHosts() requirement.Requirement {
 		Clause: hostsFile,
 		Why: "Cluster software looks up its own full name to tell its peers. It must not depend on DNS, which has the record only once the pod is " +
 			"ready, and the two must agree: else a member introduces itself under an address that its peers don't know.",
+		OneNode:   "the names that a kubelet writes into /etc/hosts are judged on each node by container/hostname-resolves and container/hostname-subdomain",
 		Roles:     []world.Role{world.MemberNear, world.Near},
 		Services:  []world.Service{world.Members},
 		PerFamily: true,
@@ -45,6 +46,7 @@ func etcHosts() requirement.Requirement {
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.MemberNear: world.Near}},
 			Red:     []requirement.Reason{requirement.NameLost},
 		},
+		MoreControls: []requirement.Control{lied(world.LiarPort, requirement.WrongRecord)},
 	}
 }
 
@@ -143,6 +145,7 @@ func aliased(id, title, why string, role world.Role, podSecurity string, control
 		ID: id, Title: title, Level: requirement.Must, Clause: hostsFile, Why: why,
 		PerNode: true,
 		Roles:   []world.Role{role, world.Near}, Services: []world.Service{world.Web}, PodSecurity: podSecurity, Control: control,
+		MoreControls: []requirement.Control{lied(world.LiarPort, requirement.WrongRecord)},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			name := nameOf(env, world.Web)
 			got, err := resolve(ctx, env, env.Role(role), strings.TrimSuffix(name, "."), "ip4")

@@ -33,7 +33,8 @@ func newServiceLatency() requirement.Requirement {
 		Clause: programming,
 		Why: "Installers make a Service and at once dial its name. Each DNS pod has a watch of its own: one that has lost it answers from memory, " +
 			"for ever right about the old and wrong about the new. Asked one by one, as here, it shows.",
-		Roles: []world.Role{world.Near},
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			all, err := servers(ctx, env)
 			if err != nil {
@@ -61,7 +62,6 @@ func newServiceLatency() requirement.Requirement {
 						})
 						if f := requirement.AsFailure(err); f != nil {
 							f.Target = fmt.Sprintf("%s at the DNS pod %s", q.Name, s)
-							f.Expected += fmt.Sprintf(" within %s and the time that an earlier no may be kept, %s", followMargin, kept.Longest())
 						}
 						env.RecordConvergence("DNS shows a new Service", requirement.ConvergenceSample{Node: s.node, Family: string(family(service)), FirstRight: took})
 						mu.Lock()
@@ -83,7 +83,7 @@ func newServiceLatency() requirement.Requirement {
 			Says: "one DNS pod held by SIGSTOP, or what goes to it dropped",
 			Fault: &requirement.Fault{Points: []requirement.Point{
 				fault.SuspendInPod(oneServer, "coredns", holdServer),
-				fault.InPodOf(world.Near, dropToOneServer("output")),
+				fault.InPodOf(world.Near, dropToOneServer("output", "udp", "tcp")),
 			}},
 			Red:   []requirement.Reason{requirement.NoAnswer},
 			Alone: true,

@@ -28,7 +28,8 @@ func nxdomain() requirement.Requirement {
 		},
 		Why: "Search lists rest on quick name errors: each short name first fails under a few longer ones. An error or a time-out there " +
 			"ends or delays every lookup.",
-		Roles: []world.Role{world.Near},
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			client, name := env.Role(world.Near), absent(env)
 			q := wire.DNS{Name: name, Type: "A"}
@@ -66,6 +67,7 @@ func negativeSOA() requirement.Requirement {
 		},
 		Why: "Without it caches between the pods and the server (NodeLocal DNSCache, systemd-resolved, dnsmasq) keep no negative answer, and " +
 			"each walk along a search list costs all its round trips anew. With a long time in it a new Service stays unknown for so long.",
+		OneNode:  serversAnswer,
 		Roles:    []world.Role{world.Near},
 		Services: []world.Service{world.SingleStack},
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -122,6 +124,7 @@ func noData() requirement.Requirement {
 		},
 		Why: "Programs ask for A and AAAA at once. An NXDOMAIN for one says that the name does not exist at all, and resolvers (musl's for " +
 			"one) then drop the other's address: the Service is gone for half of the images.",
+		OneNode:  serversAnswer,
 		Roles:    []world.Role{world.Near},
 		Services: []world.Service{world.SingleStack},
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -148,6 +151,7 @@ func unknownType() requirement.Requirement {
 		},
 		Why: "HTTP clients ask for HTTPS records beside A and AAAA (RFC 9460), and mailers for MX. SERVFAIL or silence makes them wait or " +
 			"give up on a name that is fine.",
+		OneNode:  serversAnswer,
 		Roles:    []world.Role{world.Near},
 		Services: []world.Service{world.Web},
 		Check: func(ctx context.Context, env *requirement.Env) error {

@@ -138,9 +138,9 @@ func loopbacks(agent *requirement.End) (all []string) {
 
 // kubeletResolvConf asks the node's kubelet for its resolvConf; "" is none.
 func kubeletResolvConf(ctx context.Context, env *requirement.Env, node string) (string, error) {
-	raw, err := env.Kube.CoreV1().RESTClient().Get().Resource("nodes").Name(node).SubResource("proxy").Suffix("configz").DoRaw(ctx)
+	raw, err := env.Configz(ctx, node)
 	if err != nil {
-		return "", fmt.Errorf("asking the kubelet of %s for its configuration: %w", node, err)
+		return "", err
 	}
 	var config struct {
 		Kubelet struct {

@@ -10,6 +10,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/tests/internal/dnscache"
+	"github.com/parley-k8s/parley/tests/internal/resolvconf"
 )
 
 // programGets says whether a program gets exactly the addresses wanted for a name, by the container's resolv.conf.
@@ -97,6 +98,8 @@ func describeResolved(got wire.Resolved) string {
 		return fmt.Sprintf("%s; asked %d times, at last %s", got.Errno, len(got.Tried), got.Tried[len(got.Tried)-1])
 	case len(got.Tried) > 0:
 		return got.Errno.String() + "; asked " + strings.Join(got.Tried, ", ")
+	case got.Class == wire.NameError:
+		return fmt.Sprintf("%s: the search list %v completes it to no name in the cluster domain", got.Errno, resolvconf.Parse(got.Config).Search)
 	}
 	return got.Errno.String()
 }

@@ -22,7 +22,8 @@ func readyOnly() requirement.Requirement {
 		Clause: headlessRecords,
 		Why: "With no proxy in between, DNS alone keeps clients away from a pod that is starting or ending. An address too many is a connection " +
 			"refused, some of the time.",
-		Roles: []world.Role{world.Near},
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			service, err := newService(ctx, env, headlessSpec())
 			if err != nil {
@@ -74,7 +75,8 @@ func publishNotReady() requirement.Requirement {
 		},
 		Why: "Members of a database become ready only after they have found each other. Without this the first of them waits for the others' " +
 			"names, and none ever gets ready.",
-		Roles: []world.Role{world.Near},
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			client := env.Role(world.Near)
 			pod := env.NewPod(client.Node, world.Container("agent"))
@@ -118,8 +120,9 @@ func externalName() requirement.Requirement {
 			URL:  specification + "#25---records-for-external-name-services",
 			Says: "A Service with an ExternalName has a CNAME record from service.namespace.svc.zone to that name.",
 		},
-		Why:   "It gives something outside, or in another namespace, a local name, so that a move is one change of one Service.",
-		Roles: []world.Role{world.Near}, Services: []world.Service{world.Web, world.Abroad},
+		Why:     "It gives something outside, or in another namespace, a local name, so that a move is one change of one Service.",
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near}, Services: []world.Service{world.Web, world.Abroad},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			service, err := newExternalName(ctx, env)
 			if err != nil {
@@ -147,7 +150,8 @@ func externalNameResolves() requirement.Requirement {
 		},
 		Why: "Stub resolvers in libc and musl do not follow a CNAME themselves: without the address in the same answer the name resolves to " +
 			"nothing.",
-		Roles: []world.Role{world.Near}, Services: []world.Service{world.Web, world.Abroad},
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near}, Services: []world.Service{world.Web, world.Abroad},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			ip, err := clusterIP(env, world.Web)
 			if err != nil {

@@ -35,6 +35,7 @@ func serviceAAAA() requirement.Requirement {
 func addressOf(id, title string, level requirement.Level, why string, family corev1.IPFamily) requirement.Requirement {
 	return requirement.Requirement{
 		ID: id, Title: title, Level: level, Clause: addressRecords, Why: why,
+		OneNode:  serversAnswer,
 		Roles:    []world.Role{world.Near},
 		Services: []world.Service{world.Web},
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -52,7 +53,8 @@ func addressOf(id, title string, level requirement.Level, why string, family cor
 			}
 			return err
 		},
-		Control: lied(world.LiarPort, requirement.WrongRecord),
+		Control:      lied(world.LiarPort, requirement.WrongRecord),
+		MoreControls: []requirement.Control{liedToPrograms()},
 	}
 }
 
@@ -68,6 +70,7 @@ func serviceSRV() requirement.Requirement {
 		},
 		Why: "gRPC, LDAP, SIP and database drivers find a port by its name and protocol this way, and keep working when its number changes. " +
 			"TCP and UDP of one number are two records.",
+		OneNode:  serversAnswer,
 		Roles:    []world.Role{world.Near},
 		Services: []world.Service{world.Web},
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -95,6 +98,7 @@ func servicePTR() requirement.Requirement {
 		},
 		Why: "Logs, Kerberos and TLS libraries turn an address into a name. A reverse zone that the cluster does not answer for goes to the " +
 			"upstream instead, which tells strangers of it and takes as long as they do.",
+		OneNode:   serversAnswer,
 		Roles:     []world.Role{world.Near},
 		Services:  []world.Service{world.Web},
 		PerFamily: true,
@@ -128,8 +132,9 @@ func kubernetesName() requirement.Requirement {
 			Says: "A conformance test (\"should provide DNS for the cluster\") looks kubernetes.default up from a pod, and its full name over UDP " +
 				"and TCP.",
 		},
-		Why:   "Clients that run in a pod and don't read the Service's environment variables reach the API by this name; the API server's certificate carries it.",
-		Roles: []world.Role{world.Near},
+		Why:     "Clients that run in a pod and don't read the Service's environment variables reach the API by this name; the API server's certificate carries it.",
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			service, err := env.Kube.CoreV1().Services(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{})
 			if err != nil {
@@ -151,7 +156,8 @@ func kubernetesName() requirement.Requirement {
 			}
 			return nil
 		},
-		Control: lied(world.LiarPort, requirement.WrongRecord),
+		Control:      lied(world.LiarPort, requirement.WrongRecord),
+		MoreControls: []requirement.Control{liedToPrograms()},
 	}
 }
 
@@ -163,10 +169,12 @@ func noEndpoints() requirement.Requirement {
 		Clause: addressRecords,
 		Why: "Its record rests on the Service alone. Were it gone while no pod is ready, clients would keep a negative answer beyond that, and " +
 			"a refused connection would turn into a name that seems misspelt. (CoreDNS does so with ignore empty_service.)",
-		Roles:    []world.Role{world.Near},
-		Services: []world.Service{world.Empty},
-		Check:    resolves(world.Empty),
-		Control:  lied(world.LiarNoNamePort, requirement.NameLost),
+		OneNode:      serversAnswer,
+		Roles:        []world.Role{world.Near},
+		Services:     []world.Service{world.Empty},
+		Check:        resolves(world.Empty),
+		Control:      lied(world.LiarNoNamePort, requirement.NameLost),
+		MoreControls: []requirement.Control{liedToPrograms()},
 	}
 }
 
@@ -181,6 +189,7 @@ func anyCase() requirement.Requirement {
 		},
 		Why: "People write names as they please, and resolvers that mix cases at random to make forging harder (0x20) do so with every " +
 			"question: to a server that minds, one in many of their lookups fails.",
+		OneNode:  serversAnswer,
 		Roles:    []world.Role{world.Near},
 		Services: []world.Service{world.Web},
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -196,7 +205,8 @@ func anyCase() requirement.Requirement {
 			}
 			return nil
 		},
-		Control: lied(world.LiarNoNamePort, requirement.NameLost),
+		Control:      lied(world.LiarNoNamePort, requirement.NameLost),
+		MoreControls: []requirement.Control{liedToPrograms()},
 	}
 }
 
@@ -218,8 +228,9 @@ func schemaVersion() requirement.Requirement {
 			URL:  specification + "#22---record-for-schema-version",
 			Says: "There must be a TXT record named dns-version.zone with the semantic version of the schema in use; the document describes 1.1.0.",
 		},
-		Why:   "It is how a client, or this suite, learns by DNS alone that a Kubernetes name service answers, and by which rules.",
-		Roles: []world.Role{world.Near},
+		Why:     "It is how a client, or this suite, learns by DNS alone that a Kubernetes name service answers, and by which rules.",
+		OneNode: serversAnswer,
+		Roles:   []world.Role{world.Near},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			client, q := env.Role(world.Near), wire.DNS{Name: "dns-version." + env.World.Domain + ".", Type: "TXT"}
 			return env.Until(ctx, func(ctx context.Context) error {

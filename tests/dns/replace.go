@@ -37,7 +37,8 @@ func survivesReplacement() requirement.Requirement {
 		},
 		Why: "Upgrades of CoreDNS and of nodes do exactly this, in every cluster and often. A proxy that keeps sending to the pod that ended, or a " +
 			"server that stops before the proxies know, shows as a burst of name errors in programs that have nothing to do with it.",
-		Roles: []world.Role{world.BurstNear}, Wants: []world.Role{world.BurstFar},
+		OneNode: "it is the servers that are replaced: two nodes ask meanwhile, and the way from each node is judged by dns/every-node",
+		Roles:   []world.Role{world.BurstNear}, Wants: []world.Role{world.BurstFar},
 		Services: []world.Service{world.Web},
 		Slow:     true,
 		Disrupts: "it deletes the pods of the cluster's DNS, one by one",

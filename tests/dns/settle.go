@@ -33,6 +33,9 @@ func follows(ctx context.Context, env *requirement.Env, kept *dnscache.Keeping, 
 		policy = until.Policy{Within: followUnderControl}
 	}
 	seen, err := polled(ctx, env, policy, observe)
+	if f := requirement.AsFailure(err); f != nil {
+		f.Expected += fmt.Sprintf(" within %s and the %s for which caches may keep what was before", policy.Within, kept.Longest())
+	}
 	return seen.Took, keptTooLong(kept, err)
 }
 

@@ -64,8 +64,9 @@ func apiProxies() []requirement.Requirement {
 			Clause: proxied,
 			Why: "The API server chooses a ready endpoint itself and dials its pod IP: the Service's virtual IP and the node's proxy are " +
 				"not on this path, which is why it may work where the Service does not, and the other way round.",
-			Roles: []world.Role{world.WebNear},
-			Check: checkServiceProxy,
+			OneNode: "external/api-proxy has the API server reach a pod on every node; here the Service is what is added",
+			Roles:   []world.Role{world.WebNear},
+			Check:   checkServiceProxy,
 			Control: requirement.Control{
 				Says:    "the server on another port than the Service's",
 				Variant: &requirement.Variant{Fixture: closedPort},
@@ -149,7 +150,7 @@ func judgeProxied(server *requirement.End, path string, body []byte, err error) 
 	switch err := json.Unmarshal(body, &saw); {
 	case err != nil:
 		failure.Reason, failure.Observed = requirement.WrongServer, fmt.Sprintf("%.200q", body)
-	case saw.Who != server.Hostname():
+	case saw.Who != server.Pod:
 		failure.Reason, failure.Observed = requirement.WrongPeer, "an answer by "+saw.Who
 	case saw.Path != "/some/path?query=kept":
 		failure.Reason, failure.Observed = requirement.Broken, "the server asked for "+saw.Path

@@ -33,7 +33,7 @@ func criSocket() requirement.Requirement {
 		PodSecurity: "privileged",
 		Roles:       []world.Role{world.Node},
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			for _, end := range env.Roles(world.Node) {
+			for _, end := range asked(env, env.Roles(world.Node)) {
 				if err := runtimeAnswers(ctx, env, end); err != nil {
 					return err
 				}

@@ -67,6 +67,13 @@ func leasesRenewed(ctx context.Context, env *requirement.Env) error {
 		if lease == nil || lease.Spec.LeaseDurationSeconds == nil || lease.Spec.RenewTime == nil {
 			return leaseFailure(requirement.Missing, node, "a Lease that says when it was renewed and how long it lasts", "none")
 		}
+		for _, f := range env.SickNodes(requirement.NodeRenewsNoLease) {
+			if f.Node == node && !lease.Spec.RenewTime.After(f.Since) {
+				failure := leaseFailure(requirement.Stale, node, "its Lease to be renewed", f.String()) // it was watched before
+				failure.Final = requirement.SickIsFinal
+				return failure
+			}
+		}
 		waiting[node] = true
 		interval := time.Duration(float64(*lease.Spec.LeaseDurationSeconds) * renewFraction * renewJitter * float64(time.Second))
 		bound = max(bound, interval+renewSlack)
@@ -126,7 +133,7 @@ func leased(env *requirement.Env) (nodes []string) {
 	return nodes
 }
 
-func leaseFailure(reason requirement.Reason, node, expected, observed string) error {
+func leaseFailure(reason requirement.Reason, node, expected, observed string) *requirement.Failure {
 	return &requirement.Failure{Reason: reason, Target: "kubelet of node " + node, Protocol: "Lease", Expected: expected, Observed: observed,
 		Again: "kubectl get lease -n " + corev1.NamespaceNodeLease + " " + node + " -w"}
 }

@@ -56,6 +56,9 @@ func socketsDocumented(ctx context.Context, env *requirement.Env) error {
 	}
 	looked := 0
 	for _, node := range nodes.Items {
+		if len(asked(env, []*requirement.End{{Node: node.Name}})) == 0 {
+			continue
+		}
 		if env.OnNode(world.Everywhere, node.Name) == nil && (env.Variant == nil || !forged(env, node.Name)) {
 			continue
 		}

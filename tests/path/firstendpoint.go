@@ -77,7 +77,11 @@ func checkFirstEndpoint(ctx context.Context, env *requirement.Env) error {
 		}
 	}
 	for _, end := range webEndpoints(env) {
-		expect.By = append(expect.By, end.Hostname())
+		name, err := end.Hostname(ctx)
+		if err != nil {
+			return err
+		}
+		expect.By = append(expect.By, name)
 	}
 	if err := watch.Change(ctx, expect, func(ctx context.Context) (time.Time, error) {
 		return time.Time{}, selects(ctx, env, service.Service, env.Service(world.Web).Spec.Selector)

@@ -42,6 +42,11 @@ func loss() requirement.Requirement {
 			Fault: &requirement.Fault{Points: onOnePath(wire.Rule{Proto: "udp", EveryNth: 4})},
 			Red:   []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says:  fmt.Sprintf("of those over %d bytes, one in four dropped on that path", longOnes),
+			Fault: &requirement.Fault{Points: onOnePath(wire.Rule{Proto: "udp", EveryNth: 4, Longer: longOnes})},
+			Red:   []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }
 
@@ -113,6 +118,7 @@ const (
 	headers4 = 20 + 8
 	headers6 = 40 + 8
 	longest  = 9000
+	longOnes = 1000 // of the control: small datagrams are shorter, full-size ones longer
 )
 
 // fullSize is the payload of a datagram that fills the MTU of the end's interface.

@@ -11,6 +11,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -37,6 +38,14 @@ func secondSYN() requirement.Requirement {
 			Fault: &requirement.Fault{Points: onOnePath(wire.Rule{Proto: "tcp", Flags: "syn", EveryNth: 2})},
 			Red:   []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says: "every other SYN dropped as it reaches one endpoint of the Service",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnNodeOf(world.WebNear, dropped("forward", wire.Rule{Proto: "tcp", Flags: "syn", EveryNth: 2})),
+				fault.InPodOf(world.WebNear, dropped("input", wire.Rule{Proto: "tcp", Flags: "syn", EveryNth: 2})),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }
 
@@ -52,12 +61,16 @@ func checkSecondSYN(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	release, err := serve(ctx, targets(routes), wire.Listen{Network: "tcp", Address: requirement.At(env.Any(), env.Port(0))})
+	release, err := serve(ctx, append(targets(routes), webEndpoints(env)...), wire.Listen{Network: "tcp", Address: requirement.At(env.Any(), env.Port(0))})
 	if err != nil {
 		return err
 	}
 	defer release()
-	routes = append(routes, toService(env, env.Service(world.Web), webEndpoints(env))...)
+	through, err := ownService(ctx, env, env.Port(0))
+	if err != nil {
+		return err
+	}
+	routes = append(routes, through...)
 	var mu sync.Mutex
 	var all []opened
 	may := losses(len(routes))

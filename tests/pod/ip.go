@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,10 +26,11 @@ func ipUnique() requirement.Requirement {
 		Why: "Two pods with one address get each other's traffic, now and then. It comes of overlapping node ranges, of an IPAM store " +
 			"lost with a reboot, or of two plugins that allocate from one range. So it is judged again at the end of the run, when pods " +
 			"have come and gone.",
-		Roles: []world.Role{world.SiblingA},
-		Wants: []world.Role{world.Node},
-		AtEnd: true,
-		Check: checkUnique,
+		OneNode: "it is about all pods of the cluster at once",
+		Roles:   []world.Role{world.SiblingA},
+		Wants:   []world.Role{world.Node},
+		AtEnd:   true,
+		Check:   checkUnique,
 		Control: requirement.Control{
 			Says:    "a pod bound to a Node object without a kubelet, its status forged to carry another pod's IP",
 			Variant: &requirement.Variant{Make: forgePod, ClusterScoped: "a Node object that no kubelet stands behind"},
@@ -40,6 +42,9 @@ func ipUnique() requirement.Requirement {
 // checkUnique judges all pods of the cluster: by what the API says, and where an agent is on their nodes by what is in their network
 // namespaces.
 func checkUnique(ctx context.Context, env *requirement.Env) error {
+	if len(env.SharedAddresses) > 0 {
+		return shared("status.podIPs", "while the run went on, "+strings.Join(env.SharedAddresses, "; "))
+	}
 	pods, err := distinctInAPI(ctx, env)
 	if err != nil {
 		return err
@@ -98,7 +103,7 @@ func distinctInAPI(ctx context.Context, env *requirement.Env) (pods []corev1.Pod
 
 func shared(ip, observed string) *requirement.Failure {
 	return &requirement.Failure{Reason: requirement.NotDistinct, Target: ip, Protocol: "status.podIPs",
-		Expected: "one pod with the address", Observed: observed, Again: "kubectl get pods -A -o wide | grep -wF " + ip}
+		Expected: "each address to be of one pod", Observed: observed, Again: "kubectl get pods -A -o wide --sort-by=.status.podIP"}
 }
 
 // noteAddresses says how many addresses were looked at, and how many of them are of another range than the node's.

@@ -31,6 +31,7 @@ func endpointSlices() requirement.Requirement {
 				"serving and terminating, its node and its zone.",
 		},
 		Why:     "Every proxy, ingress and mesh reads these objects and no pods. What is wrong here is wrong for all of them, on every node at once.",
+		OneNode: "the slices are objects of the API, the same for every node",
 		Roles:   []world.Role{world.WebNear, world.SiblingA},
 		Check:   checkEndpointSlices,
 		Control: extraSliceControl(requirement.Orphaned),

@@ -107,6 +107,8 @@ func TestIPUnique(t *testing.T) {
 			require.Contains(t, err.Error(), c.says)
 		})
 	}
+	err := checkOf(t, "pod/ip-unique")(t.Context(), &requirement.Env{SharedAddresses: []string{"10.0.0.2 is the address of a and of b (seen at 10:00:00)"}})
+	require.ErrorContains(t, err, "while the run went on, 10.0.0.2 is the address of a and of b (seen at 10:00:00)")
 	require.True(t, requirementOf(t, "pod/ip-unique").AtEnd)
 	require.True(t, requirementOf(t, "node/addresses").AtEnd)
 }

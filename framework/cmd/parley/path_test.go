@@ -13,7 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
+	kubetesting "k8s.io/client-go/testing"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -84,7 +86,7 @@ func (w *network) agent(t *testing.T, node, pod string, ip netip.Addr, where map
 	agent := probe.New(pod, fakeagent.Answer(func(op wire.Op, args json.RawMessage) any {
 		switch op {
 		case wire.OpIdentity:
-			return wire.Identity{Interfaces: []wire.Interface{{Name: "eth0", MTU: 1500, Addrs: []string{ip.String() + "/24"}}}}
+			return wire.Identity{Hostname: pod, Interfaces: []wire.Interface{{Name: "eth0", MTU: 1500, Addrs: []string{ip.String() + "/24"}}}}
 		case wire.OpListen:
 			return wire.Listening{Handle: "h"}
 		case wire.OpConnect:
@@ -110,6 +112,21 @@ func (w *network) agent(t *testing.T, node, pod string, ip netip.Addr, where map
 	return &requirement.End{Agent: agent, Namespace: "ns", Pod: pod, Container: "c", Node: node, IPs: []netip.Addr{ip}}
 }
 
+// virtualIP leads to the second pod of the first node.
+const virtualIP = "10.96.0.1"
+
+func withVirtualIPs() *fake.Clientset {
+	kube := fake.NewClientset()
+	kube.PrependReactor("create", "services", func(a kubetesting.Action) (bool, runtime.Object, error) {
+		made, ok := a.(kubetesting.CreateAction).GetObject().(*corev1.Service)
+		if ok {
+			made.Name, made.Spec.ClusterIPs = "own", []string{virtualIP}
+		}
+		return ok, made, nil
+	})
+	return kube
+}
+
 func newNetwork(t *testing.T, nodes ...string) *network {
 	w := &network{ends: map[world.Role][]*requirement.End{}, sent: map[string]int{}, arrived: map[string]int{}}
 	where := map[string][2]string{}
@@ -120,6 +137,7 @@ func newNetwork(t *testing.T, nodes ...string) *network {
 			w.ends[role] = append(w.ends[role], w.agent(t, node, pod, ip, where))
 		}
 	}
+	w.ends[world.WebNear], where[virtualIP] = w.ends[world.Beside][:1], where["10.1.0.1"]
 	return w
 }
 
@@ -158,7 +176,7 @@ func TestPathsInNumbers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newNetwork(t, "n1", "n2", "n3")
 			w.lost, w.slow = c.lost, c.slow
-			err := checkOf(t, c.id)(t.Context(), &requirement.Env{Requirement: requirementOf(t, c.id), Kube: fake.NewClientset(),
+			err := checkOf(t, c.id)(t.Context(), &requirement.Env{Requirement: requirementOf(t, c.id), Kube: withVirtualIPs(),
 				Family: corev1.IPv4Protocol, Players: w, Patience: 200 * time.Millisecond, Attempt: time.Second})
 			if c.reason == "" {
 				require.NoError(t, err)

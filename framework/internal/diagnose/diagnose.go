@@ -68,7 +68,8 @@ func FirstBrokenHop(ctx context.Context, env *requirement.Env, f *requirement.Fa
 // walkLadder chooses the ladder by what was spoken and how it failed.
 func (w *walk) walkLadder(ctx context.Context) string {
 	f := w.failure
-	unheard := []requirement.Reason{requirement.NoAnswer, requirement.Refused, requirement.Unreachable, requirement.Broken}
+	unheard := []requirement.Reason{requirement.NoAnswer, requirement.Refused, requirement.Unreachable, requirement.Broken,
+		requirement.Missing} // of several that were to answer some did not
 	switch {
 	case strings.HasPrefix(f.Protocol, "dns"), f.Protocol == resolvConf:
 		return w.names(ctx)

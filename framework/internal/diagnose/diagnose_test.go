@@ -77,7 +77,8 @@ func TestWayOf(t *testing.T) {
 func TestMoved(t *testing.T) {
 	before := "*filter\n:FORWARD DROP [1:60]\n:INPUT ACCEPT [5:9]\n:OUTPUT DROP [7:9]\n[1:60] -A FORWARD -p tcp -j DROP\n[5:1] -A FORWARD -j ACCEPT\n[0:0] -A INPUT -j REJECT --reject-with icmp-port-unreachable\n"
 	after := "*filter\n:FORWARD DROP [3:180]\n:INPUT ACCEPT [9:9]\n:OUTPUT DROP [7:9]\n[4:240] -A FORWARD -p tcp -j DROP\n[9:1] -A FORWARD -j ACCEPT\n[0:0] -A INPUT -j REJECT --reject-with icmp-port-unreachable\n[2:9] -A NEW -j DROP\n"
-	require.Equal(t, []string{"-t filter -P FORWARD DROP", "-t filter -A FORWARD -p tcp -j DROP", "-t filter -A NEW -j DROP"}, moved(before, after))
+	require.Equal(t, []string{"the policy DROP of chain FORWARD in iptables' table filter",
+		`the iptables rule "-A FORWARD -p tcp -j DROP" of table filter`, `the iptables rule "-A NEW -j DROP" of table filter`}, moved(before, after))
 }
 
 func TestParseCounters(t *testing.T) {

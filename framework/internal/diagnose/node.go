@@ -36,9 +36,14 @@ func (w *walk) facts(ctx context.Context, p *way, at int) string {
 			return ""
 		}
 		target = ip.String()
-	} else if server := w.server(); server != nil {
-		if ip, ok := server.IP(w.env.Family); ok {
-			target = ip.String()
+	} else {
+		for _, server := range []*requirement.End{w.server(), p.to} { // the last that is known: who was dialled now
+			if server == nil {
+				continue
+			}
+			if ip, ok := server.IP(w.env.Family); ok {
+				target = ip.String()
+			}
 		}
 	}
 	ip, ok := Address(target)
@@ -53,6 +58,9 @@ func (w *walk) facts(ctx context.Context, p *way, at int) string {
 	seen, err := place.agent.InspectNetns(ctx, wire.InspectNetns{Netns: place.netns, To: to})
 	if probe.Either(seen.Errno, err) != nil || len(seen.Lookups) != len(to) {
 		return ""
+	}
+	if seen.Lookups[0].Kind == "local" && place.netns != 0 {
+		return "" // it came to where it was to
 	}
 	told := WayOf(place.name, seen.Lookups[0])
 	for _, l := range seen.Lookups {
@@ -191,7 +199,7 @@ func (w *walk) grown(ctx context.Context, p *way, before map[string]map[string]u
 // counted is a counter that has grown, in words: a wrong checksum is what nobody finds by the counter's name.
 func counted(place string, by uint64, name string) string {
 	if protocol, sum := strings.CutSuffix(name, ".InCsumErrors"); sum {
-		return fmt.Sprintf("%s receives %s by %s with a wrong checksum and discards them (%s)", place, packets(by), protocol, name)
+		return fmt.Sprintf("%s discards %s that came by %s with a wrong checksum (%s)", place, packets(by), strings.ToUpper(protocol), name)
 	}
 	return fmt.Sprintf("%s counted %d more %s meanwhile", place, by, name)
 }

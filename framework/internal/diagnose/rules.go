@@ -56,7 +56,7 @@ func (w *walk) legacy(ctx context.Context, at place, attempt func(context.Contex
 	}
 	var told []string
 	for _, rule := range moved(before, after) {
-		told = append(told, fmt.Sprintf("%s: the iptables rule %q drops it", at.name, rule))
+		told = append(told, fmt.Sprintf("%s: %s drops it", at.name, rule))
 	}
 	return told
 }
@@ -68,7 +68,7 @@ var (
 	savedRule   = regexp.MustCompile(`^\[(\d+):\d+\] (-A .* -j (?:DROP|REJECT)\b.*)$`)
 )
 
-// moved are the rules, and the policies of chains, that drop or reject and whose packets are not the same in both.
+// moved are the rules, and the policies of chains, that drop or reject and whose packets are not the same in both, in words.
 func moved(before, after string) (rules []string) {
 	was, _ := dropping(before)
 	now, order := dropping(after)
@@ -90,9 +90,9 @@ func dropping(saved string) (count map[string]string, order []string) {
 		if m := savedTable.FindStringSubmatch(line); m != nil {
 			table = m[1]
 		} else if m := savedPolicy.FindStringSubmatch(line); m != nil {
-			rule, n = fmt.Sprintf("-t %s -P %s DROP", table, m[1]), m[2]
+			rule, n = fmt.Sprintf("the policy DROP of chain %s in iptables' table %s", m[1], table), m[2]
 		} else if m := savedRule.FindStringSubmatch(line); m != nil {
-			rule, n = fmt.Sprintf("-t %s %s", table, m[2]), m[1]
+			rule, n = fmt.Sprintf("the iptables rule %q of table %s", m[2], table), m[1]
 		}
 		if _, twice := count[rule]; rule != "" && !twice {
 			order = append(order, rule)

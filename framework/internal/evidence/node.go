@@ -122,7 +122,7 @@ func (c *collector) logs(ctx context.Context) error {
 	var pods []corev1.Pod
 	for _, end := range c.ends() {
 		pods = append(pods, corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: end.Namespace, Name: end.Pod},
-			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: end.Container}}}})
+			Spec: corev1.PodSpec{NodeName: end.Node, Containers: []corev1.Container{{Name: end.Container}}}})
 	}
 	nodes := c.nodes()
 	components, err := c.Env.Kube.CoreV1().Pods(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{})
@@ -137,6 +137,9 @@ func (c *collector) logs(ctx context.Context) error {
 	}
 	lines, bytes, since := int64(logLines), int64(logBytes), metav1.NewTime(c.minute())
 	for _, pod := range pods {
+		if c.Env.AnswersNoExec(pod.Spec.NodeName) {
+			continue // nor does its kubelet bring a log
+		}
 		for _, container := range pod.Spec.Containers {
 			text, err := c.Env.Kube.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: container.Name,
 				SinceTime: &since, TailLines: &lines, LimitBytes: &bytes, Timestamps: true}).DoRaw(ctx)

@@ -79,6 +79,7 @@ func (r *round) noteChanges(before, after clusterSeen) {
 		r.options.Log.Say("changed during the run: %s %s", c.Of, c.What)
 	}
 	r.record.Change(func(of *reports.Cluster) { of.Changes = append(of.Changes, changes...) })
+	r.noteSharing(after)
 }
 
 // changesBetween are what is another way in the second look, nodes first.

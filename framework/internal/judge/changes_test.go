@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/parley-k8s/parley/framework/requirement"
 )
@@ -91,4 +92,27 @@ func TestChangesBetween(t *testing.T) {
 	}
 	got := changesBetween(seenOf("r", nodes, pods), clusterSeen{err: errors.New("listing the nodes: forbidden")})
 	require.Equal(t, "was not looked at for changes: listing the nodes: forbidden", got[0].What, "what was not seen is not called unchanged")
+}
+
+// Pods that checks make share an address for a while: that is seen though neither the beginning nor the end of a run has them.
+func TestAnAddressThatIsSharedForAWhileIsSeen(t *testing.T) {
+	one, two, ending := pod("one", "10.0.0.2", nil), pod("two", "10.0.0.2", nil), pod("ending", "10.0.0.9", func(p *corev1.Pod) {
+		p.DeletionTimestamp, p.Finalizers = &metav1.Time{Time: begun}, []string{"parley.dev/test"}
+		p.Status.ContainerStatuses[0].State.Running = &corev1.ContainerStateRunning{}
+	})
+	other := pod("other", "10.0.0.9", nil)
+	s := &fakeStage{kube: fake.NewClientset(&one, &two, &ending, &other)}
+	r := newRound(t, s, Options{})
+	before := r.lookAtCluster()
+	require.Len(t, before.shared, 2)
+	stop := r.follow(r.followAddresses)
+	require.Eventually(t, func() bool { return len(r.sharing.sentences()) > 0 }, time.Minute, 20*time.Millisecond)
+	stop()
+	require.NoError(t, s.kube.CoreV1().Pods("kube-system").Delete(t.Context(), "two", metav1.DeleteOptions{}))
+	r.noteChanges(r.lookAtCluster(), r.lookAtCluster())
+	changes := r.record.Complete(Catalogue{}, "").Changes
+	require.Len(t, changes, 1, "what only a pod that ends shares is not told")
+	require.Equal(t, "10.0.0.2", changes[0].Of)
+	require.Contains(t, changes[0].What, "was shared for a while: 10.0.0.2 is the address of pod kube-system/one on n1 and of pod kube-system/two on n1 (seen at ")
+	require.Contains(t, r.Judge.env(requirement.Requirement{}, view{family: corev1.IPv4Protocol}, 0).SharedAddresses[0], "10.0.0.2", "and pod/ip-unique is told at its look at the end")
 }

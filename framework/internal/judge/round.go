@@ -1,7 +1,9 @@
 package judge
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -57,16 +59,29 @@ type group struct {
 func (r *round) judge(t *testing.T) {
 	disrupts := func(q requirement.Requirement) bool { return q.Disrupts != "" }
 	before := r.lookAtCluster()
+	stop := r.follow(r.followAddresses)
 	r.run(t, group{"holds", func(q requirement.Requirement) bool { return !disrupts(q) }, true, r.judgeOne})
 	r.run(t, group{"holds, put off", r.record.retries.has, false, r.judgeOne})
-	r.noteChanges(before, r.lookAtCluster()) // before what disrupts, which changes things itself
+	after := r.lookAtCluster() // before what disrupts, which changes things itself
 	r.run(t, group{"holds, one at a time", disrupts, false, r.judgeOne})
+	stop()
+	r.noteChanges(before, after)
 	r.run(t, group{"holds at the end", r.passedBefore, false, r.judgeAtEnd})
+}
+
+// follow has something done beside the rest until stop is called, which waits for it.
+func (r *round) follow(do func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(r.ctx)
+	var following sync.WaitGroup
+	following.Go(func() { do(ctx) })
+	return func() { cancel(); following.Wait() }
 }
 
 // prove gives the proofs in the same order.
 func (r *round) prove(t *testing.T) {
-	alone := func(q requirement.Requirement) bool { return q.Control.Alone || q.Disrupts != "" }
+	alone := func(q requirement.Requirement) bool {
+		return q.Disrupts != "" || slices.ContainsFunc(q.Controls(), func(c requirement.Control) bool { return c.Alone })
+	}
 	asked := func(q requirement.Requirement) bool { return r.options.ProveOnly.Has(q.ID) }
 	r.run(t, group{"can fail", func(q requirement.Requirement) bool { return asked(q) && !alone(q) }, true, r.proveOne})
 	r.run(t, group{"can fail, put off", r.unsure.has, false, r.proveOne})
@@ -87,11 +102,7 @@ func (r *round) run(t *testing.T, g group) {
 	// Long checks mostly wait for a kubelet: they have a limit of their own, and the short ones go on beside them.
 	short, long := newLimiter(atFirst), newLimiter(atFirst)
 	if g.parallel {
-		ctx, stop := context.WithCancel(r.ctx)
-		var following sync.WaitGroup
-		following.Go(func() { r.followLoad(ctx, short, long) })
-		defer following.Wait() // what it says belongs to this group
-		defer stop()
+		defer r.follow(func(ctx context.Context) { r.followLoad(ctx, short, long) })() // what it says belongs to this group
 	} else {
 		short = newLimiter(1)
 		long = short
@@ -129,7 +140,7 @@ func (r *round) judgeOne(t *testing.T, q requirement.Requirement) {
 		r.options.Log.Verdict(q.ID, "put off", result.Sentence(), result.Took)
 		t.Skip("put off, to be judged alone: the nodes are too busy to tell")
 	}
-	r.options.Log.Verdict(q.ID, label(result.Outcome), result.Sentence(), result.Took)
+	r.options.Log.Verdict(q.ID, label(result.Outcome), cmp.Or(result.Sentence(), result.Partly()), result.Took)
 	all := r.overRounds(result)
 	r.record.keep(all)
 	r.mu.Lock()

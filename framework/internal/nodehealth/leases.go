@@ -108,16 +108,16 @@ func (l *Leases) take(lease *coordinationv1.Lease) {
 type Overdue struct {
 	Last   time.Time     // the last renewal
 	Due    time.Duration // after which the next one was due
-	Behind time.Duration // how long it was watched since then, or since the run began, until another node renewed its own
+	Silent time.Duration // how long it was watched since then, or since the run began
 }
 
 func (o Overdue) String() string {
 	return fmt.Sprintf("its Lease in %s was renewed last at %s; one is due every %s, and in %s that it was watched only others' were renewed",
-		corev1.NamespaceNodeLease, o.Last.UTC().Format(time.RFC3339), o.Due.Round(100*time.Millisecond), o.Behind.Round(time.Second))
+		corev1.NamespaceNodeLease, o.Last.UTC().Format(time.RFC3339), o.Due.Round(100*time.Millisecond), o.Silent.Round(time.Second))
 }
 
-// Overdue says whether the node has missed a renewal that was due while it was followed, and that others made: nothing is overdue where
-// all are late. Clocks of nodes are not compared.
+// Overdue says whether the node has missed a renewal that was due while it was followed, and another node's came after it was due:
+// nothing is overdue where all are late. Clocks of nodes are not compared.
 func (l *Leases) Overdue(node string) (Overdue, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -125,8 +125,8 @@ func (l *Leases) Overdue(node string) (Overdue, bool) {
 	if !ok || r.due <= 0 {
 		return Overdue{}, false
 	}
-	o := Overdue{Last: r.at, Due: r.due, Behind: r.others.Sub(r.arrived)}
-	return o, o.Behind > r.due+renewSlack
+	o := Overdue{Last: r.at, Due: r.due, Silent: l.now().Sub(r.arrived)}
+	return o, o.Silent > r.due+renewSlack && r.others.Sub(r.arrived) > r.due
 }
 
 // Suspicious are the nodes whose Lease is older than another's by more than two renewals, by the kubelets' own clocks: either they have

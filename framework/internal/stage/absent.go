@@ -3,7 +3,6 @@ package stage
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/requirement"
@@ -23,8 +22,7 @@ func (p *players) NodeFindings() []requirement.NodeFinding {
 func (p *players) findMore(f requirement.NodeFinding) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.findings = append(slices.Clone(p.findings), f)
-	slices.SortStableFunc(p.findings, func(a, b requirement.NodeFinding) int { return strings.Compare(a.Node, b.Node) })
+	p.findings = withFinding(p.findings, f)
 }
 
 // replan takes another plan, for which nobody but the host outside the cluster has a role yet.

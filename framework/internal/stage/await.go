@@ -220,7 +220,7 @@ func later(a, b time.Time) time.Time {
 }
 
 // podsOf lists and watches the run's pods, or the one that is expected.
-func (p *players) podsOf(expected []*corev1.Pod) *cache.ListWatch {
+func (p *players) podsOf(expected []*corev1.Pod) cache.ListerWatcher {
 	namespace := ""
 	choose := func(o *metav1.ListOptions) { o.LabelSelector = runid.Label + "=" + p.plan.Labels[runid.Label] }
 	if len(expected) == 1 {
@@ -230,7 +230,7 @@ func (p *players) podsOf(expected []*corev1.Pod) *cache.ListWatch {
 		}
 	}
 	pods := p.kube.CoreV1().Pods(namespace)
-	return &cache.ListWatch{
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			choose(&o)
 			return pods.List(ctx, o)
@@ -239,5 +239,5 @@ func (p *players) podsOf(expected []*corev1.Pod) *cache.ListWatch {
 			choose(&o)
 			return pods.Watch(ctx, o)
 		},
-	}
+	}, p.kube)
 }

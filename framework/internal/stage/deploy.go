@@ -62,6 +62,9 @@ func (s *Stage) deployNamespaces(ctx context.Context) error {
 func (s *Stage) deployServices(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	for _, service := range s.plan.Services() {
+		if _, made := s.players.Service(world.Service(service.Name)); made {
+			continue // before the world was placed anew
+		}
 		group.Go(func() error {
 			made, _, err := requirement.Create(groupCtx, s.kube.CoreV1().Services(service.Namespace), service) // it goes with its namespace
 			if err != nil {

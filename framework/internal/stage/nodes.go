@@ -73,8 +73,15 @@ func (s *Stage) suspect(ctx context.Context, node string) {
 func (s *Stage) find(f requirement.NodeFinding) {
 	s.finding.Lock()
 	defer s.finding.Unlock()
-	s.found = append(s.found, f)
-	slices.SortStableFunc(s.found, func(a, b requirement.NodeFinding) int { return strings.Compare(a.Node, b.Node) })
+	s.found = withFinding(s.found, f)
+}
+
+// withFinding are the findings with one more, in the order of the nodes: of each node and state the last.
+func withFinding(all []requirement.NodeFinding, f requirement.NodeFinding) []requirement.NodeFinding {
+	same := func(o requirement.NodeFinding) bool { return o.Node == f.Node && o.State == f.State }
+	all = append(slices.DeleteFunc(slices.Clone(all), same), f)
+	slices.SortStableFunc(all, func(a, b requirement.NodeFinding) int { return strings.Compare(a.Node, b.Node) })
+	return all
 }
 
 // leftOut says whether the world is to be placed without the node, and why.

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/netip"
 	"path"
@@ -117,6 +118,9 @@ func (f *fruitful) Close() error {
 // Dialer opens a stream to a command in the end's container: by an exec, or where the end's node answers none and the command is a
 // relay to a unix socket, by the agent's control port.
 func (p *players) Dialer(end *requirement.End, command ...string) probe.Dialer {
+	if p.detoured(end.Node) && len(command) > 1 && command[1] == "host" {
+		return unreachable("a program of the node's own runs by an exec, and " + end.Node + " answers none")
+	}
 	if socket, ok := relayed(command); ok && p.detoured(end.Node) {
 		p.mu.Lock()
 		r := p.routes[end.Agent]
@@ -127,6 +131,13 @@ func (p *players) Dialer(end *requirement.End, command ...string) probe.Dialer {
 		}
 	}
 	return probe.Exec(p.config, end.Namespace, end.Pod, end.Container, command...)
+}
+
+// unreachable is a way that is known to lead nowhere, with the reason.
+type unreachable string
+
+func (u unreachable) Dial(context.Context) (io.ReadWriteCloser, error) {
+	return nil, errors.New(string(u))
 }
 
 // relayed is the unix socket that the command relays to.
@@ -157,10 +168,10 @@ func (p *players) siblings(node string) (all []*requirement.End) {
 	byNode := map[string]*requirement.End{}
 	for _, ends := range p.ends {
 		for _, end := range ends {
-			if end.Pod == "" || end.HostNetwork || end.Node == node || p.detours[end.Node] {
+			if end.Pod == "" || end.Node == node || p.detours[end.Node] {
 				continue
 			}
-			if other := byNode[end.Node]; other == nil || end.Pod < other.Pod {
+			if other := byNode[end.Node]; other == nil || before(end, other) {
 				byNode[end.Node] = end
 			}
 		}

@@ -15,13 +15,14 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/internal/progress"
+	"github.com/parley-k8s/parley/framework/internal/runid"
 )
 
 // newFakeStage is the stage of a plan without pods, on a clientset that is no cluster.
 func newFakeStage(o Options) (*Stage, *fake.Clientset) {
 	kube := fake.NewClientset()
 	o.Log = progress.New(true)
-	s := &Stage{options: o, kube: kube, plan: world.Plan{Prefix: "parley-1-t3k9xq", Labels: map[string]string{"run": "x"}, Workers: []string{"n1"}, Nodes: []string{"n1"}}}
+	s := &Stage{options: o, kube: kube, plan: world.Plan{Prefix: "parley-1-t3k9xq", Labels: map[string]string{runid.Label: "x"}, Workers: []string{"n1"}, Nodes: []string{"n1"}}}
 	s.players = newPlayers(nil, kube, s.plan)
 	return s, kube
 }
