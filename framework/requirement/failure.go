@@ -44,6 +44,7 @@ const (
 	NoEffect     Reason = "no effect"          // what the kubelet was to do did not happen, or not to whom it was to
 	Granted      Reason = "granted"            // the API server granted what it had to refuse
 	NotGranted   Reason = "not granted"        // the API server refused what was due
+	Slow         Reason = "slow"               // it works, and takes many times what its like takes
 	WrongAnswer  Reason = "wrong answer"       // an answer with another status or content than due
 )
 

@@ -48,6 +48,7 @@ func TestListJSONIsWhatRuns(t *testing.T) {
 	require.NoError(t, d.Decode(&listed))
 	var keys []map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal([]byte(out), &keys))
+	delete(keys[0], "moreControls") // only where there are some
 	require.ElementsMatch(t, []string{"id", "title", "level", "chapter", "clause", "features", "control"}, slices.Collect(maps.Keys(keys[0])))
 	all := tests.All()
 	require.Len(t, listed, len(all))

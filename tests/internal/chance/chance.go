@@ -101,3 +101,13 @@ func (l Losses) Decided(lost, of int) (fault, enough bool) {
 	}
 	return false, false
 }
+
+// Needed is how many further trials without a loss show that there is no fault, and how many further losses in a row that there is one,
+// after so many lost of so many trials that show nothing yet. Both are at least 1.
+func (l Losses) Needed(lost, of int) (trials, losses int) {
+	each, kept := math.Log(l.Sought/l.Tolerated), math.Log1p(-l.Sought)-math.Log1p(-l.Tolerated)
+	ratio := float64(lost)*each + float64(of-lost)*kept
+	trials = int(math.Ceil((math.Log(l.Miss/(1-l.Alarm)) - ratio) / kept))
+	losses = int(math.Ceil((math.Log((1-l.Miss)/l.Alarm) - ratio) / each))
+	return max(1, trials), max(1, losses)
+}

@@ -154,3 +154,25 @@ func TestLossesAreToldApart(t *testing.T) {
 	require.LessOrEqual(t, faultsOf(l.Tolerated), 5)
 	require.GreaterOrEqual(t, faultsOf(l.Sought), 930)
 }
+
+func TestNeeded(t *testing.T) {
+	l := Losses{Tolerated: 1e-4, Sought: 0.02, Alarm: 1e-9, Miss: 1e-3}
+	for _, of := range []int{0, 10, 100, 300} {
+		for lost := range 3 {
+			if _, enough := l.Decided(lost, of); enough || lost > of {
+				continue
+			}
+			trials, losses := l.Needed(lost, of)
+			fault, enough := l.Decided(lost, of+trials)
+			require.True(t, enough && !fault, "%d of %d, then %d without a loss", lost, of, trials)
+			fault, enough = l.Decided(lost+losses, of+losses)
+			require.True(t, enough && fault, "%d of %d, then %d losses", lost, of, losses)
+			if losses > 1 {
+				_, enough = l.Decided(lost+losses-1, of+losses-1)
+				require.False(t, enough)
+			}
+		}
+	}
+	trials, losses := l.Needed(0, 0)
+	require.Equal(t, [2]int{344, 4}, [2]int{trials, losses})
+}
