@@ -22,7 +22,6 @@ import (
 )
 
 func TestWhichNodesAreJudgedFromOutside(t *testing.T) {
-	const plain, port = true, false
 	of := func(name string, answered ...bool) sight {
 		s := sight{Node: Node{Name: name}}
 		for i, a := range answered { // first the plain port, then the node port
