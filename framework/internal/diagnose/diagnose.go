@@ -39,7 +39,9 @@ type walk struct {
 	failure *requirement.Failure
 	// rules may be added to nodes: they only count and trace, and match the diagnosis's own port.
 	rules bool
-	seen  []string
+	// target is what the failing exchange dialled, where it was one by TCP or UDP.
+	target target
+	seen   []string
 }
 
 func (w *walk) note(format string, args ...any) {
@@ -54,6 +56,9 @@ func FirstBrokenHop(ctx context.Context, env *requirement.Env, f *requirement.Fa
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	w := &walk{env: env, failure: f, rules: rules}
+	if f.Protocol == "tcp" || f.Protocol == "udp" {
+		w.target = w.findTarget(ctx)
+	}
 	mine, others := w.secondOwners(ctx)
 	hop := mine
 	if hop == "" {
@@ -75,7 +80,7 @@ func (w *walk) walkLadder(ctx context.Context) string {
 		return w.names(ctx)
 	case f.Protocol != "tcp" && f.Protocol != "udp":
 	case f.Reason == requirement.Translated && f.Exchange != nil && f.Exchange.Unconnected:
-		return w.untranslated(ctx, w.findTarget(ctx))
+		return w.untranslated(ctx, w.target)
 	case f.Reason == requirement.Translated:
 		return w.translated(ctx)
 	case f.Reason == requirement.WrongPeer:

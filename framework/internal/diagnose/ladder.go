@@ -33,7 +33,7 @@ func (r rung) connect(w *walk) wire.Connect {
 
 // ladder walks from the server outwards to what was dialled, and then asks the failing question itself.
 func (w *walk) ladder(ctx context.Context) string {
-	t := w.findTarget(ctx)
+	t := w.target
 	server := w.server()
 	var rungs []rung
 	if server != nil && server.Agent != nil {

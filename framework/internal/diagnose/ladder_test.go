@@ -230,6 +230,10 @@ func TestAnAddressOfTwoIsTheCause(t *testing.T) {
 	require.Equal(t, "10.0.2.1 is the address of pod ns/b on n2 and of pod ns/twin on n2",
 		s.diagnose(t, &requirement.Failure{Reason: requirement.NoAnswer, To: s.server, Target: "10.0.2.1:20001", Protocol: "tcp"}))
 	s = newScene(t, silent)
+	s.objects = append(s.objects, pod("b", "10.0.2.1"), pod("twin", "10.0.2.1"))
+	require.Equal(t, "10.0.2.1 is the address of pod ns/b on n2 and of pod ns/twin on n2",
+		s.diagnose(t, &requirement.Failure{Reason: requirement.Refused, Target: "10.96.0.1:80", Protocol: "tcp"}), "an endpoint that the failure does not name")
+	s = newScene(t, silent)
 	s.objects = append(s.objects, pod("c", "10.0.2.8"), pod("twin", "10.0.2.8"))
 	hop := s.diagnose(t, &requirement.Failure{Reason: requirement.NoAnswer, To: s.server, Target: "10.0.2.1:20001", Protocol: "tcp"})
 	require.Contains(t, hop, "loopback: b on n2 dials 127.0.0.1:20015 and gets timed out")
