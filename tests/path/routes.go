@@ -95,19 +95,29 @@ func webEndpoints(env *requirement.Env) []*requirement.End {
 	return append(env.Roles(world.WebNear), env.Roles(world.WebFar)...)
 }
 
-// targets are the pods that the routes lead to, each once.
+// targets are the pods that the routes lead to.
 func targets(all []route) (ends []*requirement.End) {
-	known := map[*requirement.End]bool{}
 	for _, r := range all {
-		if r.to != nil && !known[r.to] {
-			known[r.to] = true
+		if r.to != nil {
 			ends = append(ends, r.to)
 		}
 	}
 	return ends
 }
 
-// serve opens each of the servers in each of the ends, and gives what closes them.
+// distinct are the ends without a second one of the same pod: pods play several roles.
+func distinct(ends []*requirement.End) (each []*requirement.End) {
+	known := map[string]bool{}
+	for _, end := range ends {
+		if name := end.Namespace + "/" + end.Pod; !known[name] {
+			known[name] = true
+			each = append(each, end)
+		}
+	}
+	return each
+}
+
+// serve opens each of the servers in each of the ends' pods, and gives what closes them.
 func serve(ctx context.Context, ends []*requirement.End, servers ...wire.Listen) (release func(), err error) {
 	var mu sync.Mutex
 	var opened []func()
@@ -116,7 +126,8 @@ func serve(ctx context.Context, ends []*requirement.End, servers ...wire.Listen)
 			closeOne()
 		}
 	}
-	err = sideBySide(ctx, ends, func(ctx context.Context, end *requirement.End) error {
+	// Where one can't be opened the others are not cut short, or nobody would know what they have opened.
+	err = sideBySide(context.WithoutCancel(ctx), distinct(ends), func(_ context.Context, end *requirement.End) error {
 		for _, listen := range servers {
 			seen, err := end.Listen(ctx, listen)
 			if err == nil && !seen.Ok() {
