@@ -54,12 +54,7 @@ func Validate(all []Requirement) error {
 		if len(r.Roles) == 0 {
 			bad("it talks about nobody: name its roles")
 		}
-		switch everywhere := r.PerNode || slices.ContainsFunc(r.Roles, onEveryNode); {
-		case everywhere && r.OneNode != "":
-			bad("it says why one node is enough, and is judged on each")
-		case !everywhere && r.OneNode == "":
-			bad("it is judged on one node: make it PerNode, or say in OneNode why one is enough")
-		}
+		validateNodes(r, bad)
 		said := map[string]bool{}
 		for i, c := range r.Controls() {
 			of := bad
@@ -80,6 +75,15 @@ func Validate(all []Requirement) error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+func validateNodes(r Requirement, bad func(string, ...any)) {
+	switch everywhere := r.PerNode || slices.ContainsFunc(r.Roles, onEveryNode); {
+	case everywhere && r.OneNode != "":
+		bad("it says why one node is enough, and is judged on each")
+	case !everywhere && r.OneNode == "":
+		bad("it is judged on one node: make it PerNode, or say in OneNode why one is enough")
+	}
 }
 
 // onEveryNode says whether the role is played on every node, or by who dials every node.
