@@ -120,6 +120,13 @@ func (r *Result) validate() error {
 	case r.Proof != nil && !slices.Contains(states, r.Proof.State):
 		return fmt.Errorf("unknown state of proof %q", r.Proof.State)
 	}
+	if r.Proof != nil {
+		for _, p := range r.Proof.Parts {
+			if !slices.Contains(states, p.State) {
+				return fmt.Errorf("unknown state of proof %q", p.State)
+			}
+		}
+	}
 	for _, v := range r.Verdicts {
 		if !slices.Contains(outcomes, v.Outcome) {
 			return fmt.Errorf("unknown outcome %q over %s", v.Outcome, v.Family)

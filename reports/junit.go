@@ -190,6 +190,9 @@ func systemOut(r *Result) string {
 		line("proof", "not asked for")
 	} else {
 		line("proof", r.Proof.sentence())
+		for i := range r.Proof.Parts {
+			line("proof by each", r.Proof.Parts[i].sentence())
+		}
 	}
 	if r.RetriedAlone != "" {
 		line("put off", "judged again alone, since the nodes were too busy at first, when this was seen: "+r.RetriedAlone)
@@ -206,6 +209,9 @@ func systemOut(r *Result) string {
 // sentence is the proof in one line.
 func (p *Proof) sentence() string {
 	s := string(p.State)
+	if n := len(p.Parts); n > 0 {
+		s += fmt.Sprintf(", %d of %d controls", p.provedParts(), n)
+	}
 	control := p.How
 	if p.Point != "" {
 		control = strings.TrimPrefix(control+", at "+p.Point, ", ")
@@ -223,6 +229,15 @@ func (p *Proof) sentence() string {
 		s += "; took " + shortDuration(p.Took)
 	}
 	return oneLine(s)
+}
+
+func (p *Proof) provedParts() (n int) {
+	for _, part := range p.Parts {
+		if part.State == Proved {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *junitSuite) count() {

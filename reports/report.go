@@ -1,6 +1,9 @@
 package reports
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // APIVersion and Kind are in every file of a Report, as in a Kubernetes object. The version changes when an old reader
 // would misread the new form, and not when fields are added.
@@ -116,7 +119,8 @@ type Result struct {
 	Level   string  `json:"level"`
 	Clause  Clause  `json:"clause,omitzero"`
 	Outcome Outcome `json:"outcome"`
-	// Reason is the sentence that says why it failed, was skipped, is unsupported or could not be judged.
+	// Reason is the sentence that says why it failed, was skipped, is unsupported or could not be judged; of one that passed, over which
+	// family or on which node it was not judged.
 	Reason string `json:"reason,omitempty"`
 	// Failure is the observation behind a failed requirement; nil otherwise, or where there is only a reason.
 	Failure *Failure `json:"failure,omitempty"`
@@ -202,4 +206,22 @@ type Proof struct {
 	Reason string `json:"reason,omitempty"`
 	// Took is the time of the whole proof: green, control, red, lifted, green.
 	Took time.Duration `json:"took,omitzero"`
+	// Parts are the proofs by each control of a requirement that has several, in their order. The whole is proved where all are; its
+	// How, Point, Red and Reason are those of the first part that has its State.
+	Parts []Proof `json:"parts,omitempty"`
+}
+
+// ProofOfAll is the proof that has these parts, at least one.
+func ProofOfAll(parts []Proof) *Proof {
+	for _, state := range []ProofState{Refuted, Unproved, ProofNotRun, Proved} {
+		if i := slices.IndexFunc(parts, func(p Proof) bool { return p.State == state }); i >= 0 {
+			whole := parts[i]
+			whole.Took, whole.Parts = 0, parts
+			for _, p := range parts {
+				whole.Took += p.Took
+			}
+			return &whole
+		}
+	}
+	return &Proof{State: ProofNotRun}
 }

@@ -104,6 +104,8 @@ func (s *summaryWriter) cluster(c *Cluster) {
 	unjudged := c.reasons((*Result).unjudged, (*Result).Sentence)
 	s.list("COULD NOT BE JUDGED", s.red, groupedReasonLines(unjudged))
 	s.warnings(c)
+	partly := c.reasons(func(r *Result) bool { return r.Partly() != "" }, (*Result).Partly)
+	s.list("PASSED IN PART", s.yellow, groupedReasonLines(partly))
 	unsupported := c.reasons(func(r *Result) bool { return r.Outcome == Unsupported }, (*Result).Sentence)
 	s.list("UNSUPPORTED BY THIS CLUSTER", s.yellow, reasonLines(unsupported))
 	// The reader judges whether the machine is to blame.

@@ -6,6 +6,7 @@ import (
 	"github.com/parley-k8s/parley/tests/dns"
 	"github.com/parley-k8s/parley/tests/external"
 	"github.com/parley-k8s/parley/tests/node"
+	"github.com/parley-k8s/parley/tests/path"
 	"github.com/parley-k8s/parley/tests/pod"
 	"github.com/parley-k8s/parley/tests/service"
 )
@@ -13,6 +14,8 @@ import (
 // Chapters is the one list of chapters, each with its requirements.
 func Chapters() []requirement.Chapter {
 	return []requirement.Chapter{
+		{Name: "path", Judged: requirement.PerCluster, Requirements: path.Requirements(),
+			Says: "what the paths between nodes and to Services lose, delay and forget, in numbers"},
 		{Name: "container", Judged: requirement.PerHandler, Requirements: container.Requirements(),
 			Says: "what containers of one pod share, and what they must not share with anybody else"},
 		{Name: "pod", Judged: requirement.PerHandler, Requirements: pod.Requirements(),

@@ -61,6 +61,10 @@ func Works(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange,
 		return wire.Exchange{}, err
 	}
 	defer release()
+	who, err := talk.answerers(ctx)
+	if err != nil {
+		return wire.Exchange{}, err
+	}
 	var last wire.Exchange
 	err = talk.patience(env)(ctx, func(ctx context.Context) error {
 		seen, err := Once(ctx, env, talk)
@@ -68,9 +72,9 @@ func Works(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange,
 			return err
 		}
 		last = seen
-		return talk.judge(seen)
+		return talk.judge(seen, who)
 	})
-	talk.recount(ctx, env, requirement.AsFailure(err))
+	talk.recount(ctx, env, requirement.AsFailure(err), who)
 	return last, err
 }
 
@@ -92,41 +96,29 @@ func (t *Talk) bind(ctx context.Context) (release func(), err error) {
 	return func() { Release(ctx, t.To, server.Handle) }, nil
 }
 
-// Refused says whether what From dials refuses at once, within the patience in force: neither silence
-// nor an answer.
-//
-// An answer is final, unless the talk is Converging.
-func Refused(ctx context.Context, env *requirement.Env, talk Talk) error {
-	_, err := turnedAway(ctx, env, talk, "refuse", wire.Refused)
-	return err
-}
-
 // Rejected says whether what From dials is turned away at once, within the patience in force: by a refusal, or by another error that
 // comes before the attempt's time is up, as of a firewall that answers "prohibited" (EHOSTUNREACH, EACCES) or of a data path that
 // rejects in connect(2) itself (EPERM). Only silence and an answer are failures. What is no refusal is noted.
+//
+// An answer is final, unless the talk is Converging.
 func Rejected(ctx context.Context, env *requirement.Env, talk Talk) error {
-	by, err := turnedAway(ctx, env, talk, "reject", wire.Refused, wire.Unreachable, wire.Denied, wire.Reset)
+	var by wire.Errno
+	expected := fmt.Sprintf("%s to reject within %s", talk.Dial, env.Attempt)
+	err := talk.patience(env)(ctx, func(ctx context.Context) error {
+		seen, err := Once(ctx, env, talk)
+		if by = seen.Errno; err != nil || slices.Contains([]wire.Class{wire.Refused, wire.Unreachable, wire.Denied, wire.Reset}, seen.Class) {
+			return err
+		}
+		if seen.Ok() {
+			return talk.answered(seen, expected)
+		}
+		return &requirement.Failure{Reason: requirement.ReasonOf(seen.Errno), From: talk.From, To: talk.To, Target: talk.Dial, Protocol: talk.Network,
+			Expected: expected, Observed: seen.Errno.String(), Again: talk.again()}
+	})
 	if err == nil && by.Class != wire.Refused {
 		env.Note("%s is rejected at once over %s, though not as refused: %s", talk.Dial, talk.Network, by)
 	}
 	return err
-}
-
-// turnedAway waits, within the patience in force, until what From dials turns it away by an error of one of the classes, and returns it. does is
-// what it should do, for the failure's sentence.
-func turnedAway(ctx context.Context, env *requirement.Env, talk Talk, does string, classes ...wire.Class) (by wire.Errno, err error) {
-	err = talk.patience(env)(ctx, func(ctx context.Context) error {
-		seen, err := Once(ctx, env, talk)
-		if by = seen.Errno; err != nil || slices.Contains(classes, seen.Class) {
-			return err
-		}
-		if seen.Ok() {
-			return talk.answered(seen, fmt.Sprintf("%s to %s within %s", talk.Dial, does, env.Attempt))
-		}
-		return &requirement.Failure{Reason: requirement.ReasonOf(seen.Errno), From: talk.From, To: talk.To, Target: talk.Dial, Protocol: talk.Network,
-			Expected: fmt.Sprintf("%s to %s within %s", talk.Dial, does, env.Attempt), Observed: seen.Errno.String(), Again: talk.again()}
-	})
-	return by, err
 }
 
 // Once makes a single attempt and judges nothing.
@@ -162,11 +154,15 @@ func KeepOpen(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchan
 
 // Again makes a single attempt and judges it: on the held connection that talk.Reuse names, where it is set.
 func Again(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, error) {
+	who, err := talk.answerers(ctx)
+	if err != nil {
+		return wire.Exchange{}, err
+	}
 	seen, err := Once(ctx, env, talk)
 	if err != nil {
 		return seen, err
 	}
-	return seen, talk.judge(seen)
+	return seen, talk.judge(seen, who)
 }
 
 // releaseWithin bounds the closing of a server: one that stays open keeps its port from the check's next attempt.

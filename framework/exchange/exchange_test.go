@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"testing"
@@ -20,7 +21,6 @@ var (
 	client = &requirement.End{Role: "client", Namespace: "ns", Pod: "client", Container: "c", Node: "n1"}
 	near   = &requirement.End{Role: "near", Namespace: "ns", Pod: "near", Container: "c", Node: "n1"}
 	far    = &requirement.End{Role: "far", Namespace: "ns", Pod: "far", Container: "c", Node: "n2"}
-	onHost = &requirement.End{Role: "host", Namespace: "ns", Pod: "host", Container: "c", Node: "n2", HostNetwork: true}
 )
 
 // worked is an exchange of the client 10.0.0.1 with near at 10.0.0.2 that nobody translated.
@@ -67,9 +67,8 @@ func TestJudge(t *testing.T) {
 
 		"another pod answers": {talk: toNear, seen: seen(func(e *wire.Exchange) { e.Witness.Who = "far" }), reason: requirement.WrongPeer,
 			expected: "an answer from 10.0.0.2:8080 over tcp by near", observed: "an answer by far"},
-		"the node answers for a hostNetwork pod": {talk: with(func(t *Talk) { t.To = onHost }), seen: seen(func(e *wire.Exchange) { e.Witness.Who = "n2" })},
-		"the first of several answers":           {talk: among, seen: worked()},
-		"the last of several answers":            {talk: among, seen: seen(func(e *wire.Exchange) { e.Witness.Who = "far" })},
+		"the first of several answers": {talk: among, seen: worked()},
+		"the last of several answers":  {talk: among, seen: seen(func(e *wire.Exchange) { e.Witness.Who = "far" })},
 		"none of several answers": {talk: among, seen: seen(func(e *wire.Exchange) { e.Witness.Who = "stranger" }), reason: requirement.WrongPeer,
 			expected: "an answer from 10.96.0.1:80 over tcp by one of the endpoints", observed: "an answer by stranger"},
 		"anybody may answer": {talk: with(func(t *Talk) { t.To = nil }), seen: seen(func(e *wire.Exchange) { e.Witness.Who = "stranger" })},
@@ -95,7 +94,9 @@ func TestJudge(t *testing.T) {
 		"silence is not judged as a wrong peer": {talk: with(func(t *Talk) { t.NoNAT, t.Unconnected = true, true }), seen: ended(wire.TimedOut, "read"), reason: requirement.NoAnswer},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := c.talk.judge(c.seen)
+			who, err := c.talk.answerers(t.Context())
+			require.NoError(t, err)
+			err = c.talk.judge(c.seen, who)
 			if c.reason == "" {
 				require.NoError(t, err)
 				return
@@ -117,9 +118,50 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// A Node's name may be another than the node's hostname, which is what an agent in its namespaces goes by.
+func TestAHostNetworkPodAnswersByItsNodesHostname(t *testing.T) {
+	host := func(hostname string) *requirement.End {
+		agent := probe.New("fake", fakeagent.Answer(func(wire.Op, json.RawMessage) any { return wire.Identity{Hostname: hostname} }))
+		t.Cleanup(func() { _ = agent.Close() })
+		return &requirement.End{Agent: agent, Role: "host", Namespace: "ns", Pod: "host", Container: "c", Node: "node-2.example", HostNetwork: true}
+	}
+	outside := host("laptop")
+	outside.Pod, outside.HostNetwork = "", false
+	env := &requirement.Env{Requirement: &requirement.Requirement{ID: "a/b"}, Attempt: time.Second}
+	for name, c := range map[string]struct {
+		talk     Talk
+		answers  string
+		expected string // of the failure; "" where it holds
+	}{
+		"the hostname":                {Talk{To: host("node-2")}, "node-2", ""},
+		"the Node's name":             {Talk{To: host("node-2")}, "node-2.example", "an answer from 10.0.0.2:8080 over tcp by node-2"},
+		"the pod's name":              {Talk{To: host("node-2")}, "host", "an answer from 10.0.0.2:8080 over tcp by node-2"},
+		"one of several":              {Talk{Among: []*requirement.End{near, host("node-2")}}, "node-2", ""},
+		"none of several":             {Talk{Among: []*requirement.End{near, host("node-2")}}, "node-2.example", "an answer from 10.0.0.2:8080 over tcp by one of the endpoints"},
+		"a host outside":              {Talk{To: outside}, "laptop", ""},
+		"another than a host outside": {Talk{To: outside}, "outside", "an answer from 10.0.0.2:8080 over tcp by laptop"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			seen := worked()
+			seen.Witness.Who = c.answers
+			c.talk.From, c.talk.Network, c.talk.Dial = answering(t, wire.Connected{Seen: []wire.Exchange{seen}}), "tcp", "10.0.0.2:8080"
+			for _, talks := range []func(context.Context, *requirement.Env, Talk) (wire.Exchange, error){Works, Again} {
+				_, err := talks(t.Context(), env, c.talk)
+				if c.expected == "" {
+					require.NoError(t, err)
+					continue
+				}
+				require.NotNil(t, requirement.AsFailure(err), "%v", err)
+				require.Equal(t, requirement.WrongPeer, requirement.AsFailure(err).Reason)
+				require.Equal(t, c.expected, requirement.AsFailure(err).Expected)
+			}
+		})
+	}
+}
+
 // local is an end whose agent runs in this process and answers by this machine's name.
 func local(t *testing.T) (*requirement.End, *requirement.Env) {
-	dialer, stop, err := probe.Local()
+	dialer, stop, err := probe.Local("a key")
 	require.NoError(t, err)
 	host, err := os.Hostname()
 	require.NoError(t, err)
@@ -141,12 +183,12 @@ func freePort(t *testing.T, end *requirement.End) string {
 	return server.Local
 }
 
-func TestWorksAndRefusedByARealAgent(t *testing.T) {
+func TestWorksAndRejectedByARealAgent(t *testing.T) {
 	end, env := local(t)
 	at := freePort(t, end)
 	talk := Talk{From: end, To: end, Network: "tcp", Dial: at}
 
-	require.NoError(t, Refused(t.Context(), env, talk))
+	require.NoError(t, Rejected(t.Context(), env, talk))
 	_, err := Works(t.Context(), env, talk)
 	require.Equal(t, requirement.Refused, requirement.AsFailure(err).Reason)
 
@@ -155,7 +197,7 @@ func TestWorksAndRefusedByARealAgent(t *testing.T) {
 	seen, err := Works(t.Context(), env, opened)
 	require.NoError(t, err)
 	require.Equal(t, at, seen.Remote)
-	require.NoError(t, Refused(t.Context(), env, talk), "the server was closed again")
+	require.NoError(t, Rejected(t.Context(), env, talk), "the server was closed again")
 
 	opened.Behave = "flip"
 	_, err = Works(t.Context(), env, opened)
@@ -164,7 +206,7 @@ func TestWorksAndRefusedByARealAgent(t *testing.T) {
 	server, err := end.Listen(t.Context(), wire.Listen{Network: "tcp", Address: at})
 	require.NoError(t, err)
 	defer Release(t.Context(), end, server.Handle)
-	require.Equal(t, requirement.Answered, requirement.AsFailure(Refused(t.Context(), env, talk)).Reason)
+	require.Equal(t, requirement.Answered, requirement.AsFailure(Rejected(t.Context(), env, talk)).Reason)
 
 	held, err := KeepOpen(t.Context(), env, talk)
 	require.NoError(t, err)
@@ -175,14 +217,14 @@ func TestWorksAndRefusedByARealAgent(t *testing.T) {
 	require.Equal(t, held.Local, again.Local, "it is the same connection")
 }
 
-func TestSilenceIsNoRefusal(t *testing.T) {
+func TestSilenceIsNoRejection(t *testing.T) {
 	end, env := local(t)
 	server, err := end.Listen(t.Context(), wire.Listen{Network: "udp", Address: "127.0.0.1:0", Behave: "accept-only"})
 	require.NoError(t, err)
 	require.True(t, server.Ok(), server.Errno)
 	defer Release(t.Context(), end, server.Handle)
 	talk := Talk{From: end, To: end, Network: "udp", Dial: server.Local}
-	require.Equal(t, requirement.NoAnswer, requirement.AsFailure(Refused(t.Context(), env, talk)).Reason)
+	require.Equal(t, requirement.NoAnswer, requirement.AsFailure(Rejected(t.Context(), env, talk)).Reason)
 	_, err = Works(t.Context(), env, talk)
 	require.Equal(t, requirement.NoAnswer, requirement.AsFailure(err).Reason)
 }
@@ -260,12 +302,12 @@ func TestAnAnswerIsNoRefusal(t *testing.T) {
 	answered, refused := wire.Connected{Seen: []wire.Exchange{worked()}}, wire.Connected{Seen: []wire.Exchange{{Errno: wire.Errno{Class: wire.Refused}, Step: "dial"}}}
 	env := &requirement.Env{Requirement: &requirement.Requirement{ID: "a/b"}, Attempt: time.Second, Patience: time.Minute}
 	talk := Talk{From: answering(t, answered, refused), Network: "tcp", Dial: "10.0.0.2:8080"}
-	f := requirement.AsFailure(Refused(t.Context(), env, talk))
+	f := requirement.AsFailure(Rejected(t.Context(), env, talk))
 	require.NotNil(t, f)
 	require.Equal(t, []any{requirement.Answered, requirement.AnswerIsFinal, 1}, []any{f.Reason, f.Final, f.Attempts})
 
 	talk.From, talk.Converging = answering(t, answered, refused), true
-	require.NoError(t, Refused(t.Context(), env, talk))
+	require.NoError(t, Rejected(t.Context(), env, talk))
 }
 
 func TestRejected(t *testing.T) {

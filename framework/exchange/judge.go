@@ -3,13 +3,15 @@ package exchange
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
-func (t Talk) judge(seen wire.Exchange) error {
+// judge judges what was seen; who are the hostnames of those who may answer, none: anybody.
+func (t Talk) judge(seen wire.Exchange, who []string) error {
 	fail := func(reason requirement.Reason, expected, observed string, args ...any) *requirement.Failure {
 		question := t.connect()
 		return &requirement.Failure{
@@ -32,8 +34,8 @@ func (t Talk) judge(seen wire.Exchange) error {
 		return changed("the bytes that were sent to come back", "%d other bytes", seen.Bytes)
 	case t.Unconnected && seen.Remote != t.Dial:
 		return fail(requirement.Translated, answer, "one from the address %s", seen.Remote)
-	case !t.expects(seen.Witness.Who):
-		return fail(requirement.WrongPeer, answer+" by "+t.who(), "an answer by %s", seen.Witness.Who)
+	case len(who) > 0 && !slices.Contains(who, seen.Witness.Who):
+		return fail(requirement.WrongPeer, answer+" by "+t.expected(who), "an answer by %s", seen.Witness.Who)
 	}
 	if !t.NoNAT {
 		return nil
@@ -57,24 +59,17 @@ func (t Talk) behave() string {
 	return t.Behave
 }
 
-func (t Talk) expects(who string) bool {
-	if t.To == nil && len(t.Among) == 0 {
-		return true
-	}
+// answerers are the hostnames of those who may answer; none: anybody.
+func (t Talk) answerers(ctx context.Context) ([]string, error) {
 	if t.To != nil {
-		return who == t.To.Hostname()
+		return requirement.Hostnames(ctx, t.To)
 	}
-	for _, end := range t.Among {
-		if who == end.Hostname() {
-			return true
-		}
-	}
-	return false
+	return requirement.Hostnames(ctx, t.Among...)
 }
 
-func (t Talk) who() string {
+func (t Talk) expected(who []string) string {
 	if t.To != nil {
-		return t.To.Hostname()
+		return who[0]
 	}
 	return "one of the endpoints"
 }
@@ -103,7 +98,7 @@ const (
 
 // recount makes some further attempts after a failure that is final. They change nothing of the verdict: they say whether it is each
 // time so or now and then, which are two different faults to look for.
-func (t Talk) recount(ctx context.Context, env *requirement.Env, f *requirement.Failure) {
+func (t Talk) recount(ctx context.Context, env *requirement.Env, f *requirement.Failure, who []string) {
 	if f == nil || f.Final == "" || env.Patience == 0 || t.Reuse != "" {
 		return
 	}
@@ -113,7 +108,7 @@ func (t Talk) recount(ctx context.Context, env *requirement.Env, f *requirement.
 		if err != nil {
 			break
 		}
-		if again := requirement.AsFailure(t.judge(seen)); again != nil && again.Reason == f.Reason {
+		if again := requirement.AsFailure(t.judge(seen, who)); again != nil && again.Reason == f.Reason {
 			so++
 		}
 	}

@@ -30,7 +30,7 @@ func TestSampleByARealAgent(t *testing.T) {
 	talk := Talk{From: end, Network: "udp", Dial: server.Local}
 	s, err := Sample(t.Context(), env, talk, Pace{Every: 5 * time.Millisecond, For: time.Second}, nil)
 	require.NoError(t, err)
-	require.Equal(t, s.Count, s.Peers[end.Hostname()])
+	require.Equal(t, s.Count, s.Peers[end.Name()])
 	require.Greater(t, s.Count, 50)
 	require.GreaterOrEqual(t, s.Took, 900*time.Millisecond, "it is spread over the time")
 

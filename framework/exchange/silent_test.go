@@ -33,6 +33,7 @@ func dialling(t *testing.T, answers map[string]func(n int) wire.Exchange) *requi
 }
 
 func TestSilenceIsSeveralAttemptsBesideOneThatIsHeard(t *testing.T) {
+	t.Parallel()
 	lost := wire.Exchange{Errno: wire.Errno{Class: wire.TimedOut}, Step: "read"}
 	refused := wire.Exchange{Errno: wire.Errno{Class: wire.Refused}, Step: "dial"}
 	const at, beside = "10.0.0.2:80", "10.0.0.2:81"

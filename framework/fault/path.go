@@ -93,6 +93,21 @@ func ResetFIN() Rules {
 	}
 }
 
+// Towards narrows rules to the packets that go to the role's own address.
+func Towards(role world.Role, rules Rules) Rules {
+	return func(ctx context.Context, env *requirement.Env) ([]wire.Rule, error) {
+		ip, err := env.IP(env.Role(role))
+		if err != nil {
+			return nil, err
+		}
+		set, err := rules(ctx, env)
+		for i := range set {
+			set[i].To = ip.String()
+		}
+		return set, err
+	}
+}
+
 // OnlyFamily narrows rules to the packets of one address family.
 func OnlyFamily(family corev1.IPFamily, rules Rules) Rules {
 	return func(ctx context.Context, env *requirement.Env) ([]wire.Rule, error) {

@@ -40,6 +40,7 @@ type Agent struct {
 	next    uint64
 	pending map[uint64]*call
 	boot    string            // of the agent last talked to
+	host    string            // what Hostname was told, "" before
 	out     *wire.FrameWriter // nil while there is no stream
 	lastErr error             // why there is none
 }

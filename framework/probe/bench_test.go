@@ -31,7 +31,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 func localPair(b *testing.B) (server, client *probe.Agent) {
 	agents := make([]*probe.Agent, 2)
 	for i, name := range []string{"server", "client"} {
-		d, end, err := probe.Local()
+		d, end, err := probe.Local("a key")
 		require.NoError(b, err)
 		b.Cleanup(end)
 		agents[i] = probe.New(name, d)

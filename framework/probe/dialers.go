@@ -37,9 +37,9 @@ func Output(ctx context.Context, d Dialer, limit int64) (string, error) {
 }
 
 // Local starts an agent within this process and returns its Dialer, for tests and where this machine is the host outside the
-// cluster. The function ends that agent and closes all that it has open.
-func Local() (Dialer, func(), error) {
-	agent := serve.New(serve.Limits{})
+// cluster. key is the run's, as of world.Plan. The function ends that agent and closes all that it has open.
+func Local(key string) (Dialer, func(), error) {
+	agent := serve.New(key, serve.Limits{})
 	return localDialer{agent}, agent.Close, nil
 }
 

@@ -97,7 +97,7 @@ func execAgent(t *testing.T, s *spdyServer) *probe.Agent {
 
 func TestExecFallsBackToSPDY(t *testing.T) {
 	ctx := testContext(t)
-	s := &spdyServer{agent: serve.New(serve.Limits{})}
+	s := &spdyServer{agent: serve.New("a key", serve.Limits{})}
 	defer s.agent.Close()
 	a := execAgent(t, s)
 	_, err := a.Identity(ctx)

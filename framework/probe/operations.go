@@ -20,6 +20,28 @@ func (a *Agent) Identity(ctx context.Context) (wire.Identity, error) {
 	return do[wire.Identity](ctx, a, wire.OpIdentity, struct{}{})
 }
 
+// Hostname is the hostname that the agent's kernel shows it, by which its servers name themselves (wire.Witness.Who). The agent is
+// asked once.
+func (a *Agent) Hostname(ctx context.Context) (string, error) {
+	a.mu.Lock()
+	host := a.host
+	a.mu.Unlock()
+	if host != "" {
+		return host, nil
+	}
+	id, err := a.Identity(ctx)
+	if err != nil {
+		return "", err
+	}
+	if id.Hostname == "" {
+		return "", fmt.Errorf("agent %s: it knows no hostname of its own", a.name)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.host = id.Hostname
+	return a.host, nil
+}
+
 // Listen opens a server in the agent. Release with the result's Handle closes it.
 func (a *Agent) Listen(ctx context.Context, l wire.Listen) (wire.Listening, error) {
 	return do[wire.Listening](ctx, a, wire.OpListen, l)

@@ -24,7 +24,7 @@ func (d dialTCP) Dial(ctx context.Context) (io.ReadWriteCloser, error) {
 
 func TestAnAgentAnswersAtItsControlPort(t *testing.T) {
 	suite, key := control.NewSuite(), runkey.New()
-	agent := serve.New(serve.Limits{})
+	agent := serve.New(key, serve.Limits{})
 	defer agent.Close()
 	on, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

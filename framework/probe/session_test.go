@@ -28,7 +28,7 @@ type cutter struct {
 }
 
 func newCutter(t *testing.T, limits serve.Limits) *cutter {
-	c := &cutter{agent: serve.New(limits)}
+	c := &cutter{agent: serve.New("a key", limits)}
 	t.Cleanup(func() { c.agent.Close() })
 	return c
 }
@@ -67,7 +67,7 @@ func (c *cutter) allow() {
 func (c *cutter) restart() {
 	c.mu.Lock()
 	old := c.agent
-	c.agent = serve.New(serve.Limits{})
+	c.agent = serve.New("a key", serve.Limits{})
 	c.mu.Unlock()
 	old.Close()
 	c.cut(nil)
@@ -305,7 +305,7 @@ func TestTenThousandInFlightOverACutStream(t *testing.T) {
 
 func TestCloseEndsWhatTheSessionOpened(t *testing.T) {
 	ctx := testContext(t)
-	d, end, err := probe.Local()
+	d, end, err := probe.Local("a key")
 	require.NoError(t, err)
 	defer end()
 	a := probe.New("test", d)

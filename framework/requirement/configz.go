@@ -13,7 +13,7 @@ import (
 const configzWithin = 8 * time.Second
 
 // Configz is the configuration of the node's kubelet, as JSON, asked for through the API server. A node that is known to answer no exec
-// is not asked: the API server reaches its kubelet by no other way.
+// is not asked: the API server reaches its kubelet by no other way. The error has the answer's own words, which client-go leaves out.
 func (e *Env) Configz(ctx context.Context, node string) ([]byte, error) {
 	if e.AnswersNoExec(node) {
 		return nil, fmt.Errorf("reading the kubelet's configz on %s: its kubelet is not reached through the API server", node)
@@ -25,7 +25,7 @@ func (e *Env) Configz(ctx context.Context, node string) ([]byte, error) {
 		err = fmt.Errorf("no answer within %s", configzWithin)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the kubelet's configz on %s: %w", node, err)
+		return nil, fmt.Errorf("reading the kubelet's configz on %s: %w %.1000s", node, err, raw)
 	}
 	return raw, nil
 }

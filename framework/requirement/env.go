@@ -29,6 +29,7 @@ type Env struct {
 	Kube        kubernetes.Interface
 	Config      *rest.Config
 	Family      corev1.IPFamily
+	User        string // whom the run acts for, "" where that is not known
 	// Node is the worker from which the roles are seen, of a requirement that is judged per node; "" is the first.
 	Node string
 	// Patience is how long a check may go on observing before it says that something does not hold;

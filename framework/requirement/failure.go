@@ -44,6 +44,7 @@ const (
 	NoEffect     Reason = "no effect"          // what the kubelet was to do did not happen, or not to whom it was to
 	Granted      Reason = "granted"            // the API server granted what it had to refuse
 	NotGranted   Reason = "not granted"        // the API server refused what was due
+	Slow         Reason = "slow"               // it works, and takes many times what its like takes
 	WrongAnswer  Reason = "wrong answer"       // an answer with another status or content than due
 )
 
@@ -65,7 +66,8 @@ type Failure struct {
 	// it has it, without a dot at its end where the search list completes it. nil where none was asked.
 	Question *wire.DNS
 	// Final is why no later attempt forgives what was seen, neither of the check nor of a row that is judged again alone; "" where one may.
-	Final string
+	Final    string
+	becoming bool // it was waited for, see WhyFinal
 	// FirstBrokenHop is set by the suite, after walking the ladder.
 	FirstBrokenHop string
 	Again          string // a command to see it by hand

@@ -2,6 +2,7 @@ package requirement
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -104,6 +105,10 @@ func (e *Env) observe(ctx context.Context, policy until.Policy, observe func(con
 		if first == "" && err != nil {
 			first = observed(err)
 		}
+		var lacks *NotPermitted
+		if errors.As(WithoutRight(err, e.User), &lacks) {
+			return until.Final(lacks) // rights don't come by waiting
+		}
 		return err
 	})
 	if err == nil && seen.Attempts > 1 {
@@ -124,8 +129,17 @@ func Settles(ctx context.Context, p until.Policy, observe func(context.Context) 
 		return err
 	})
 	if f := AsFailure(err); f != nil {
-		f.Attempts, f.Took = max(f.Attempts, seen.Attempts), max(f.Took, seen.Took)
+		f.Attempts, f.Took, f.becoming = max(f.Attempts, seen.Attempts), max(f.Took, seen.Took), f.Final == ""
 		return seen, f
 	}
 	return seen, err
+}
+
+// WhyFinal is why no later attempt forgives what was seen; "" where one may: what is not Final by its own word is by its reason, unless
+// it was waited for in vain, which a machine that is too busy can make of a change.
+func (f *Failure) WhyFinal() string {
+	if f.Final != "" || f.becoming {
+		return f.Final
+	}
+	return finalOf(f.Reason)
 }

@@ -63,3 +63,15 @@ func TestPatienceIsForWhatIsStillBecoming(t *testing.T) {
 		})
 	}
 }
+
+func TestWhyFinal(t *testing.T) {
+	direct := &Failure{Reason: Translated}
+	require.Equal(t, PeerIsFinal, direct.WhyFinal(), "seen once, of what nobody changes")
+	require.Empty(t, (&Failure{Reason: NoAnswer}).WhyFinal())
+	require.Equal(t, SampleIsFinal, (&Failure{Reason: Uneven, Final: SampleIsFinal}).WhyFinal())
+
+	err := (&Env{}).Converges(t.Context(), func(context.Context) error { return &Failure{Reason: WrongPeer} })
+	require.Empty(t, AsFailure(err).WhyFinal(), "a change that is late may be the machine's doing")
+	err = (&Env{}).Until(t.Context(), func(context.Context) error { return &Failure{Reason: WrongPeer} })
+	require.Equal(t, PeerIsFinal, AsFailure(err).WhyFinal())
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -65,15 +66,35 @@ func (e *End) Where() string {
 	return e.Pod + " on " + e.Node
 }
 
-// Hostname is what the end's servers say of themselves: the pod's name, the node's under hostNetwork.
-func (e *End) Hostname() string {
-	if e.HostNetwork {
-		return e.Node
+// hostnameWithin bounds asking an agent for its hostname: one message over its control channel.
+const hostnameWithin = 10 * time.Second
+
+// Hostname is what the end's servers say of themselves (wire.Witness.Who): the pod's name in an ordinary pod. Under hostNetwork,
+// and outside the cluster, it is the machine's own hostname, which the agent is asked for: a Node's name may be another, as with a
+// kubelet's --hostname-override. The error is of a control channel that does not answer.
+func (e *End) Hostname(ctx context.Context) (string, error) {
+	if e.Pod != "" && !e.HostNetwork {
+		return e.Pod, nil
 	}
-	if e.Pod == "" {
-		return e.Name()
+	ctx, cancel := context.WithTimeout(ctx, hostnameWithin)
+	defer cancel()
+	host, err := e.Agent.Hostname(ctx)
+	if err != nil {
+		return "", fmt.Errorf("asking %s for its hostname: %w", e, err)
 	}
-	return e.Pod
+	return host, nil
+}
+
+// Hostnames are what the servers of the ends say of themselves, in the ends' order.
+func Hostnames(ctx context.Context, ends ...*End) (names []string, err error) {
+	for _, end := range ends {
+		name, err := end.Hostname(ctx)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, nil
 }
 
 // IP is the end's address of the family; ok is false where it has none.

@@ -72,9 +72,15 @@ type Requirement struct {
 	ClusterScoped string
 	// Check judges. nil: it holds. *Failure: it does not. *Unsupported: the cluster does not show the
 	// feature. Any other error: it could not be judged.
-	Check   func(context.Context, *Env) error
-	Control Control
+	Check func(context.Context, *Env) error
+	// Control is the change that must turn it red. Where it promises several things, each of which can break by itself, there is one
+	// more for each that Control does not touch in MoreControls: a proof is by all, one after the other.
+	Control      Control
+	MoreControls []Control
 }
+
+// Controls are Control and MoreControls.
+func (r Requirement) Controls() []Control { return append([]Control{r.Control}, r.MoreControls...) }
 
 // Chapter is the first part of the ID.
 func (r Requirement) Chapter() string {
@@ -93,6 +99,9 @@ type Control struct {
 	Fault   *Fault
 	// Red are the reasons that the check must fail for; failing for any other refutes the proof.
 	Red []Reason
+	// Wants are roles of the requirement's Wants that the control is about, for one of MoreControls: where nobody plays one of them
+	// the check does not judge that part, and the control is left out of the proof.
+	Wants []world.Role
 	// Alone controls touch what other requirements rest on, so nothing else runs beside them.
 	Alone bool
 }

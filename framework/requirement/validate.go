@@ -54,15 +54,36 @@ func Validate(all []Requirement) error {
 		if len(r.Roles) == 0 {
 			bad("it talks about nobody: name its roles")
 		}
-		switch everywhere := r.PerNode || slices.ContainsFunc(r.Roles, onEveryNode); {
-		case everywhere && r.OneNode != "":
-			bad("it says why one node is enough, and is judged on each")
-		case !everywhere && r.OneNode == "":
-			bad("it is judged on one node: make it PerNode, or say in OneNode why one is enough")
+		validateNodes(r, bad)
+		said := map[string]bool{}
+		for i, c := range r.Controls() {
+			of := bad
+			if i > 0 {
+				of = func(format string, args ...any) {
+					bad("control %d, %q: "+format, append([]any{i + 1, c.Says}, args...)...)
+				}
+			}
+			if validateControl(c, of); said[c.Says] {
+				of("another control says the same of itself")
+			}
+			said[c.Says] = true
+			for _, role := range c.Wants {
+				if i == 0 || !slices.Contains(r.Wants, role) {
+					of("it is about the role %q: only one of MoreControls may be, and only about one of the requirement's Wants", role)
+				}
+			}
 		}
-		validateControl(r.Control, bad)
 	}
 	return errors.Join(problems...)
+}
+
+func validateNodes(r Requirement, bad func(string, ...any)) {
+	switch everywhere := r.PerNode || slices.ContainsFunc(r.Roles, onEveryNode); {
+	case everywhere && r.OneNode != "":
+		bad("it says why one node is enough, and is judged on each")
+	case !everywhere && r.OneNode == "":
+		bad("it is judged on one node: make it PerNode, or say in OneNode why one is enough")
+	}
 }
 
 // onEveryNode says whether the role is played on every node, or by who dials every node.

@@ -28,6 +28,16 @@ func TestValidate(t *testing.T) {
 		"it is judged on one node: make it PerNode, or say in OneNode why one is enough": func(r *Requirement) { r.PerNode = false },
 		"it says why one node is enough, and is judged on each":                          func(r *Requirement) { r.OneNode = "because" },
 		"the variant changes nothing":                                                    func(r *Requirement) { r.Control.Variant = &Variant{} },
+		`control 2, "a third": the variant changes nothing`: func(r *Requirement) {
+			r.MoreControls = []Control{{Says: "a third", Variant: &Variant{}, Red: []Reason{NoAnswer}}}
+		},
+		`control 2, "a third": it is about the role "pod on another node"`: func(r *Requirement) {
+			r.MoreControls = []Control{{Says: "a third", Variant: &Variant{Fixture: "third"}, Red: []Reason{NoAnswer}, Wants: []world.Role{world.Far}}}
+		},
+		`it is about the role "pod on the same node"`: func(r *Requirement) { r.Control.Wants = []world.Role{world.Near} },
+		`control 3, "another fixture": another control says the same of itself`: func(r *Requirement) {
+			r.MoreControls = []Control{{Says: "a third", Variant: &Variant{Fixture: "third"}, Red: []Reason{NoAnswer}}, r.Control}
+		},
 	} {
 		t.Run(says, func(t *testing.T) {
 			r := Requirement{ID: "pod/reach", Title: strings.Repeat("é", 179) + ".", Level: Must, Why: "because",

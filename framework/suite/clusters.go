@@ -126,7 +126,7 @@ func (r *Run) judgeColumn(t *testing.T, c axis.Column, i int) (err error) {
 		return err
 	}
 	j := judge.New(r.stage, record, judge.Options{
-		Catalogue: catalogue, Strict: r.config.Strict, Rounds: gotest.Count(),
+		Catalogue: catalogue, Strict: r.config.Strict, Rounds: gotest.Count(), User: r.lab.User,
 		Prove: r.config.Prove, ProveOnly: r.proveOnly, ProveWithin: r.config.ProveWithin, ProveSeed: r.config.ProveSeed,
 		Features: r.config.Features, Known: slices.Concat(r.known, known), Report: r.config.Report, Folder: r.folderOf(c), Log: r.log,
 	})

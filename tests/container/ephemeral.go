@@ -99,7 +99,8 @@ func debugger(ctx context.Context, env *requirement.Env, pod *corev1.Pod) (*requ
 	c := world.Container("debugger")
 	twin := pod.DeepCopy()
 	twin.Spec.EphemeralContainers = append(twin.Spec.EphemeralContainers, corev1.EphemeralContainer{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
-		Name: c.Name, Image: pod.Spec.Containers[0].Image, Command: c.Command, Args: c.Args, ImagePullPolicy: c.ImagePullPolicy, SecurityContext: c.SecurityContext}})
+		Name: c.Name, Image: pod.Spec.Containers[0].Image, Command: c.Command, Args: c.Args, Env: pod.Spec.Containers[0].Env,
+		ImagePullPolicy: c.ImagePullPolicy, SecurityContext: c.SecurityContext}})
 	_, err := env.Kube.CoreV1().Pods(pod.Namespace).UpdateEphemeralContainers(ctx, pod.Name, twin, metav1.UpdateOptions{})
 	if apierrors.IsForbidden(err) {
 		return nil, &requirement.Unsupported{Probed: "the cluster refuses ephemeral containers: " + err.Error()}

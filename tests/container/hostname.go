@@ -165,8 +165,9 @@ func wrongName(end *requirement.End, expected, observed string) error {
 		Again: fmt.Sprintf("kubectl get pod -n %s %s -o yaml", end.Namespace, end.Pod)}
 }
 
-// nodeHostname is what the node calls itself, which the agent in its namespaces sees; without that agent it is the
-// address of type Hostname that the kubelet reports.
+// nodeHostname is what the node calls itself, which the agent in its namespaces sees. Without that agent it is the address of type
+// Hostname that the kubelet reports, or was given by --hostname-override: a pod that sees a third name, neither this nor its own, has
+// perhaps the node's.
 func nodeHostname(ctx context.Context, env *requirement.Env, end *requirement.End) (string, error) {
 	if node := env.OnNode(world.Node, end.Node); node != nil {
 		id, err := node.Identity(ctx)
@@ -179,12 +180,21 @@ func nodeHostname(ctx context.Context, env *requirement.Env, end *requirement.En
 	if err != nil {
 		return "", fmt.Errorf("reading Node %s: %w", end.Node, err)
 	}
+	own, err := end.Identity(ctx)
+	if err != nil {
+		return "", fmt.Errorf("asking %s for its hostname: %w", end, err)
+	}
+	var reported string
 	for _, a := range node.Status.Addresses {
 		if a.Type == corev1.NodeHostName {
-			return a.Address, nil
+			reported = a.Address
 		}
 	}
-	return "", fmt.Errorf("the Node %s reports no hostname", end.Node)
+	if own.Hostname != reported && own.Hostname != end.Pod {
+		return "", &requirement.Unsupported{Probed: fmt.Sprintf("no agent runs on %s that sees its hostname; the Node reports %q, its hostNetwork pod sees %q",
+			end.Node, reported, own.Hostname)}
+	}
+	return reported, nil
 }
 
 // fqdnInHosts judges that the pod's full name stands for all of its IPs.

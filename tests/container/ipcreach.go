@@ -97,7 +97,13 @@ func isolated(m mechanism) requirement.Requirement {
 		r.Why = "It is a file in /dev/shm: apart from the IPC namespace, that mount must be no other pod's and not the node's."
 	}
 	r.Check = func(ctx context.Context, env *requirement.Env) error { return checkIsolated(ctx, env, m) }
-	// The other pod is looked at first: this proves that half, and the row about all of them that of the node.
+	// Two hostIPC pods are open to the node as well: who each of the strangers is has controls of its own.
+	r.MoreControls = append(r.MoreControls, requirement.Control{
+		Says: "a hostIPC pod",
+		Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.HostIPC},
+			Given: func(ctx context.Context, env *requirement.Env) error { return foundByNode(ctx, env, m) }},
+		Red: []requirement.Reason{requirement.Leaked}, Wants: []world.Role{world.Node},
+	})
 	r.Control.Says = "two hostIPC pods"
 	r.Control.Variant = &requirement.Variant{Roles: map[world.Role]world.Role{
 		world.SiblingA: world.HostIPC, world.Near: world.OtherHostIPC},
@@ -124,6 +130,11 @@ func ipcIsolated() requirement.Requirement {
 				Given: func(ctx context.Context, env *requirement.Env) error { return foundByNode(ctx, env, mechanisms[0]) }},
 			Red: []requirement.Reason{requirement.Leaked},
 		},
+		MoreControls: []requirement.Control{{
+			Says:    "the sibling in place of the other pod",
+			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Near: world.SiblingB}},
+			Red:     []requirement.Reason{requirement.Leaked},
+		}},
 	}
 }
 
@@ -184,17 +195,18 @@ func (m mechanism) made(ctx context.Context, owner *requirement.End) (object, fu
 
 func onHost(m mechanism) requirement.Requirement {
 	r := requirement.Requirement{
-		ID:          "container/" + m.id + "-host-ipc",
-		Title:       "A " + m.says + " of a hostIPC pod is there for another hostIPC pod on the node and for the node itself, and the node's for the pod.",
-		Level:       requirement.Must,
-		Clause:      hostIPCField,
-		Why:         "Monitoring and database agents run with hostIPC to reach what programs on the node have made. Without it they find nothing and say so late.",
-		PodSecurity: "privileged",
-		PerNode:     true,
-		Roles:       []world.Role{world.HostIPC, world.OtherHostIPC},
-		Wants:       []world.Role{world.Node},
-		Check:       func(ctx context.Context, env *requirement.Env) error { return checkOnHost(ctx, env, m) },
-		Control:     noHostIPC(),
+		ID:           "container/" + m.id + "-host-ipc",
+		Title:        "A " + m.says + " of a hostIPC pod is there for another hostIPC pod on the node and for the node itself, and the node's for the pod.",
+		Level:        requirement.Must,
+		Clause:       hostIPCField,
+		Why:          "Monitoring and database agents run with hostIPC to reach what programs on the node have made. Without it they find nothing and say so late.",
+		PodSecurity:  "privileged",
+		PerNode:      true,
+		Roles:        []world.Role{world.HostIPC, world.OtherHostIPC},
+		Wants:        []world.Role{world.Node},
+		Check:        func(ctx context.Context, env *requirement.Env) error { return checkOnHost(ctx, env, m) },
+		Control:      noHostIPC(),
+		MoreControls: halfHostIPC(),
 	}
 	if m.inDevShm {
 		r.Level = requirement.Should
@@ -212,6 +224,18 @@ func noHostIPC() requirement.Control {
 		Says:    "a pod without hostIPC",
 		Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.HostIPC: world.Near}},
 		Red:     []requirement.Reason{requirement.NotShared},
+	}
+}
+
+// halfHostIPC are the controls of each end that a hostIPC pod shares with: another such pod, and the node.
+func halfHostIPC() []requirement.Control {
+	return []requirement.Control{
+		{Says: "a pod without hostIPC in place of the other one",
+			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.OtherHostIPC: world.Near}},
+			Red:     []requirement.Reason{requirement.NotShared}},
+		{Says: "a pod without hostIPC in place of the node",
+			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Node: world.Near}},
+			Red:     []requirement.Reason{requirement.NotShared}, Wants: []world.Role{world.Node}},
 	}
 }
 

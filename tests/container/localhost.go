@@ -11,6 +11,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -46,7 +47,8 @@ func localhostName() requirement.Requirement {
 			}
 			return nil
 		},
-		Control: anotherHostsFile(),
+		Control:      anotherHostsFile(world.SiblingA),
+		MoreControls: []requirement.Control{anotherHostsFile(world.SiblingB)},
 	}
 }
 
@@ -71,17 +73,18 @@ func hostnameResolves() requirement.Requirement {
 				if own.Is6() {
 					family = "ip6"
 				}
-				addrs, err := fromHosts(ctx, end, end.Hostname(), family)
+				addrs, err := fromHosts(ctx, end, end.Pod, family)
 				if err != nil {
 					return err
 				}
 				if !slices.Equal(addrs, []string{own.String()}) {
-					return wrongHosts(end, end.Hostname(), "the pod IP "+own.String(), fmt.Sprint(addrs))
+					return wrongHosts(end, end.Pod, "the pod IP "+own.String(), fmt.Sprint(addrs))
 				}
 			}
 			return nil
 		},
-		Control: anotherHostsFile(),
+		Control:      anotherHostsFile(world.SiblingA),
+		MoreControls: []requirement.Control{anotherHostsFile(world.SiblingB)},
 	}
 }
 
@@ -117,13 +120,18 @@ func hostAliases() requirement.Requirement {
 				world.NamedA: world.SiblingA, world.NamedB: world.SiblingB}},
 			Red: []requirement.Reason{requirement.NameLost},
 		},
+		MoreControls: []requirement.Control{
+			{Says: "no hostAliases for the second container alone",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.NamedB: world.SiblingB}},
+				Red:     []requirement.Reason{requirement.NameLost}},
+		},
 	}
 }
 
-func anotherHostsFile() requirement.Control {
+func anotherHostsFile(container world.Role) requirement.Control {
 	return requirement.Control{
-		Says:    "another /etc/hosts mounted",
-		Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.OtherHosts}},
+		Says:    "another /etc/hosts mounted in place of that of " + string(container),
+		Variant: &requirement.Variant{Roles: map[world.Role]world.Role{container: world.OtherHosts}},
 		Red:     []requirement.Reason{requirement.WrongRecord, requirement.NameLost},
 	}
 }
@@ -160,7 +168,8 @@ func loopbackIsolated() requirement.Requirement {
 		Level:  requirement.Must,
 		Clause: podsShareNetwork,
 		Why: "Sidecars bind their unprotected admin ports to loopback and trust that only their own pod gets there. A node that routes " +
-			"127.0.0.0/8, or one loopback for several pods, opens them (CVE-2020-8558 was such a case).",
+			"127.0.0.0/8, or one loopback for several pods, opens them (CVE-2020-8558 was such a case). Five attempts in a row are not answered, " +
+			"each beside one to a server on every address that is.",
 		PerNode:   true,
 		Roles:     []world.Role{world.SiblingA, world.SiblingB, world.Near},
 		Wants:     []world.Role{world.Node},
@@ -177,6 +186,13 @@ func loopbackIsolated() requirement.Requirement {
 			Variant: &requirement.Variant{Fixture: toAny},
 			Red:     []requirement.Reason{requirement.Answered},
 		},
+		MoreControls: []requirement.Control{{
+			Says: "UDP dropped on lo in the pod's network namespace, so that the sibling does not reach it",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.InPodOf(world.SiblingA, fault.DropOnLoopback("udp")),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }
 
@@ -210,16 +226,22 @@ func checkLoopbackIsolated(ctx context.Context, env *requirement.Env, at netip.A
 		if err != nil {
 			return err
 		}
+		// Beside it another server of the same container is bound to every address: the strangers reach that one.
+		open, err := bind(ctx, owner, network, requirement.At(env.Any(), env.Port(2+i)))
+		if err != nil {
+			return err
+		}
+		if !open.Ok() {
+			return fmt.Errorf("%s cannot bind %s port %d: %s", owner, network, env.Port(2+i), open.Errno)
+		}
+		defer exchange.Release(ctx, owner, open.Handle)
 		var all errgroup.Group
 		for _, s := range strangers {
 			all.Go(func() error {
-				talk := exchange.Talk{From: s.end, To: owner, Network: network, Dial: requirement.At(s.dial, port)}
-				seen, err := exchange.Once(ctx, env, talk)
-				if err != nil || !seen.Ok() {
-					return err
-				}
-				return &requirement.Failure{Reason: requirement.Answered, From: s.end, To: owner, Target: talk.Dial, Protocol: network,
-					Expected: "no answer from a server bound to " + env.Loopback().String(), Observed: "an answer by " + seen.Witness.Who}
+				heard := exchange.Talk{From: s.end, To: owner, Network: network, Dial: requirement.At(own, env.Port(2+i))}
+				_, err := exchange.Silent(ctx, env, exchange.Talk{From: s.end, Network: network, Dial: requirement.At(s.dial, port)}, heard,
+					"where the server is bound to "+env.Loopback().String())
+				return err
 			})
 		}
 		if err := all.Wait(); err != nil {

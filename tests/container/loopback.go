@@ -124,6 +124,13 @@ func loopbackIPv6() requirement.Requirement {
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingB: world.Near}},
 			Red:     []requirement.Reason{requirement.Refused},
 		},
+		MoreControls: []requirement.Control{{
+			Says: "UDP dropped on lo in the pod's network namespace",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.InPodOf(world.SiblingA, fault.DropOnLoopback("udp")),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }
 

@@ -23,6 +23,14 @@ func ipcNamespaceShared() requirement.Requirement {
 		Wants:   []world.Role{world.Node},
 		Check:   checkIPCNamespace,
 		Control: twoPods(),
+		MoreControls: []requirement.Control{
+			{Says: "the other pod in place of both containers",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.Near, world.SiblingB: world.Near}},
+				Red:     []requirement.Reason{requirement.Leaked}},
+			{Says: "the sibling in place of the node",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Node: world.SiblingB}},
+				Red:     []requirement.Reason{requirement.Leaked}, Wants: []world.Role{world.Node}},
+		},
 	}
 }
 
@@ -99,7 +107,8 @@ func hostIPC() requirement.Requirement {
 			}
 			return ofTheNode(ctx, env, "ipc", pod)
 		},
-		Control: noHostIPC(),
+		Control:      noHostIPC(),
+		MoreControls: halfHostIPC(),
 	}
 }
 

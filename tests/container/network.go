@@ -29,6 +29,14 @@ func networkNamespaceShared() requirement.Requirement {
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingB: world.Near}},
 			Red:     []requirement.Reason{requirement.NotShared},
 		},
+		MoreControls: []requirement.Control{
+			{Says: "the other pod in place of both containers",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.Near, world.SiblingB: world.Near}},
+				Red:     []requirement.Reason{requirement.Leaked}},
+			{Says: "the sibling in place of the node",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Node: world.SiblingB}},
+				Red:     []requirement.Reason{requirement.Leaked}, Wants: []world.Role{world.Node}},
+		},
 	}
 }
 
@@ -102,6 +110,11 @@ func portConflict() requirement.Requirement {
 			Says:    "two pods in place of two containers of one",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingB: world.Near}},
 			Red:     []requirement.Reason{requirement.NotShared},
+		},
+		MoreControls: []requirement.Control{
+			{Says: "the other pod in place of both containers",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.Near, world.SiblingB: world.Near}},
+				Red:     []requirement.Reason{requirement.Leaked}},
 		},
 	}
 }

@@ -58,6 +58,11 @@ func processNamespacePrivate() requirement.Requirement {
 				world.SiblingA: world.SharedPIDA, world.SiblingB: world.SharedPIDB}},
 			Red: []requirement.Reason{requirement.Leaked},
 		},
+		MoreControls: []requirement.Control{
+			{Says: "shareProcessNamespace set for the pod of the second container alone",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingB: world.SharedPIDB}},
+				Red:     []requirement.Reason{requirement.Leaked}},
+		},
 	}
 }
 

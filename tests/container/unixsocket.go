@@ -91,6 +91,14 @@ func abstractSocket() requirement.Requirement {
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingB: world.Near}},
 			Red:     []requirement.Reason{requirement.Refused},
 		},
+		MoreControls: []requirement.Control{
+			{Says: "the other pod in place of both containers",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.Near, world.SiblingB: world.Near}},
+				Red:     []requirement.Reason{requirement.Leaked}},
+			{Says: "the sibling in place of the node",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Node: world.SiblingB}},
+				Red:     []requirement.Reason{requirement.Leaked}, Wants: []world.Role{world.Node}},
+		},
 	}
 }
 
@@ -123,6 +131,11 @@ func hostNetworkAbstractSocket() requirement.Requirement {
 			Says:    "a hostNetwork pod in place of the ordinary one",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Near: world.HostNetwork}},
 			Red:     []requirement.Reason{requirement.Leaked},
+		},
+		MoreControls: []requirement.Control{
+			{Says: "an ordinary pod in place of the hostNetwork pod",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.HostNetwork: world.Near}},
+				Red:     []requirement.Reason{requirement.Refused}},
 		},
 	}
 }
@@ -209,13 +222,17 @@ func passes(ctx context.Context, giver, taker *requirement.End) error {
 		return &requirement.Failure{Reason: reason, From: giver, To: taker, Target: socket, Protocol: "SCM_RIGHTS",
 			Expected: "the sibling to read and write through the descriptor", Observed: observed}
 	}
+	who, err := taker.Hostname(ctx)
+	if err != nil {
+		return err
+	}
 	sum := sha256.Sum256(data)
 	switch {
 	case !given.Ok():
 		return fail(requirement.ReasonOf(given.Errno), given.Errno.String())
 	case given.Witness == nil || given.Witness.SHA256 != hex.EncodeToString(sum[:]):
 		return fail(requirement.Broken, "other bytes read through it")
-	case given.Witness.Who != taker.Hostname():
+	case given.Witness.Who != who:
 		return fail(requirement.WrongPeer, "it used by "+given.Witness.Who)
 	}
 	return nil

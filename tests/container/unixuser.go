@@ -50,6 +50,11 @@ func unixPeerCredentials() requirement.Requirement {
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.UserB: world.UserC}},
 			Red:     []requirement.Reason{requirement.WrongPeer},
 		},
+		MoreControls: []requirement.Control{
+			{Says: "the other sibling with another UID than declared",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.UserA: world.UserC}},
+				Red:     []requirement.Reason{requirement.WrongPeer}},
+		},
 	}
 }
 
@@ -91,6 +96,11 @@ func unixPeerPID() requirement.Requirement {
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{
 				world.SharedPIDA: world.SiblingA, world.SharedPIDB: world.SiblingB}},
 			Red: []requirement.Reason{requirement.WrongPeer},
+		},
+		MoreControls: []requirement.Control{
+			{Says: "siblings in one PID namespace where each has its own",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.SiblingA: world.SharedPIDA, world.SiblingB: world.SharedPIDB}},
+				Red:     []requirement.Reason{requirement.WrongPeer}},
 		},
 	}
 }
@@ -222,6 +232,11 @@ func unixHostPath() requirement.Requirement {
 			Says:    "pods on two nodes",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.HostDirB: world.HostDirFar}},
 			Red:     []requirement.Reason{requirement.NotShared},
+		},
+		MoreControls: []requirement.Control{
+			{Says: "the pod on the other node in place of both",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.HostDirA: world.HostDirFar, world.HostDirB: world.HostDirFar}},
+				Red:     []requirement.Reason{requirement.Leaked}, Wants: []world.Role{world.HostDirFar}},
 		},
 	}
 }

@@ -34,6 +34,11 @@ func volumeMemory() requirement.Requirement {
 			// Where a sandbox hides what the volume lies on, it is the limit that the default medium has not.
 			Red: []requirement.Reason{requirement.WrongSetting, requirement.Unbounded},
 		},
+		MoreControls: []requirement.Control{
+			{Says: "another volume in the second container",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.MemoryB: world.TwoVolumesB}},
+				Red:     []requirement.Reason{requirement.NotShared}},
+		},
 	}
 }
 
@@ -105,6 +110,11 @@ func volumeReadOnly() requirement.Requirement {
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Writer: world.WholeTrunk, world.Reader: world.WholeBranch}},
 			Red:     []requirement.Reason{requirement.WrongSetting},
 		},
+		MoreControls: []requirement.Control{
+			{Says: "another volume in the reader",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Reader: world.TwoVolumesB}},
+				Red:     []requirement.Reason{requirement.NotShared}},
+		},
 	}
 }
 
@@ -158,6 +168,11 @@ func volumeSubPath() requirement.Requirement {
 			Says:    "the root of the volume mounted",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Trunk: world.WholeTrunk, world.Branch: world.WholeBranch}},
 			Red:     []requirement.Reason{requirement.Leaked},
+		},
+		MoreControls: []requirement.Control{
+			{Says: "another volume in place of the subtree",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Branch: world.TwoVolumesB}},
+				Red:     []requirement.Reason{requirement.NotShared}},
 		},
 	}
 }
@@ -235,6 +250,11 @@ func volumeFSGroup() requirement.Requirement {
 			Says:    "no fsGroup",
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.UserA: world.NoGroupA, world.UserB: world.NoGroupB}},
 			Red:     []requirement.Reason{requirement.Denied},
+		},
+		MoreControls: []requirement.Control{
+			{Says: "no fsGroup, and one UID that needs none",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.UserA: world.SiblingA, world.UserB: world.SiblingB}},
+				Red:     []requirement.Reason{requirement.WrongSetting}},
 		},
 	}
 }

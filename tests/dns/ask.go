@@ -34,14 +34,16 @@ const (
 
 // source is the port of one way to ask. Checks under a control ask from others, and each family does: the pod's
 // connection tracking would still send a question from a port the way that an earlier one was redirected.
-func source(env *requirement.Env, way int) string {
+func source(env *requirement.Env, way int) string { return fmt.Sprintf(":%d", sourcePort(env, way)) }
+
+func sourcePort(env *requirement.Env, way int) int {
 	if env.Patience > 0 {
 		way += 2 * waysToAsk
 	}
 	if env.Family == corev1.IPv6Protocol {
 		way += waysToAsk
 	}
-	return fmt.Sprintf(":%d", env.Port(way))
+	return env.Port(way)
 }
 
 // lied is the control of the rows that look at records: the asker's questions go to a lying resolver.
@@ -55,6 +57,21 @@ func lied(port int, red ...requirement.Reason) requirement.Control {
 		Says:  "the asker's questions redirected to a resolver that answers with " + says[port],
 		Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.Near, fault.LieAbout(port))}},
 		Red:   red,
+	}
+}
+
+// liedToPrograms is the control of the other half of these rows: what a program gets by its container's resolv.conf.
+func liedToPrograms() requirement.Control {
+	return requirement.Control{
+		Says: "a program's questions alone redirected to a resolver that answers with a wrong address",
+		Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.Near, func(ctx context.Context, env *requirement.Env) ([]wire.Rule, error) {
+			rules, err := fault.LieAbout(world.LiarPort)(ctx, env)
+			for i := range rules {
+				rules[i].FromPort, rules[i].FromPortEnd = sourcePort(env, byProgram), 0
+			}
+			return rules, err
+		})}},
+		Red: []requirement.Reason{requirement.WrongRecord},
 	}
 }
 

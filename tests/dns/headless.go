@@ -62,6 +62,7 @@ func headlessAddresses() requirement.Requirement {
 			}
 			return resolvesTo(ctx, env, env.Role(world.Near), nameOf(env, world.Members), env.Family, want...)
 		},
+		MoreControls: []requirement.Control{liedToPrograms()},
 	}, requirement.WrongRecord)
 }
 
@@ -85,6 +86,7 @@ func headlessHostname() requirement.Requirement {
 			}
 			return nil
 		},
+		MoreControls: []requirement.Control{liedToPrograms()},
 	}, requirement.NameLost)
 }
 
@@ -212,6 +214,7 @@ func podRecord() requirement.Requirement {
 			}
 			return nil
 		},
-		Control: lied(world.LiarPort, requirement.WrongRecord),
+		MoreControls: []requirement.Control{liedToPrograms()},
+		Control:      lied(world.LiarPort, requirement.WrongRecord),
 	}
 }

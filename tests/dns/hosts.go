@@ -46,6 +46,7 @@ func etcHosts() requirement.Requirement {
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.MemberNear: world.Near}},
 			Red:     []requirement.Reason{requirement.NameLost},
 		},
+		MoreControls: []requirement.Control{lied(world.LiarPort, requirement.WrongRecord)},
 	}
 }
 
@@ -144,6 +145,7 @@ func aliased(id, title, why string, role world.Role, podSecurity string, control
 		ID: id, Title: title, Level: requirement.Must, Clause: hostsFile, Why: why,
 		PerNode: true,
 		Roles:   []world.Role{role, world.Near}, Services: []world.Service{world.Web}, PodSecurity: podSecurity, Control: control,
+		MoreControls: []requirement.Control{lied(world.LiarPort, requirement.WrongRecord)},
 		Check: func(ctx context.Context, env *requirement.Env) error {
 			name := nameOf(env, world.Web)
 			got, err := resolve(ctx, env, env.Role(role), strings.TrimSuffix(name, "."), "ip4")

@@ -83,7 +83,7 @@ func newServiceLatency() requirement.Requirement {
 			Says: "one DNS pod held by SIGSTOP, or what goes to it dropped",
 			Fault: &requirement.Fault{Points: []requirement.Point{
 				fault.SuspendInPod(oneServer, "coredns", holdServer),
-				fault.InPodOf(world.Near, dropToOneServer("output")),
+				fault.InPodOf(world.Near, dropToOneServer("output", "udp", "tcp")),
 			}},
 			Red:   []requirement.Reason{requirement.NoAnswer},
 			Alone: true,

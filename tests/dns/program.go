@@ -10,6 +10,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/tests/internal/dnscache"
+	"github.com/parley-k8s/parley/tests/internal/resolvconf"
 )
 
 // programGets says whether a program gets exactly the addresses wanted for a name, by the container's resolv.conf.
@@ -46,7 +47,18 @@ func programGetsNow(ctx context.Context, env *requirement.Env, client *requireme
 	if got.Ok() && slices.Equal(got.Addresses, want) {
 		return nil
 	}
-	return unresolved(client, r, got, strings.Join(want, ", "))
+	return unresolved(client, r, got, addresses(want))
+}
+
+// mostAddresses is how many addresses are written out.
+const mostAddresses = 8
+
+// addresses are all of them, or how many and some.
+func addresses(all []string) string {
+	if len(all) <= mostAddresses {
+		return strings.Join(all, ", ")
+	}
+	return fmt.Sprintf("%d addresses, %s and so on", len(all), strings.Join(all[:mostAddresses/2], ", "))
 }
 
 // resolve has the agent do what a program of its container does with a name.
@@ -92,11 +104,13 @@ func unresolved(client *requirement.End, r wire.Resolve, got wire.Resolved, expe
 func describeResolved(got wire.Resolved) string {
 	switch {
 	case got.Ok():
-		return strings.Join(got.Addresses, ", ") + " by " + got.From
+		return addresses(got.Addresses) + " by " + got.From
 	case len(got.Tried) > 4:
 		return fmt.Sprintf("%s; asked %d times, at last %s", got.Errno, len(got.Tried), got.Tried[len(got.Tried)-1])
 	case len(got.Tried) > 0:
 		return got.Errno.String() + "; asked " + strings.Join(got.Tried, ", ")
+	case got.Class == wire.NameError:
+		return fmt.Sprintf("%s: the search list %v completes it to no name in the cluster domain", got.Errno, resolvconf.Parse(got.Config).Search)
 	}
 	return got.Errno.String()
 }

@@ -53,7 +53,8 @@ func addressOf(id, title string, level requirement.Level, why string, family cor
 			}
 			return err
 		},
-		Control: lied(world.LiarPort, requirement.WrongRecord),
+		Control:      lied(world.LiarPort, requirement.WrongRecord),
+		MoreControls: []requirement.Control{liedToPrograms()},
 	}
 }
 
@@ -155,7 +156,8 @@ func kubernetesName() requirement.Requirement {
 			}
 			return nil
 		},
-		Control: lied(world.LiarPort, requirement.WrongRecord),
+		Control:      lied(world.LiarPort, requirement.WrongRecord),
+		MoreControls: []requirement.Control{liedToPrograms()},
 	}
 }
 
@@ -167,11 +169,12 @@ func noEndpoints() requirement.Requirement {
 		Clause: addressRecords,
 		Why: "Its record rests on the Service alone. Were it gone while no pod is ready, clients would keep a negative answer beyond that, and " +
 			"a refused connection would turn into a name that seems misspelt. (CoreDNS does so with ignore empty_service.)",
-		OneNode:  serversAnswer,
-		Roles:    []world.Role{world.Near},
-		Services: []world.Service{world.Empty},
-		Check:    resolves(world.Empty),
-		Control:  lied(world.LiarNoNamePort, requirement.NameLost),
+		OneNode:      serversAnswer,
+		Roles:        []world.Role{world.Near},
+		Services:     []world.Service{world.Empty},
+		Check:        resolves(world.Empty),
+		Control:      lied(world.LiarNoNamePort, requirement.NameLost),
+		MoreControls: []requirement.Control{liedToPrograms()},
 	}
 }
 
@@ -202,7 +205,8 @@ func anyCase() requirement.Requirement {
 			}
 			return nil
 		},
-		Control: lied(world.LiarNoNamePort, requirement.NameLost),
+		Control:      lied(world.LiarNoNamePort, requirement.NameLost),
+		MoreControls: []requirement.Control{liedToPrograms()},
 	}
 }
 

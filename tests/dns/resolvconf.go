@@ -7,6 +7,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/tests/internal/resolvconf"
 )
@@ -232,6 +233,11 @@ func resolvConfHostNet() requirement.Requirement {
 			return programGets(ctx, env, end, service.Name+"."+service.Namespace, familyOf(env.Family), ip)
 		},
 		Control: otherPolicy(world.HostNetworkDNS, world.HostNetwork),
+		MoreControls: []requirement.Control{{
+			Says:  "the pod's questions redirected to a resolver that answers with a wrong address",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.OnNodeOf(world.HostNetworkDNS, fault.LieAbout(world.LiarPort))}},
+			Red:   []requirement.Reason{requirement.WrongRecord},
+		}},
 	}
 }
 

@@ -69,11 +69,12 @@ func fqdn() requirement.Requirement {
 		Clause: addressRecords,
 		Why: "The dot keeps the search list out: one question in place of up to a handful. Busy clients are told to write it so, and it " +
 			"works in pods whatever their resolv.conf.",
-		PerNode:  true,
-		Roles:    []world.Role{world.Near},
-		Services: []world.Service{world.Web},
-		Check:    resolves(world.Web),
-		Control:  lied(world.LiarPort, requirement.WrongRecord),
+		PerNode:      true,
+		Roles:        []world.Role{world.Near},
+		Services:     []world.Service{world.Web},
+		Check:        resolves(world.Web),
+		Control:      lied(world.LiarPort, requirement.WrongRecord),
+		MoreControls: []requirement.Control{liedToPrograms()},
 	}
 }
 
@@ -154,5 +155,6 @@ func crossNamespace() requirement.Requirement {
 			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Near: world.SearchesElsewhere}},
 			Red:     []requirement.Reason{requirement.Leaked},
 		},
+		MoreControls: []requirement.Control{lied(world.LiarPort, requirement.WrongRecord)},
 	}
 }

@@ -134,6 +134,14 @@ func everyNode() requirement.Requirement {
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says: "what goes from the asker's ports over TCP dropped on one node",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnOneNode(fault.DropFrom("prerouting", "tcp")),
+				fault.InPodOf(world.Everywhere, fault.DropFrom("output", "tcp")),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }
 
@@ -191,18 +199,27 @@ func everyServer() requirement.Requirement {
 			})
 		},
 		Control: requirement.Control{
-			Says: "what goes from one node to one DNS pod dropped",
+			Says: "what goes from one node to one DNS pod over UDP dropped",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnOneNode(dropToOneServer("prerouting")),
-				fault.InPodOf(world.Everywhere, dropToOneServer("output")),
+				fault.OnOneNode(dropToOneServer("prerouting", "udp")),
+				fault.InPodOf(world.Everywhere, dropToOneServer("output", "udp")),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+		MoreControls: []requirement.Control{
+			{Says: "what goes from one node to one DNS pod over TCP dropped", Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnOneNode(dropToOneServer("prerouting", "tcp")),
+				fault.InPodOf(world.Everywhere, dropToOneServer("output", "tcp"))}},
+				Red: []requirement.Reason{requirement.NoAnswer}},
+			{Says: "one pod's questions redirected to a resolver that answers with a wrong address",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.Everywhere, fault.LieAbout(world.LiarPort))}},
+				Red:   []requirement.Reason{requirement.WrongRecord}},
 		},
 	}
 }
 
 // dropToOneServer drops what goes from the requirement's own ports to the last DNS pod.
-func dropToOneServer(hook string) fault.Rules {
+func dropToOneServer(hook string, protocols ...string) fault.Rules {
 	return func(ctx context.Context, env *requirement.Env) ([]wire.Rule, error) {
 		all, err := servers(ctx, env)
 		if err != nil {
@@ -212,7 +229,7 @@ func dropToOneServer(hook string) fault.Rules {
 		if err != nil {
 			return nil, err
 		}
-		rules, err := fault.DropFrom(hook, "udp", "tcp")(ctx, env)
+		rules, err := fault.DropFrom(hook, protocols...)(ctx, env)
 		for i := range rules {
 			rules[i].To = host
 		}

@@ -150,7 +150,7 @@ func judgeProxied(server *requirement.End, path string, body []byte, err error) 
 	switch err := json.Unmarshal(body, &saw); {
 	case err != nil:
 		failure.Reason, failure.Observed = requirement.WrongServer, fmt.Sprintf("%.200q", body)
-	case saw.Who != server.Hostname():
+	case saw.Who != server.Pod:
 		failure.Reason, failure.Observed = requirement.WrongPeer, "an answer by "+saw.Who
 	case saw.Path != "/some/path?query=kept":
 		failure.Reason, failure.Observed = requirement.Broken, "the server asked for "+saw.Path

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/fault"
+	"github.com/parley-k8s/parley/framework/reach"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -32,13 +34,18 @@ func egress() requirement.Requirement {
 		PerFamily: true,
 		Check:     checkEgress,
 		Control: requirement.Control{
-			Says: "what goes to that host dropped on one node",
+			Says: "what goes to that host over TCP dropped on one node",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnOneNode(fault.All(fault.DropOwnPorts("prerouting", "tcp"), fault.DropOwnPorts("prerouting", "udp"))),
+				fault.OnOneNode(fault.DropOwnPorts("prerouting", "tcp")),
 				fault.InPodOf(world.Everywhere, fault.DropOwnPorts("output", "tcp")),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says:  "what goes to that host over UDP dropped on one node",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.OnOneNode(fault.DropOwnPorts("prerouting", "udp"))}},
+			Red:   []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }
 
@@ -47,10 +54,6 @@ func checkEgress(ctx context.Context, env *requirement.Env) error {
 	at, err := outsideIP(ctx, env)
 	if err != nil {
 		return err
-	}
-	id, err := outside.Identity(ctx)
-	if err != nil {
-		return fmt.Errorf("asking the %s for its name: %w", outside, err)
 	}
 	for i, protocol := range []string{"tcp", "udp"} {
 		opened, err := outside.Listen(ctx, wire.Listen{Network: protocol, Address: requirement.At(env.Any(), env.Port(i))})
@@ -61,20 +64,14 @@ func checkEgress(ctx context.Context, env *requirement.Env) error {
 			return fmt.Errorf("opening a server in the %s: %w", outside, err)
 		}
 		defer exchange.Release(ctx, outside, opened.Handle)
-		if err := nodesReach(ctx, env, protocol, requirement.At(at, env.Port(i))); err != nil {
+		clients, err := whoseNodesReach(ctx, env, protocol, requirement.At(at, env.Port(i)))
+		if err != nil {
 			return err
 		}
-		for _, client := range env.Roles(world.Everywhere) {
-			seen, err := exchange.Works(ctx, env, exchange.Talk{From: client, Network: protocol, Dial: requirement.At(at, env.Port(i))})
-			if failure := requirement.AsFailure(err); failure != nil {
-				failure.To = outside
-			}
+		for _, client := range clients {
+			seen, err := exchange.Works(ctx, env, exchange.Talk{From: client, To: outside, Network: protocol, Dial: requirement.At(at, env.Port(i))})
 			if err != nil {
 				return err
-			}
-			if seen.Witness.Who != id.Hostname {
-				return &requirement.Failure{Reason: requirement.WrongPeer, From: client, To: outside, Target: requirement.At(at, env.Port(i)), Protocol: protocol,
-					Expected: "an answer by " + id.Hostname, Observed: "an answer by " + seen.Witness.Who}
 			}
 			if err := judgeSource(ctx, env, client, outside, protocol, seen); err != nil {
 				return err
@@ -91,35 +88,52 @@ func outsideIP(ctx context.Context, env *requirement.Env) (netip.Addr, error) {
 	if ip, ok := outside.IP(env.Family); ok {
 		return ip, nil
 	}
-	nodes, err := machines(ctx, env)
+	nodes, why, err := fromOutsideAlone(ctx, env, "tcp", nodePort(env, world.NodePort, "tcp"))
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	seen, err := exchange.Works(ctx, env, exchange.Talk{From: outside, To: server, Network: "tcp",
-		Dial: requirement.At(nodes[0].ip, nodePort(env, world.NodePort, "tcp"))})
-	if err != nil {
-		return netip.Addr{}, &requirement.Unsupported{Probed: "the host outside reaches no node, so its own address towards them is not known: " + err.Error()}
+	if why == "" {
+		seen, err := exchange.Works(ctx, env, exchange.Talk{From: outside, To: server, Network: "tcp",
+			Dial: requirement.At(nodes[0].ip, nodePort(env, world.NodePort, "tcp"))})
+		if err == nil {
+			return exchange.Addr(seen.Local), nil
+		}
+		why = err.Error()
 	}
-	return exchange.Addr(seen.Local), nil
+	return netip.Addr{}, &requirement.Unsupported{Probed: "this machine's own address towards the nodes is not known: " + why}
 }
 
-// nodesReach finds out whether the nodes themselves reach a server on this machine, where it is the host outside: a
-// firewall or a router between is none of the cluster's.
-func nodesReach(ctx context.Context, env *requirement.Env, protocol, dial string) error {
-	outside := env.Role(world.Outside)
-	if _, known := outside.IP(env.Family); known {
-		return nil
+// whoseNodesReach are the pods that are to reach a server of the host outside: one on every node, where that host is known to stand beside
+// them. A firewall or a router between the nodes and this machine is none of the cluster's: of a cluster of the user's it is the pods of
+// those nodes that reach it themselves, and the others are noted.
+func whoseNodesReach(ctx context.Context, env *requirement.Env, protocol, dial string) (clients []*requirement.End, err error) {
+	if reach.Beside(env) {
+		return env.Roles(world.Everywhere), nil
 	}
-	for _, node := range env.Roles(world.Node) {
-		seen, err := exchange.Once(ctx, env, exchange.Talk{From: node, Network: protocol, Dial: dial})
+	var cut []string
+	for _, client := range env.Roles(world.Everywhere) {
+		node := env.OnNode(world.Node, client.Node)
+		if node == nil {
+			cut = append(cut, client.Node+": no agent in the node's own network could ask")
+			continue
+		}
+		answered, says, err := reach.Tried(ctx, env, node, wire.Connect{Network: protocol, Address: dial})
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if !seen.Ok() {
-			return &requirement.Unsupported{Probed: fmt.Sprintf("node %s itself does not reach this machine at %s over %s: %s", node.Node, dial, protocol, seen.Errno)}
+		if answered {
+			clients = append(clients, client)
+		} else {
+			cut = append(cut, client.Node+" itself dials "+says)
 		}
 	}
-	return nil
+	switch {
+	case len(clients) == 0:
+		return nil, &requirement.Unsupported{Probed: fmt.Sprintf("no node is known to reach this machine over %s: %s", protocol, strings.Join(cut, "; "))}
+	case len(cut) > 0:
+		env.Note("%s %s: not judged: %s", env.Family, protocol, strings.Join(cut, "; "))
+	}
+	return clients, nil
 }
 
 // judgeSource says whether the host outside saw the pod's own address or one of its node's.

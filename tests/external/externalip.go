@@ -11,6 +11,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -30,6 +31,7 @@ func externalIP() requirement.Requirement {
 			"routed, and the port is one that no node listens on: only the Service can answer.",
 		Needs:     []requirement.Feature{requirement.OutsideHost},
 		Roles:     []world.Role{world.Outside, world.WebNear},
+		Wants:     []world.Role{world.Node},
 		PerFamily: true,
 		Check:     checkExternalIP,
 		Control: requirement.Control{
@@ -37,6 +39,11 @@ func externalIP() requirement.Requirement {
 			Variant: &requirement.Variant{Fixture: noExternalIPs},
 			Red:     []requirement.Reason{requirement.Refused, requirement.NoAnswer, requirement.Unreachable},
 		},
+		MoreControls: []requirement.Control{{
+			Says:  "what comes for the port over UDP dropped on one node",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.OnOneNode(fault.DropOwnPorts("prerouting", "udp"))}},
+			Red:   []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }
 
@@ -44,6 +51,18 @@ func checkExternalIP(ctx context.Context, env *requirement.Env) error {
 	nodes, err := machines(ctx, env)
 	if err != nil {
 		return err
+	}
+	dialled := map[string][]machine{}
+	for _, protocol := range []string{"tcp", "udp"} {
+		// A node's own agent could not take the place of the outside: the proxy of its node takes what goes to an external IP.
+		far, why, err := fromOutsideAlone(ctx, env, protocol, 0)
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			return &requirement.Unsupported{Probed: why}
+		}
+		dialled[protocol] = far
 	}
 	var ports []corev1.ServicePort
 	for _, protocol := range []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP} {
@@ -65,8 +84,8 @@ func checkExternalIP(ctx context.Context, env *requirement.Env) error {
 		return &requirement.Unsupported{Probed: fmt.Sprintf("a Service made with the externalIPs %v has %v", service.Spec.ExternalIPs, made.Spec.ExternalIPs)}
 	}
 	for _, protocol := range []string{"tcp", "udp"} {
-		for _, node := range nodes {
-			if _, err := exchange.Works(ctx, env, exchange.Talk{From: env.Role(world.Outside), To: env.Role(world.WebNear), Network: protocol,
+		for _, node := range dialled[protocol] {
+			if _, err := exchange.Works(ctx, env, exchange.Talk{From: node.from, To: env.Role(world.WebNear), Network: protocol,
 				Dial: requirement.At(node.ip, env.Port(0))}); err != nil {
 				return through(err, node.name)
 			}

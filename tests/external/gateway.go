@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -16,6 +18,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/until"
+	"github.com/parley-k8s/parley/tests/internal/controller"
 )
 
 const (
@@ -39,7 +42,7 @@ func gatewayHTTPRoute() requirement.Requirement {
 			"and a route that is attached to nothing is no error anywhere but in its status.",
 		Needs:     []requirement.Feature{requirement.OutsideHost},
 		Roles:     []world.Role{world.Outside, world.WebNear, world.SiblingA},
-		Wants:     world.ReferenceRoles,
+		Wants:     append(slices.Clone(world.ReferenceRoles), world.Node),
 		PerFamily: true,
 		Check:     checkGatewayHTTPRoute,
 		Control: requirement.Control{
@@ -98,8 +101,11 @@ func checkGatewayHTTPRoute(ctx context.Context, env *requirement.Env) error {
 
 // gatewayClass is the class to test: the reference implementation's where it plays, else the only accepted one.
 func gatewayClass(ctx context.Context, env *requirement.Env, client gateway.Interface) (string, error) {
-	if _, err := env.Kube.Discovery().ServerResourcesForGroupVersion(gatewayv1.GroupVersion.String()); err != nil {
+	switch _, err := env.Kube.Discovery().ServerResourcesForGroupVersion(gatewayv1.GroupVersion.String()); {
+	case apierrors.IsNotFound(err):
 		return "", &requirement.Unsupported{Probed: "the API server does not serve " + gatewayv1.GroupVersion.String() + ": " + err.Error()}
+	case err != nil:
+		return "", fmt.Errorf("asking the API server for %s: %w", gatewayv1.GroupVersion, err)
 	}
 	if referencePlays(env, world.ReferenceIngress) {
 		return env.World.ClassName(), nil
@@ -108,11 +114,19 @@ func gatewayClass(ctx context.Context, env *requirement.Env, client gateway.Inte
 	if err != nil {
 		return "", fmt.Errorf("listing the GatewayClasses: %w", err)
 	}
-	var names []string
+	var names, refused []string
 	for _, c := range classes.Items {
+		accepted := meta.FindStatusCondition(c.Status.Conditions, string(gatewayv1.GatewayClassConditionStatusAccepted))
+		if accepted != nil && accepted.Status == metav1.ConditionFalse {
+			refused = append(refused, fmt.Sprintf("%s: %s", c.Name, strings.Join(controller.Conditions(c.Status.Conditions), "; ")))
+		}
 		if meta.IsStatusConditionTrue(c.Status.Conditions, string(gatewayv1.GatewayClassConditionStatusAccepted)) {
 			names = append(names, c.Name)
 		}
+	}
+	if len(names) == 0 && len(refused) > 0 {
+		return "", &requirement.Failure{Reason: requirement.Missing, Target: "GatewayClasses", Protocol: "API", Expected: "a GatewayClass that its controller accepts",
+			Observed: strings.Join(refused, "; "), Again: "kubectl describe gatewayclasses"}
 	}
 	if len(names) != 1 {
 		return "", &requirement.Unsupported{Probed: fmt.Sprintf("of %d GatewayClasses one accepted by its controller is needed, and these are: %q",
@@ -142,7 +156,7 @@ func openGateway(ctx context.Context, env *requirement.Env, client gateway.Inter
 			return err
 		}
 		if !meta.IsStatusConditionTrue(now.Status.Conditions, string(gatewayv1.GatewayConditionProgrammed)) {
-			return fmt.Errorf("the Gateway is not programmed after %s: %v", gatewayTold, now.Status.Conditions)
+			return fmt.Errorf("it is not programmed after %s; its controller says: %s", gatewayTold, strings.Join(controller.Conditions(now.Status.Conditions), "; "))
 		}
 		told = nil
 		for _, a := range now.Status.Addresses {
@@ -160,15 +174,14 @@ func openGateway(ctx context.Context, env *requirement.Env, client gateway.Inter
 		return nil
 	})
 	switch {
-	case err != nil && referencePlays(env, world.ReferenceIngress):
+	case err != nil: // its class is accepted: somebody serves it
 		return nil, at, &requirement.Failure{Reason: requirement.Missing, Target: "Gateway " + made.Name, Protocol: "API",
-			Expected: "a Gateway programmed with an address", Observed: err.Error()}
-	case err != nil:
-		return nil, at, &requirement.Unsupported{Probed: "made a Gateway of class " + class + ": " + err.Error()}
+			Expected: "a Gateway of class " + class + " programmed with an address", Observed: err.Error(),
+			Again: "kubectl describe gateway -n " + made.Namespace + " " + made.Name}
 	case !at.IsValid():
 		return nil, at, &requirement.Unsupported{Probed: fmt.Sprintf("the status of a Gateway of class %s has no address of %s: %v", class, env.Family, told)}
 	}
-	return made, at, nil
+	return made, at, reachedAt(ctx, env, at, webPort)
 }
 
 // httpRoute leads /first to the first site and /second to the second; with a header /first leads to the second too.

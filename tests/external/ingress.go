@@ -2,6 +2,7 @@ package external
 
 import (
 	"context"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -24,7 +25,7 @@ func ingresses() []requirement.Requirement {
 		Level: requirement.Optional,
 		Needs: []requirement.Feature{requirement.OutsideHost},
 		Roles: []world.Role{world.Outside, world.WebNear, world.SiblingA},
-		Wants: world.ReferenceRoles,
+		Wants: append(slices.Clone(world.ReferenceRoles), world.Node),
 		Control: requirement.Control{
 			Says:    "the rule leads to another backend",
 			Variant: &requirement.Variant{Fixture: wrongBackend},

@@ -15,6 +15,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/until"
+	"github.com/parley-k8s/parley/tests/internal/controller"
 )
 
 // ingressTold bounds the wait for the address in an Ingress's status; some controllers write it once a minute.
@@ -22,30 +23,32 @@ const ingressTold = 75 * time.Second
 
 // ingressClass is the class to test: the reference implementation's where it plays, else the cluster's default, else the
 // only one that there is.
-func ingressClass(ctx context.Context, env *requirement.Env) (string, error) {
+func ingressClass(ctx context.Context, env *requirement.Env) (*networkingv1.IngressClass, error) {
 	if referencePlays(env, world.ReferenceIngress) {
-		return env.World.ClassName(), nil
+		return env.World.IngressClass(), nil
 	}
 	classes, err := env.Kube.NetworkingV1().IngressClasses().List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return "", fmt.Errorf("listing the IngressClasses: %w", err)
+		return nil, fmt.Errorf("listing the IngressClasses: %w", err)
 	}
+	var rest []*networkingv1.IngressClass
 	var names []string
-	for _, c := range classes.Items {
+	for i := range classes.Items {
+		c := &classes.Items[i]
 		if c.Annotations[networkingv1.AnnotationIsDefaultIngressClass] == "true" {
-			return c.Name, nil
+			return c, nil
 		}
 		if c.Spec.Controller != world.ReferenceController {
-			names = append(names, c.Name)
+			rest, names = append(rest, c), append(names, c.Name)
 		}
 	}
 	switch len(names) {
 	case 0:
-		return "", &requirement.Unsupported{Probed: "the cluster has no IngressClass"}
+		return nil, &requirement.Unsupported{Probed: "the cluster has no IngressClass"}
 	case 1:
-		return names[0], nil
+		return rest[0], nil
 	}
-	return "", &requirement.Unsupported{Probed: "none of the cluster's IngressClasses is the default: " + strings.Join(names, ", ")}
+	return nil, &requirement.Unsupported{Probed: "none of the cluster's IngressClasses is the default: " + strings.Join(names, ", ")}
 }
 
 // publish makes an Ingress and waits for the address of the family in force in its status.
@@ -54,11 +57,11 @@ func publish(ctx context.Context, env *requirement.Env, spec networkingv1.Ingres
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	spec.IngressClassName = &class
+	spec.IngressClassName = &class.Name
 	objects := env.Kube.NetworkingV1().Ingresses(env.Namespace())
 	made, err := requirement.Own(ctx, env, objects, &networkingv1.Ingress{ObjectMeta: env.ObjectMeta("ingress-"), Spec: spec})
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("of class %s: %w", class, err)
+		return netip.Addr{}, fmt.Errorf("of class %s: %w", class.Name, err)
 	}
 	var told []string
 	var at netip.Addr
@@ -82,15 +85,26 @@ func publish(ctx context.Context, env *requirement.Env, spec networkingv1.Ingres
 		return nil
 	})
 	switch {
-	case err != nil && referencePlays(env, world.ReferenceIngress):
-		return at, &requirement.Failure{Reason: requirement.Missing, Target: "Ingress " + made.Name, Protocol: "API",
-			Expected: "an address in the status of an Ingress", Observed: err.Error()}
 	case err != nil:
-		return at, &requirement.Unsupported{Probed: "made an Ingress of class " + class + ": " + err.Error()}
+		return at, noIngressAddress(ctx, env, made, class, err)
 	case !at.IsValid():
-		return at, &requirement.Unsupported{Probed: fmt.Sprintf("the status of an Ingress of class %s has no address of %s: %v", class, env.Family, told)}
+		return at, &requirement.Unsupported{Probed: fmt.Sprintf("the status of an Ingress of class %s has no address of %s: %v", class.Name, env.Family, told)}
 	}
-	return at, nil
+	return at, reachedAt(ctx, env, at, webPort)
+}
+
+// noIngressAddress judges an Ingress that got no address, as seen says: one whose class somebody serves should have had one.
+func noIngressAddress(ctx context.Context, env *requirement.Env, made *networkingv1.Ingress, class *networkingv1.IngressClass, seen error) error {
+	claim, err := controller.OfIngress(ctx, env.Kube, made, class)
+	if err != nil {
+		return err
+	}
+	observed := fmt.Sprintf("%s; class %s is served by %s, and %s", seen, class.Name, class.Spec.Controller, claim)
+	if !claim.Claimed() && !referencePlays(env, world.ReferenceIngress) {
+		return &requirement.Unsupported{Probed: "made an Ingress: " + observed + ", and no pod named after it is found"}
+	}
+	return &requirement.Failure{Reason: requirement.Missing, Target: "Ingress " + made.Name, Protocol: "API",
+		Expected: "an address in the status of an Ingress", Observed: observed, Again: "kubectl describe ingress -n " + made.Namespace + " " + made.Name}
 }
 
 // rule leads a host's paths to Services' port 80.

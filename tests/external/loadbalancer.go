@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
@@ -18,7 +16,6 @@ import (
 	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
-	"github.com/parley-k8s/parley/framework/until"
 )
 
 const (
@@ -47,7 +44,7 @@ func loadBalancers() []requirement.Requirement {
 		Level:     requirement.Optional,
 		Needs:     []requirement.Feature{requirement.OutsideHost, requirement.LoadBalanced},
 		Roles:     []world.Role{world.Outside, world.WebNear},
-		Wants:     []world.Role{world.ReferenceLoadBalancer},
+		Wants:     []world.Role{world.ReferenceLoadBalancer, world.Node},
 		PerFamily: true,
 	}
 	with := func(change func(*requirement.Requirement)) requirement.Requirement {
@@ -68,6 +65,15 @@ type balanced struct {
 	server  *requirement.End
 	at      netip.Addr // its address of the family in force
 	plain   bool       // it asks for nothing that an implementation may lack
+}
+
+// balanceForOutside is balance for a check of what the host outside sees.
+func balanceForOutside(ctx context.Context, env *requirement.Env, alter func(*corev1.ServiceSpec), protocols ...corev1.Protocol) (*balanced, error) {
+	b, err := balance(ctx, env, alter, protocols...)
+	if err != nil {
+		return nil, err
+	}
+	return b, reachedAt(ctx, env, b.at, world.ServicePort)
 }
 
 // balance makes such a Service and waits for its address. An implementation that is the reference must give one; where
@@ -106,72 +112,6 @@ func balance(ctx context.Context, env *requirement.Env, alter func(*corev1.Servi
 
 // referencePlays says whether the reference implementation plays the role.
 func referencePlays(env *requirement.Env, role world.Role) bool { return len(env.Roles(role)) > 0 }
-
-func (b *balanced) awaitAddress(ctx context.Context, env *requirement.Env, made *corev1.Service) error {
-	start, nobody := time.Now(), ""
-	_, err := until.Settled(ctx, until.Policy{Within: addressGiven, Every: addressLook}, func(ctx context.Context) error {
-		now, err := env.Kube.CoreV1().Services(made.Namespace).Get(ctx, made.Name, metav1.GetOptions{})
-		if err != nil {
-			return fmt.Errorf("reading the Service %s: %w", made.Name, err)
-		}
-		b.service = now
-		if len(now.Status.LoadBalancer.Ingress) > 0 {
-			return nil
-		}
-		if nobody = env.Players.WhyAbsent(requirement.LoadBalanced); nobody != "" {
-			return nil
-		}
-		return fmt.Errorf("the status of the Service has %w after %s", errNoAddress, time.Since(start).Round(time.Second))
-	})
-	if err != nil && !errors.Is(err, errNoAddress) {
-		return err
-	}
-	if err != nil {
-		if referencePlays(env, world.ReferenceLoadBalancer) {
-			return &requirement.Failure{Reason: requirement.Missing, Target: "Service " + made.Name, Protocol: "API",
-				Expected: "an address in the status of a Service of type LoadBalancer", Observed: err.Error()}
-		}
-		probed := "made a Service of type LoadBalancer: " + err.Error()
-		if b.plain && time.Since(start) >= addressGiven { // not cut short
-			env.Players.MarkAbsent(requirement.LoadBalanced, probed)
-		}
-		return &requirement.Unsupported{Probed: probed}
-	}
-	if nobody != "" {
-		return &requirement.Unsupported{Probed: nobody}
-	}
-	var told []string
-	for _, i := range b.service.Status.LoadBalancer.Ingress {
-		told = append(told, i.IP+i.Hostname)
-		for _, ip := range addressesOf(ctx, i.IP, i.Hostname) {
-			if ip.Is4() == (env.Family == corev1.IPv4Protocol) && !b.at.IsValid() {
-				b.at = ip
-			}
-		}
-	}
-	if !b.at.IsValid() {
-		return &requirement.Unsupported{Probed: fmt.Sprintf("the status of a Service of type LoadBalancer has no address of %s: %v", env.Family, told)}
-	}
-	return nil
-}
-
-// addressesOf are the addresses of a status's entry, by this machine's resolver where it has a name only.
-func addressesOf(ctx context.Context, ip, hostname string) []netip.Addr {
-	if addr, err := netip.ParseAddr(ip); err == nil {
-		return []netip.Addr{addr}
-	}
-	if hostname == "" {
-		return nil
-	}
-	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", hostname)
-	if err != nil {
-		return nil // said by the caller: no address
-	}
-	for i := range found {
-		found[i] = found[i].Unmap()
-	}
-	return found
-}
 
 // from is a conversation with the Service at its address.
 func (b *balanced) from(client *requirement.End, network string) exchange.Talk {
@@ -220,7 +160,7 @@ func loadBalancer(r *requirement.Requirement) {
 	r.Why = "It is how most Services are published. Between the address and the pod lie an announcement (ARP, BGP or a cloud's own balancer), " +
 		"a node that takes the packet, and its service proxy: each is somebody else's software."
 	r.Check = func(ctx context.Context, env *requirement.Env) error {
-		b, err := balance(ctx, env, nil, corev1.ProtocolTCP)
+		b, err := balanceForOutside(ctx, env, nil, corev1.ProtocolTCP)
 		if err != nil {
 			return err
 		}
@@ -246,7 +186,7 @@ func loadBalancerProtocols(r *requirement.Requirement) {
 	}
 	r.Why = "DNS, SIP and HTTP/3 need both protocols on one address. Implementations that make a balancer per protocol give two addresses or none."
 	r.Check = func(ctx context.Context, env *requirement.Env) error {
-		b, err := balance(ctx, env, nil, corev1.ProtocolTCP, corev1.ProtocolUDP)
+		b, err := balanceForOutside(ctx, env, nil, corev1.ProtocolTCP, corev1.ProtocolUDP)
 		if err != nil {
 			return err
 		}
@@ -268,6 +208,8 @@ func loadBalancerProtocols(r *requirement.Requirement) {
 		return nil
 	}
 	r.Control = requirement.Control{Says: "what comes for the address over UDP dropped", Fault: dropAddress("udp"), Red: []requirement.Reason{requirement.NoAnswer}}
+	r.MoreControls = []requirement.Control{
+		{Says: "what comes for the address over TCP dropped", Fault: dropAddress("tcp"), Red: []requirement.Reason{requirement.NoAnswer}}}
 }
 
 func loadBalancerFromPod(r *requirement.Requirement) {

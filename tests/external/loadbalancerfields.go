@@ -31,8 +31,8 @@ func loadBalancerSourceRanges(r *requirement.Requirement) {
 			"supports it; it ignores the field otherwise.",
 	}
 	r.Why = "People take it for a firewall. An implementation that ignores it leaves the Service open to everyone and says nothing, and one " +
-		"that hides the client's address before the rule refuses everyone."
-	r.Wants = append(r.Wants[:len(r.Wants):len(r.Wants)], world.Node)
+		"that hides the client's address before the rule refuses everyone. Once it is in force, five attempts in a row are not answered, each " +
+		"beside one to a node port that is."
 	r.Services = []world.Service{world.NodePort}
 	r.Check = checkSourceRanges
 	r.Control = requirement.Control{
@@ -48,12 +48,15 @@ func checkSourceRanges(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	nodes, err := machines(ctx, env)
+	nodes, why, err := fromOutsideAlone(ctx, env, "tcp", nodePort(env, world.NodePort, "tcp"))
 	if err != nil {
 		return err
 	}
+	if why != "" {
+		return &requirement.Unsupported{Probed: why}
+	}
 	own = asSeenBy(ctx, env, client, nodes[0], own)
-	b, err := balance(ctx, env, func(spec *corev1.ServiceSpec) {
+	b, err := balanceForOutside(ctx, env, func(spec *corev1.ServiceSpec) {
 		spec.LoadBalancerSourceRanges = []string{netip.PrefixFrom(own, own.BitLen()).String()}
 	}, corev1.ProtocolTCP)
 	if err != nil {
@@ -81,7 +84,28 @@ func checkSourceRanges(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return fmt.Errorf("changing the source ranges of %s: %w", b.service.Name, err)
 	}
-	return silent(ctx, env, patient, fmt.Sprintf("which admits %v only", ranges))
+	// The ranges are in force a moment later. The node port of the same Service, which they do not guard, shows that the client is heard.
+	patient.Converging = true
+	heard, err := b.byNodePort(env, client, nodes)
+	if err != nil {
+		return err
+	}
+	_, err = exchange.Silent(ctx, env, patient, heard, fmt.Sprintf("which admits %v only", ranges))
+	return err
+}
+
+// byNodePort is a conversation with the Service's endpoint through its node's node port, or that of the shared NodePort where the Service was
+// given none.
+func (b *balanced) byNodePort(env *requirement.Env, client *requirement.End, nodes []machine) (exchange.Talk, error) {
+	here, _, err := split(env, nodes, b.server.Node)
+	if err != nil {
+		return exchange.Talk{}, err
+	}
+	port := int(b.service.Spec.Ports[0].NodePort)
+	if port == 0 {
+		port = nodePort(env, world.NodePort, "tcp")
+	}
+	return exchange.Talk{From: client, To: b.server, Network: "tcp", Dial: requirement.At(here.ip, port)}, nil
 }
 
 // inForce waits until a new Service answers, with a patience that a control does not shorten: what it changes comes later.
@@ -89,6 +113,7 @@ func inForce(ctx context.Context, env *requirement.Env, talk exchange.Talk) erro
 	patience := env.Patience
 	env.Patience = max(patience, serviceInForce)
 	defer func() { env.Patience = patience }()
+	talk.Converging = true
 	_, err := exchange.Works(ctx, env, talk)
 	return err
 }
@@ -103,7 +128,7 @@ func loadBalancerNoNodePorts(r *requirement.Requirement) {
 	}
 	r.Why = "Node ports are few, and each is a way past the load balancer and its source ranges. Implementations that need them break in silence."
 	r.Check = func(ctx context.Context, env *requirement.Env) error {
-		b, err := balance(ctx, env, func(spec *corev1.ServiceSpec) {
+		b, err := balanceForOutside(ctx, env, func(spec *corev1.ServiceSpec) {
 			allocate := env.Fixture(withNodePorts)
 			spec.AllocateLoadBalancerNodePorts = &allocate
 		}, corev1.ProtocolTCP)
@@ -116,7 +141,9 @@ func loadBalancerNoNodePorts(r *requirement.Requirement) {
 					Expected: "no node port where allocateLoadBalancerNodePorts is false", Observed: fmt.Sprintf("node port %d", p.NodePort)}
 			}
 		}
-		_, err = exchange.Works(ctx, env, b.from(env.Role(world.Outside), "tcp"))
+		talk := b.from(env.Role(world.Outside), "tcp")
+		talk.Converging = true
+		_, err = exchange.Works(ctx, env, talk)
 		return err
 	}
 	r.Control = requirement.Control{
@@ -136,7 +163,6 @@ func loadBalancerLocal(r *requirement.Requirement) {
 	}
 	r.Why = "What holds at a node's port is lost again where the balancer itself is a proxy. Applications then log the balancer and must be " +
 		"told the client by another way, such as the PROXY protocol."
-	r.Wants = append(r.Wants[:len(r.Wants):len(r.Wants)], world.Node)
 	r.Check = checkLoadBalancerLocal
 	r.Control = requirement.Control{
 		Says:    "the same Service with externalTrafficPolicy Cluster",
@@ -147,7 +173,7 @@ func loadBalancerLocal(r *requirement.Requirement) {
 
 func checkLoadBalancerLocal(ctx context.Context, env *requirement.Env) error {
 	client := env.Role(world.Outside)
-	b, err := balance(ctx, env, func(spec *corev1.ServiceSpec) {
+	b, err := balanceForOutside(ctx, env, func(spec *corev1.ServiceSpec) {
 		spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
 		if env.Fixture(policyCluster) {
 			spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyCluster

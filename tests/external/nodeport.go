@@ -36,10 +36,15 @@ func fromOutside(protocol string) requirement.Requirement {
 			"and only for clients outside.",
 		Needs:     []requirement.Feature{requirement.OutsideHost},
 		Roles:     []world.Role{world.Outside, world.WebNear},
+		Wants:     []world.Role{world.Node},
 		Services:  []world.Service{world.NodePort},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			return everyNodeAnswers(ctx, env, env.Roles(world.Outside), world.NodePort, protocol)
+			nodes, err := reached(ctx, env, protocol, nodePort(env, world.NodePort, protocol))
+			if err != nil {
+				return err
+			}
+			return nodesAnswer(ctx, env, nodes, world.NodePort, protocol)
 		},
 		Control: requirement.Control{
 			Says:  "the node port dropped on one node",
@@ -67,31 +72,44 @@ func dropNodePort(service world.Service, hooks []string, protocols ...string) fa
 
 // everyNodeAnswers has each client dial the Service's node port on every node's address.
 func everyNodeAnswers(ctx context.Context, env *requirement.Env, clients []*requirement.End, service world.Service, protocol string) error {
-	server, port := env.Role(world.WebNear), nodePort(env, service, protocol)
 	nodes, err := machines(ctx, env)
 	if err != nil {
 		return err
 	}
-	seenAs := map[string][]string{}
 	for _, client := range clients {
 		for _, node := range nodes {
-			seen, err := exchange.Works(ctx, env, exchange.Talk{From: client, To: server, Network: protocol, Dial: requirement.At(node.ip, port)})
-			if err != nil {
-				return through(err, node.name)
+			if _, err := throughNode(ctx, env, client, node, service, protocol); err != nil {
+				return err
 			}
-			as := "under its own address"
-			if from := exchange.Addr(seen.Witness.Remote); from != exchange.Addr(seen.Local) {
-				as = "as " + from.String()
-			}
-			seenAs[as] = append(seenAs[as], node.name)
-		}
-	}
-	for as, names := range seenAs {
-		if len(clients) == 1 {
-			env.Note("%s %s: through %s the endpoint saw the client %s", env.Family, protocol, strings.Join(names, ", "), as)
 		}
 	}
 	return nil
+}
+
+// nodesAnswer has each node's client dial the Service's node port on the node's address.
+func nodesAnswer(ctx context.Context, env *requirement.Env, nodes []machine, service world.Service, protocol string) error {
+	seenAs := map[string][]string{}
+	for _, node := range nodes {
+		seen, err := throughNode(ctx, env, node.from, node, service, protocol)
+		if err != nil {
+			return err
+		}
+		as := "under its own address"
+		if from := exchange.Addr(seen.Witness.Remote); from != exchange.Addr(seen.Local) {
+			as = "as " + from.String()
+		}
+		seenAs[as] = append(seenAs[as], node.name)
+	}
+	for as, names := range seenAs {
+		env.Note("%s %s: through %s the endpoint saw the client %s", env.Family, protocol, strings.Join(names, ", "), as)
+	}
+	return nil
+}
+
+func throughNode(ctx context.Context, env *requirement.Env, client *requirement.End, node machine, service world.Service, protocol string) (wire.Exchange, error) {
+	seen, err := exchange.Works(ctx, env, exchange.Talk{From: client, To: env.Role(world.WebNear), Network: protocol,
+		Dial: requirement.At(node.ip, nodePort(env, service, protocol))})
+	return seen, through(err, node.name)
 }
 
 func nodePortSCTP() requirement.Requirement {
@@ -106,6 +124,7 @@ func nodePortSCTP() requirement.Requirement {
 		Why:       "Telephone networks send their signalling so. NAT of SCTP is a kernel module of its own, which nodes often lack.",
 		Needs:     []requirement.Feature{requirement.OutsideHost},
 		Roles:     []world.Role{world.Outside, world.WebNear},
+		Wants:     []world.Role{world.Node},
 		PerFamily: true,
 		Check:     checkNodePortSCTP,
 		Control: requirement.Control{
@@ -119,15 +138,9 @@ func nodePortSCTP() requirement.Requirement {
 }
 
 func checkNodePortSCTP(ctx context.Context, env *requirement.Env) error {
-	client, server := env.Role(world.Outside), env.Role(world.WebNear)
-	for _, end := range []*requirement.End{client, server} {
-		id, err := end.Identity(ctx)
-		if err != nil {
-			return fmt.Errorf("asking %s for its kernel: %w", end, err)
-		}
-		if gap, ok := id.Gaps["sctp"]; ok {
-			return &requirement.Unsupported{Probed: fmt.Sprintf("an SCTP socket cannot be opened in %s: %s", end.Where(), gap)}
-		}
+	server := env.Role(world.WebNear)
+	if err := exchange.Speaks(ctx, "sctp", env.Role(world.Outside), server); err != nil {
+		return err
 	}
 	opened, err := server.Listen(ctx, wire.Listen{Network: "sctp", Address: requirement.At(env.Any(), env.Port(0))})
 	if err != nil {
@@ -137,7 +150,7 @@ func checkNodePortSCTP(ctx context.Context, env *requirement.Env) error {
 		return fmt.Errorf("%s cannot open an SCTP server: %s", server, opened.Errno)
 	}
 	defer exchange.Release(ctx, server, opened.Handle)
-	nodes, err := machines(ctx, env)
+	nodes, err := reached(ctx, env, "sctp", 0)
 	if err != nil {
 		return err
 	}
@@ -149,7 +162,7 @@ func checkNodePortSCTP(ctx context.Context, env *requirement.Env) error {
 		return fmt.Errorf("making a Service of protocol SCTP: %w", err)
 	}
 	for _, node := range nodes {
-		if _, err := exchange.Works(ctx, env, exchange.Talk{From: client, To: server, Network: "sctp",
+		if _, err := exchange.Works(ctx, env, exchange.Talk{From: node.from, To: server, Network: "sctp",
 			Dial: requirement.At(node.ip, int(made.Spec.Ports[0].NodePort))}); err != nil {
 			return through(err, node.name)
 		}
@@ -180,13 +193,21 @@ func fromPods() requirement.Requirement {
 			return nil
 		},
 		Control: requirement.Control{
-			Says: "the node port dropped on one node",
+			Says: "the node port dropped on one node, over TCP",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnOneNode(dropNodePort(world.NodePortFromPod, []string{"prerouting"}, "tcp", "udp")),
-				fault.InPodOf(world.Everywhere, dropNodePort(world.NodePortFromPod, []string{"output"}, "tcp", "udp")),
+				fault.OnOneNode(dropNodePort(world.NodePortFromPod, []string{"prerouting"}, "tcp")),
+				fault.InPodOf(world.Everywhere, dropNodePort(world.NodePortFromPod, []string{"output"}, "tcp")),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says: "the node port dropped on one node, over UDP",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnOneNode(dropNodePort(world.NodePortFromPod, []string{"prerouting"}, "udp")),
+				fault.InPodOf(world.Everywhere, dropNodePort(world.NodePortFromPod, []string{"output"}, "udp")),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer, requirement.Denied}, // a UDP sender is told of what is dropped on its output
+		}},
 	}
 }
 
@@ -216,11 +237,19 @@ func fromNodes() requirement.Requirement {
 			return noteLoopback(ctx, env)
 		},
 		Control: requirement.Control{
-			Says: "the node port dropped on one node",
+			Says: "the node port dropped on one node, over TCP",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnOneNode(dropNodePort(world.NodePortFromNode, []string{"prerouting", "output"}, "tcp", "udp")),
+				fault.OnOneNode(dropNodePort(world.NodePortFromNode, []string{"prerouting"}, "tcp")),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+		MoreControls: []requirement.Control{
+			{Says: "the node port dropped on one node, over UDP",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.OnOneNode(dropNodePort(world.NodePortFromNode, []string{"prerouting"}, "udp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}},
+			{Says: "the node port dropped as it leaves one node's own sockets",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.OnOneNode(dropNodePort(world.NodePortFromNode, []string{"output"}, "tcp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}},
 		},
 	}
 }

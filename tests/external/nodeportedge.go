@@ -2,13 +2,15 @@ package external
 
 import (
 	"context"
-	"fmt"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/tests/internal/draw"
 )
 
 // refusedAgain is a patience that a control does not shorten: proxies refuse by ICMP errors, of which Linux sends one
@@ -30,18 +32,19 @@ func nodePortNoEndpoints() requirement.Requirement {
 		Why: "A load balancer that is refused fails over at once; one that is met by silence holds each client for its whole time-out. " +
 			"Firewalls that drop the ICMP error make UDP clients wait for ever.",
 		Needs:     []requirement.Feature{requirement.OutsideHost},
-		Roles:     []world.Role{world.Outside},
-		Services:  []world.Service{world.NodePortEmpty},
+		Roles:     []world.Role{world.Outside, world.WebNear},
+		Wants:     []world.Role{world.Node},
+		Services:  []world.Service{world.NodePortEmpty, world.NodePort},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			nodes, err := machines(ctx, env)
-			if err != nil {
-				return err
-			}
 			env.Patience = max(env.Patience, refusedAgain)
 			for _, protocol := range []string{"tcp", "udp"} {
+				nodes, err := reached(ctx, env, protocol, nodePort(env, world.NodePort, protocol))
+				if err != nil {
+					return err
+				}
 				for _, node := range nodes {
-					talk := exchange.Talk{From: env.Role(world.Outside), Network: protocol,
+					talk := exchange.Talk{From: node.from, Network: protocol,
 						Dial: requirement.At(node.ip, nodePort(env, world.NodePortEmpty, protocol))}
 					if err := exchange.Rejected(ctx, env, talk); err != nil {
 						return through(err, node.name)
@@ -51,49 +54,55 @@ func nodePortNoEndpoints() requirement.Requirement {
 			return nil
 		},
 		Control: requirement.Control{
-			Says: "what goes to the node port dropped on one node instead",
+			Says: "what goes to the node port over TCP dropped on one node instead",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnOneNode(dropNodePort(world.NodePortEmpty, []string{"prerouting"}, "tcp", "udp")),
+				fault.OnOneNode(dropNodePort(world.NodePortEmpty, []string{"prerouting"}, "tcp")),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says:  "what goes to the node port over UDP dropped on one node instead",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.OnOneNode(dropNodePort(world.NodePortEmpty, []string{"prerouting"}, "udp"))}},
+			Red:   []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }
 
-// affinityTries is how many connections must meet one endpoint: two endpoints chosen by chance do so with a probability
-// of 2^-39, 2e-12, which is also how often the control would be missed.
-const affinityTries = 40
+// affinityPace is how the client connects to each node's port while its affinity is looked at.
+var affinityPace = exchange.Pace{Every: 20 * time.Millisecond, For: 10 * time.Second}
 
 func nodePortSessionAffinity() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "external/nodeport-session-affinity",
-		Title: "With sessionAffinity ClientIP, a host outside the cluster meets one endpoint by all its connections through a node's port.",
+		Long:  true,
+		Title: "With sessionAffinity ClientIP, a host outside the cluster meets one endpoint by all its connections through a node's port over 10 seconds.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL:  "https://github.com/kubernetes/kubernetes/blob/v1.36.3/test/e2e/network/service.go#L2266",
 			Says: "Conformance: a NodePort Service with sessionAffinity ClientIP serves all of a client's consecutive requests by the same pod.",
 		},
 		Why: "Sessions kept in a pod's memory break when requests wander. Behind NodePorts the affinity is kept by each node on its own: " +
-			"a client that is spread over nodes is spread over endpoints too. 40 connections that met one of two endpoints by chance " +
-			"have a probability of 2e-12.",
+			"a client that is spread over nodes is spread over endpoints too. The client connects to each node every 20 ms for 10 s, and is judged " +
+			"once: what a proxy forgets once a second is missed by two endpoints with a probability of 1 in 512.",
 		Needs:     []requirement.Feature{requirement.OutsideHost, requirement.TwoNodes},
 		Roles:     []world.Role{world.Outside, world.WebNear, world.WebFar},
+		Wants:     []world.Role{world.Node},
 		Services:  []world.Service{world.NodePortSticky},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			nodes, err := machines(ctx, env)
+			nodes, err := reached(ctx, env, "tcp", nodePort(env, world.NodePortSticky, "tcp"))
 			if err != nil {
 				return err
 			}
 			endpoints := append(env.Roles(world.WebNear), env.Roles(world.WebFar)...)
+			group, ctx := errgroup.WithContext(ctx)
 			for _, node := range nodes {
-				talk := exchange.Talk{From: env.Role(world.Outside), Among: endpoints, Network: "tcp",
-					Dial: requirement.At(node.ip, nodePort(env, world.NodePortSticky, "tcp"))}
-				if err := meetsOne(ctx, env, talk); err != nil {
-					return through(err, node.name)
-				}
+				group.Go(func() error {
+					target := requirement.At(node.ip, nodePort(env, world.NodePortSticky, "tcp"))
+					return through(meetsOne(ctx, env, node.from, target, endpoints, len(nodes)), node.name)
+				})
 			}
-			return nil
+			return group.Wait()
 		},
 		Control: requirement.Control{
 			Says:    "the same Service with sessionAffinity None",
@@ -103,22 +112,18 @@ func nodePortSessionAffinity() requirement.Requirement {
 	}
 }
 
-// meetsOne says whether all connections are answered by the endpoint that answered the first.
-func meetsOne(ctx context.Context, env *requirement.Env, talk exchange.Talk) error {
-	first, err := exchange.Works(ctx, env, talk)
+// meetsOne says whether all connections over a while are answered by one endpoint, once the first was: it makes the choice.
+func meetsOne(ctx context.Context, env *requirement.Env, client *requirement.End, target string, endpoints []*requirement.End, judgements int) error {
+	from := draw.Source{Env: env, Client: client, Protocol: "tcp", Target: target}
+	if err := from.Known(ctx); err != nil {
+		return err
+	}
+	s, err := from.TakeOver(ctx, affinityPace)
 	if err != nil {
 		return err
 	}
-	for n := 2; n <= affinityTries; n++ {
-		seen, err := exchange.Works(ctx, env, talk)
-		if err != nil {
-			return err
-		}
-		if seen.Witness.Who != first.Witness.Who {
-			return &requirement.Failure{Reason: requirement.WrongPeer, From: talk.From, Behind: talk.Among, Target: talk.Dial, Protocol: "tcp",
-				Expected: fmt.Sprintf("all connections answered by %s, as the first was", first.Witness.Who),
-				Observed: fmt.Sprintf("connection %d answered by %s", n, seen.Witness.Who)}
-		}
+	if err := s.Among(endpoints, judgements); err != nil {
+		return err
 	}
-	return nil
+	return s.One()
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/reach"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -20,6 +21,7 @@ import (
 type machine struct {
 	name string
 	ip   netip.Addr
+	from *requirement.End // who dials it, where reached chose it
 }
 
 // machines are all ready nodes of the cluster, also those that take no pods of the suite: the outside may send to any.
@@ -38,7 +40,7 @@ func machines(ctx context.Context, env *requirement.Env) (all []machine, err err
 		for _, a := range n.Status.Addresses {
 			ip, err := netip.ParseAddr(a.Address)
 			if err == nil && a.Type == corev1.NodeInternalIP && ip.Is4() == (env.Family == corev1.IPv4Protocol) {
-				all = append(all, machine{n.Name, ip})
+				all = append(all, machine{name: n.Name, ip: ip})
 				break
 			}
 		}
@@ -49,8 +51,8 @@ func machines(ctx context.Context, env *requirement.Env) (all []machine, err err
 	return all, nil
 }
 
-// split are the machine of that name and the others.
-func split(all []machine, name string) (of machine, others []machine, err error) {
+// split are the machine of that name, where the endpoint runs, and the others.
+func split(env *requirement.Env, all []machine, name string) (of machine, others []machine, err error) {
 	found := false
 	for _, m := range all {
 		if m.name == name {
@@ -59,7 +61,10 @@ func split(all []machine, name string) (of machine, others []machine, err error)
 			others = append(others, m)
 		}
 	}
-	if !found {
+	switch {
+	case !found && !reach.Beside(env):
+		return of, nil, &requirement.Unsupported{Probed: fmt.Sprintf("this machine does not reach node %s, where the endpoint runs, or it is not ready", name)}
+	case !found:
 		return of, nil, fmt.Errorf("node %s, where the endpoint runs, is not among the ready nodes", name)
 	}
 	return of, others, nil
@@ -115,20 +120,4 @@ func removeService(ctx context.Context, env *requirement.Env, service *corev1.Se
 		return fmt.Errorf("removing the Service %s: %w", service.Name, err)
 	}
 	return nil
-}
-
-// silent says whether nobody answers what From dials: it refuses, or says nothing for the length of an attempt.
-func silent(ctx context.Context, env *requirement.Env, talk exchange.Talk, why string) error {
-	return env.Until(ctx, func(ctx context.Context) error {
-		seen, err := exchange.Once(ctx, env, talk)
-		if err != nil || !seen.Ok() {
-			return err
-		}
-		who := "somebody"
-		if seen.Witness != nil {
-			who = seen.Witness.Who
-		}
-		return &requirement.Failure{Reason: requirement.Answered, From: talk.From, To: talk.To, Target: talk.Dial, Protocol: talk.Network,
-			Expected: "no answer at " + talk.Dial + ", " + why, Observed: "an answer by " + who}
-	})
 }

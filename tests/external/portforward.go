@@ -50,7 +50,7 @@ func portForward() requirement.Requirement {
 }
 
 func checkPortForward(ctx context.Context, env *requirement.Env) error {
-	dialer, stop, err := probe.Local()
+	dialer, stop, err := probe.Local(env.World.Key)
 	if err != nil {
 		return fmt.Errorf("starting an agent within the suite: %w", err)
 	}

@@ -27,7 +27,8 @@ func trafficPolicyLocal() requirement.Requirement {
 				"where it has none, packets sent to it are dropped.",
 		},
 		Why: "Allow-lists, rate limits and logs need the client's address. It is kept only because the packet never leaves the node, which is " +
-			"why the other nodes must stay silent: one that forwards all the same must translate the source.",
+			"why the other nodes must stay silent: one that forwards all the same must translate the source. Five attempts in a row are not " +
+			"answered there, each beside one to a node port of the other policy that is.",
 		Needs:     []requirement.Feature{requirement.OutsideHost},
 		Roles:     []world.Role{world.Outside, world.WebNear},
 		Wants:     []world.Role{world.Node},
@@ -43,15 +44,16 @@ func trafficPolicyLocal() requirement.Requirement {
 }
 
 func checkTrafficPolicyLocal(ctx context.Context, env *requirement.Env) error {
-	nodes, err := machines(ctx, env)
+	nodes, err := reached(ctx, env, "tcp", nodePort(env, world.NodePortCluster, "tcp"))
 	if err != nil {
 		return err
 	}
-	client, server := env.Role(world.Outside), env.Role(world.WebNear)
-	here, others, err := split(nodes, server.Node)
+	server := env.Role(world.WebNear)
+	here, others, err := split(env, nodes, server.Node)
 	if err != nil {
 		return err
 	}
+	client := here.from
 	talk := exchange.Talk{From: client, To: server, Network: "tcp", Dial: requirement.At(here.ip, nodePort(env, world.NodePortLocal, "tcp"))}
 	seen, err := exchange.Works(ctx, env, talk)
 	if err != nil {
@@ -65,13 +67,14 @@ func checkTrafficPolicyLocal(ctx context.Context, env *requirement.Env) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	for _, node := range others {
 		group.Go(func() error {
-			// That the node can be reached at all is seen by the other policy.
-			if _, err := exchange.Works(groupCtx, env, exchange.Talk{From: client, To: server, Network: "tcp",
-				Dial: requirement.At(node.ip, nodePort(env, world.NodePortCluster, "tcp"))}); err != nil {
+			// That the node can be reached, and the client be heard through it, is seen by the other policy.
+			heard := exchange.Talk{From: node.from, To: server, Network: "tcp", Dial: requirement.At(node.ip, nodePort(env, world.NodePortCluster, "tcp"))}
+			if _, err := exchange.Works(groupCtx, env, heard); err != nil {
 				return through(err, node.name)
 			}
-			return silent(groupCtx, env, exchange.Talk{From: client, To: server, Network: "tcp",
-				Dial: requirement.At(node.ip, nodePort(env, world.NodePortLocal, "tcp"))}, "a node without an endpoint")
+			_, err := exchange.Silent(groupCtx, env, exchange.Talk{From: node.from, Network: "tcp",
+				Dial: requirement.At(node.ip, nodePort(env, world.NodePortLocal, "tcp"))}, heard, "a node without an endpoint")
+			return err
 		})
 	}
 	return group.Wait()
@@ -91,6 +94,7 @@ func healthCheckNodePort() requirement.Requirement {
 			"the connections; one that says 503 with one is a pod that nobody reaches. Host firewalls often forget this port.",
 		Needs:     []requirement.Feature{requirement.OutsideHost},
 		Roles:     []world.Role{world.Outside, world.WebNear},
+		Wants:     []world.Role{world.Node},
 		Services:  []world.Service{world.HealthChecked, world.HealthUnbacked},
 		PerFamily: true,
 		Check:     checkHealthCheckNodePort,
@@ -109,20 +113,19 @@ func checkHealthCheckNodePort(ctx context.Context, env *requirement.Env) error {
 		return &requirement.Failure{Reason: requirement.Missing, Target: "Service " + service.Name, Protocol: "API",
 			Expected: "a healthCheckNodePort on a Service of type LoadBalancer with externalTrafficPolicy Local", Observed: "none"}
 	}
-	nodes, err := machines(ctx, env)
+	nodes, err := reached(ctx, env, "tcp", port)
 	if err != nil {
 		return err
 	}
-	client, server := env.Role(world.Outside), env.Role(world.WebNear)
-	here, others, err := split(nodes, server.Node)
+	here, others, err := split(env, nodes, env.Role(world.WebNear).Node)
 	if err != nil {
 		return err
 	}
-	if err := saysHealthy(ctx, env, client, here, port, http.StatusOK); err != nil {
+	if err := saysHealthy(ctx, env, here, port, http.StatusOK); err != nil {
 		return err
 	}
 	for _, node := range others {
-		if err := saysHealthy(ctx, env, client, node, port, http.StatusServiceUnavailable); err != nil {
+		if err := saysHealthy(ctx, env, node, port, http.StatusServiceUnavailable); err != nil {
 			return err
 		}
 	}
@@ -130,7 +133,8 @@ func checkHealthCheckNodePort(ctx context.Context, env *requirement.Env) error {
 }
 
 // saysHealthy says whether the node's health check answers with the status that is due.
-func saysHealthy(ctx context.Context, env *requirement.Env, client *requirement.End, node machine, port, status int) error {
+func saysHealthy(ctx context.Context, env *requirement.Env, node machine, port, status int) error {
+	client := node.from
 	url := "http://" + requirement.At(node.ip, port) + "/healthz"
 	return env.Until(ctx, func(ctx context.Context) error {
 		got, err := client.HTTP(ctx, wire.HTTP{URL: url, Timeout: int(env.Attempt / time.Millisecond)})

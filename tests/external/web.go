@@ -100,20 +100,22 @@ func (v visit) once(ctx context.Context, env *requirement.Env) (wire.HTTPAnswer,
 }
 
 // reaches says whether the request is answered by the backend, with its host and path as they were sent.
+//
+// The routes were made a moment ago: another of the backends may answer while the proxy takes them up.
 func (v visit) reaches(ctx context.Context, env *requirement.Env, to backend) error {
-	return env.Until(ctx, func(ctx context.Context) error {
+	return env.Converges(ctx, func(ctx context.Context) error {
 		got, err := v.once(ctx, env)
 		if err != nil {
 			return err
 		}
-		failure := v.failure(env, "an answer by "+to.end.Hostname()+" to "+v.url())
+		failure := v.failure(env, "an answer by "+to.end.Pod+" to "+v.url())
 		failure.To = to.end
 		switch {
 		case !got.Ok():
 			failure.Reason, failure.Observed = requirement.ReasonOf(got.Errno), got.Errno.String()
 		case got.Status != http.StatusOK || got.Witness == nil:
 			failure.Reason, failure.Observed = requirement.WrongAnswer, fmt.Sprintf("status %d, %.100q", got.Status, got.Body)
-		case got.Witness.Who != to.end.Hostname():
+		case got.Witness.Who != to.end.Pod:
 			failure.Reason, failure.Observed = requirement.WrongPeer, "an answer by "+got.Witness.Who
 		case got.Witness.Path != v.path:
 			failure.Reason, failure.Observed = requirement.Broken, "the backend asked for "+got.Witness.Path
@@ -124,16 +126,27 @@ func (v visit) reaches(ctx context.Context, env *requirement.Env, to backend) er
 	})
 }
 
-// reachesNone says whether none of the backends answers.
+// reachesNone says whether none of the backends answers: several requests in a row get something else from the proxy, or an error at once.
+// One that is lost says nothing.
 func (v visit) reachesNone(ctx context.Context, env *requirement.Env, why string) error {
-	return env.Until(ctx, func(ctx context.Context) error {
-		got, err := v.once(ctx, env)
-		if err != nil || got.Witness == nil {
-			return err
+	return env.Converges(ctx, func(ctx context.Context) error {
+		for range exchange.SilentInRow {
+			got, err := v.once(ctx, env)
+			if err != nil {
+				return err
+			}
+			failure := v.failure(env, "no backend to answer "+v.url()+", "+why)
+			switch {
+			case got.Witness != nil:
+				failure.Reason, failure.Observed = requirement.Answered, "an answer by "+got.Witness.Who
+				return failure
+			case got.Class == wire.TimedOut:
+				failure.Expected = "the proxy to answer " + v.url() + " itself, or to refuse it"
+				failure.Reason, failure.Observed = requirement.NoAnswer, got.Errno.String()
+				return failure
+			}
 		}
-		failure := v.failure(env, "no backend to answer "+v.url()+", "+why)
-		failure.Reason, failure.Observed = requirement.Answered, "an answer by "+got.Witness.Who
-		return failure
+		return nil
 	})
 }
 

@@ -43,6 +43,15 @@ func addresses() requirement.Requirement {
 			Red:     []requirement.Reason{requirement.NotDistinct},
 			Alone:   true, // whoever lists nodes meets it
 		},
+		MoreControls: []requirement.Control{{
+			Says: "a Node object that names no address",
+			Variant: &requirement.Variant{ClusterScoped: nodeObjects, Make: func(ctx context.Context, env *requirement.Env) (func(context.Context) error, error) {
+				_, undo, err := forgeNode(ctx, env, corev1.NodeStatus{})
+				return undo, err
+			}},
+			Red:   []requirement.Reason{requirement.Missing},
+			Alone: true,
+		}},
 	}
 }
 
@@ -154,13 +163,16 @@ func nodeToNode() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "node/node-to-node",
 		Title: "Nodes reach each other on their InternalIPs, over TCP and UDP, in each direction.",
-		Level: requirement.Must,
+		// Of any port no document but kubeadm's speaks: what all ask for are listed ports, and pods' own traffic.
+		Level: requirement.Should,
 		Clause: requirement.Clause{
-			URL:  "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/install-kubeadm/#before-you-begin",
-			Says: "All machines of the cluster have full network connectivity to each other, over a public or a private network.",
+			URL: "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/install-kubeadm/#before-you-begin",
+			Says: "kubeadm asks for full network connectivity between all machines of the cluster, over a public or a private network. Elsewhere " +
+				"only listed ports are asked for, such as the kubelet's 10250 from the control plane.",
 		},
 		Why: "Tunnels between pods, kubelets, etcd and hostNetwork pods all rest on it. A firewall that opens only the ports of " +
-			"a list lets the cluster come up and breaks it at the first port that is not on it.",
+			"a list, as clouds' security groups do, lets the cluster come up and breaks it at the first port that is not on it. The listed " +
+			"ports are judged by node/required-ports and node/api-to-kubelet-exec, pods' traffic by chapter pod.",
 		Needs:       []requirement.Feature{requirement.TwoNodes, requirement.NodeAgent},
 		PodSecurity: "privileged",
 		Roles:       []world.Role{world.Node},
@@ -191,6 +203,11 @@ func nodeToNode() requirement.Requirement {
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says:  "UDP dropped as it arrives on one node",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.OnOneNode(fault.DropOwnPorts("input", "udp"))}},
+			Red:   []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }
 

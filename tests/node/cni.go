@@ -49,16 +49,25 @@ func cniConfig() requirement.Requirement {
 			return nil
 		},
 		Control: requirement.Control{
-			Says: "a file that is no configuration in its place, in one agent's own mount namespace",
-			Fault: &requirement.Fault{Points: []requirement.Point{fault.FileInPlaceOf(func(ctx context.Context, env *requirement.Env, end *requirement.End) (string, error) {
-				ctx, cancel := context.WithTimeout(ctx, criAttempt)
-				defer cancel()
-				_, at, err := cniFile(ctx, env, end)
-				return at, err
-			}, `{"cniVersion": "1.0.0", "name": "parley"`)}},
-			Red: []requirement.Reason{requirement.Malformed},
+			Says:  "a file that is no configuration in its place, in one agent's own mount namespace",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.FileInPlaceOf(cniFileOf, `{"cniVersion": "1.0.0", "name": "parley"`)}},
+			Red:   []requirement.Reason{requirement.Malformed},
+		},
+		MoreControls: []requirement.Control{
+			{Says: "a configuration in its place that names a plugin which nobody has",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.FileInPlaceOf(cniFileOf,
+					`{"cniVersion": "1.0.0", "name": "parley", "plugins": [{"type": "parley-nobodys"}]}`)}},
+				Red: []requirement.Reason{requirement.Missing}},
 		},
 	}
+}
+
+// cniFileOf is where the node has its configuration.
+func cniFileOf(ctx context.Context, env *requirement.Env, end *requirement.End) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, criAttempt)
+	defer cancel()
+	_, at, err := cniFile(ctx, env, end)
+	return at, err
 }
 
 // cniFile asks the node's runtime where it looks and finds the file that it takes there.

@@ -16,6 +16,7 @@ import (
 	"github.com/parley-k8s/parley/framework/cri"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/until"
+	"github.com/parley-k8s/parley/tests/internal/cni"
 )
 
 // housekeeping bounds the wait for a kubelet to stop a sandbox of no pod. It looks every two seconds.
@@ -37,7 +38,7 @@ func orphans(ctx context.Context, env *requirement.Env) (func(context.Context) e
 	return func(ctx context.Context) error { return errors.Join(undo(ctx), forget(ctx)) }, nil
 }
 
-// orphanNamespace names a network namespace where the node's runtime does.
+// orphanNamespace names a network namespace where the node's runtime does, and keeps beside it what CNI would of a pod's that is gone.
 func orphanNamespace(ctx context.Context, env *requirement.Env) (func(context.Context) error, error) {
 	nodes := env.Roles(world.Node)
 	end := nodes[len(nodes)-1]
@@ -53,9 +54,38 @@ func orphanNamespace(ctx context.Context, env *requirement.Env) (func(context.Co
 		if err := end.Mount(ctx, wire.Mount{Do: "name", Target: target}); err != nil {
 			return nil, err
 		}
-		return func(ctx context.Context) error { return end.Mount(ctx, wire.Mount{Do: "forget", Target: target}) }, nil
+		forget := func(ctx context.Context) error { return end.Mount(ctx, wire.Mount{Do: "forget", Target: target}) }
+		remove, err := keepAttachment(ctx, env, end, target)
+		if err != nil {
+			return nil, lift(ctx, forget, err)
+		}
+		return func(ctx context.Context) error { return errors.Join(remove(ctx), forget(ctx)) }, nil
 	}
 	return nil, fmt.Errorf("%s has no folder of named network namespaces: neither %s", end.Node, strings.Join(namespaceFolders, " nor "))
+}
+
+// keepAttachment writes what CNI would keep of an interface in the network namespace, attached for a pod that is gone.
+func keepAttachment(ctx context.Context, env *requirement.Env, end *requirement.End, target string) (remove func(context.Context) error, err error) {
+	name := path.Base(target)
+	data, err := cni.EncodeAttachment(cni.Attachment{NetNS: target, Pod: env.Namespace() + "/" + name, UID: name})
+	if err != nil {
+		return nil, err
+	}
+	at := path.Join(nodeRoot, cni.ResultFolder, "parley-"+name+"-eth0")
+	do := func(ctx context.Context, f wire.File) error {
+		seen, err := end.File(ctx, f)
+		if err == nil && !seen.Ok() {
+			err = errors.New(seen.Errno.String())
+		}
+		if err != nil {
+			return fmt.Errorf("%s %s on %s: %w", f.Do, f.Path, end.Node, err)
+		}
+		return nil
+	}
+	if err := do(ctx, wire.File{Do: "write", Path: at, Data: data, Mode: 0o600}); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return do(ctx, wire.File{Do: "remove", Path: at}) }, nil
 }
 
 // orphanSandbox makes a sandbox for no pod on the last node. Kubelets stop such sandboxes within seconds, so the first
@@ -111,12 +141,13 @@ func orphanSandbox(ctx context.Context, env *requirement.Env) (func(context.Cont
 	return undo, nil
 }
 
-// runOrphan makes a sandbox in the node's own network, so that no address is taken.
+// runOrphan makes a sandbox as a kubelet does, in the node's own network, so that no address is taken.
 func runOrphan(ctx context.Context, env *requirement.Env, client *cri.Client, parent string) (string, error) {
-	name := "orphan-" + rand.String(12)
+	name, labels := "orphan-"+rand.String(12), env.Labels()
+	labels[cri.PodNameLabel], labels[cri.PodNamespaceLabel], labels[cri.PodUIDLabel] = name, env.Namespace(), name
 	got, err := client.RunPodSandbox(ctx, &runtime.RunPodSandboxRequest{Config: &runtime.PodSandboxConfig{
 		Metadata: &runtime.PodSandboxMetadata{Name: name, Namespace: env.Namespace(), Uid: name},
-		Labels:   env.Labels(),
+		Labels:   labels,
 		Linux: &runtime.LinuxPodSandboxConfig{CgroupParent: parent, SecurityContext: &runtime.LinuxSandboxSecurityContext{
 			NamespaceOptions: &runtime.NamespaceOption{Network: runtime.NamespaceMode_NODE}}},
 	}})

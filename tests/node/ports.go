@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -26,12 +27,15 @@ type component struct {
 	everywhere bool
 }
 
+// schedulerPort is the scheduler's documented one.
+const schedulerPort = 10259
+
 // The documented defaults; the API server's and the kubelets' own ports are read from the API, which has what is used.
 func documentedPorts(api int) []component {
 	return []component{
 		{name: "API server", label: "component=kube-apiserver", ports: []int{api}, everywhere: true},
 		{name: "etcd", label: "component=etcd", ports: []int{2379, 2380}},
-		{name: "scheduler", label: "component=kube-scheduler", ports: []int{10259}},
+		{name: "scheduler", label: "component=kube-scheduler", ports: []int{schedulerPort}},
 		{name: "controller manager", label: "component=kube-controller-manager", ports: []int{10257}},
 		{name: "kube-proxy", label: "k8s-app=kube-proxy", ports: []int{proxyHealthPort}},
 	}
@@ -64,28 +68,45 @@ func requiredPorts() requirement.Requirement {
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{
+			{Says: "what comes from the check's own ports to the service proxy of one node dropped",
+				Fault: &requirement.Fault{Points: []requirement.Point{
+					fault.OnOneNode(func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
+						return []wire.Rule{{Hook: "input", Priority: fault.BeforeAll, Proto: "tcp", ToPort: proxyHealthPort,
+							FromPort: env.Base, FromPortEnd: env.Base + requirement.PortsEach - 1, Do: "drop"}}, nil
+					})}},
+				Red: []requirement.Reason{requirement.NoAnswer}},
+			{Says: "somebody else on the scheduler's port of a node that runs no scheduler",
+				Variant: &requirement.Variant{ClusterScoped: "a listener on a port of the control plane on one node", Make: squatSchedulerPort},
+				Red:     []requirement.Reason{requirement.Answered}},
+		},
 	}
 }
 
-func portsAnswer(ctx context.Context, env *requirement.Env) error {
-	ends := env.Roles(world.Node)
-	for _, end := range ends {
-		node, err := env.Kube.CoreV1().Nodes().Get(ctx, end.Node, metav1.GetOptions{})
+// squatSchedulerPort listens on the scheduler's port of a node where nobody does.
+func squatSchedulerPort(ctx context.Context, env *requirement.Env) (func(context.Context) error, error) {
+	for _, end := range env.Roles(world.Node) {
+		server, err := end.Listen(ctx, wire.Listen{Network: "tcp", Address: requirement.At(env.Any(), schedulerPort)})
 		if err != nil {
-			return fmt.Errorf("reading Node %s: %w", end.Node, err)
+			return nil, fmt.Errorf("opening the scheduler's port on %s: %w", end.Node, err)
 		}
-		port := int(node.Status.DaemonEndpoints.KubeletEndpoint.Port)
-		for _, from := range ends { // any of them may come to run an API server
-			if err := portAnswers(ctx, env, from, end, "kubelet", port); err != nil {
-				return err
-			}
+		if server.Ok() {
+			return func(ctx context.Context) error { return end.Release(ctx, server.Handle) }, nil
 		}
 	}
+	return nil, errors.New("the scheduler's port is taken on every node")
+}
+
+func portsAnswer(ctx context.Context, env *requirement.Env) error {
 	api, err := apiServerPort(ctx, env)
 	if err != nil {
 		return err
 	}
-	for _, c := range documentedPorts(api) {
+	components := documentedPorts(api)
+	if err := kubeletsAnswer(ctx, env, components[0]); err != nil {
+		return err
+	}
+	for _, c := range components {
 		if err := componentAnswers(ctx, env, c); err != nil {
 			return err
 		}
@@ -93,18 +114,53 @@ func portsAnswer(ctx context.Context, env *requirement.Env) error {
 	return nil
 }
 
-// componentAnswers judges one component on all nodes. One that runs in no pod is not looked at: it may be managed by
-// somebody else, or run in another form.
-func componentAnswers(ctx context.Context, env *requirement.Env, c component) error {
+// kubeletsAnswer judges the kubelets' port: from each node itself, and from those that run an API server. One that runs elsewhere has its own
+// way to the kubelets, by which node/api-to-kubelet-exec judges them.
+func kubeletsAnswer(ctx context.Context, env *requirement.Env, apiServer component) error {
+	control, err := nodesOf(ctx, env, apiServer)
+	if err != nil {
+		return err
+	}
+	ends := env.Roles(world.Node)
+	for _, end := range ends {
+		node, err := env.Kube.CoreV1().Nodes().Get(ctx, end.Node, metav1.GetOptions{})
+		if err != nil {
+			return fmt.Errorf("reading Node %s: %w", end.Node, err)
+		}
+		port := int(node.Status.DaemonEndpoints.KubeletEndpoint.Port)
+		for _, from := range ends {
+			if from != end && !control[from.Node] {
+				continue
+			}
+			if err := portAnswers(ctx, env, from, end, "kubelet", port); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// nodesOf are the nodes that run the component in a pod.
+func nodesOf(ctx context.Context, env *requirement.Env, c component) (map[string]bool, error) {
 	pods, err := env.Kube.CoreV1().Pods(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{LabelSelector: c.label})
 	if err != nil {
-		return fmt.Errorf("listing the pods of the %s: %w", c.name, err)
+		return nil, fmt.Errorf("listing the pods of the %s: %w", c.name, err)
 	}
 	running := map[string]bool{}
 	for _, pod := range pods.Items {
 		if pod.Status.Phase == corev1.PodRunning {
 			running[pod.Spec.NodeName] = true
 		}
+	}
+	return running, nil
+}
+
+// componentAnswers judges one component on all nodes. One that runs in no pod is not looked at: it may be managed by
+// somebody else, or run in another form.
+func componentAnswers(ctx context.Context, env *requirement.Env, c component) error {
+	running, err := nodesOf(ctx, env, c)
+	if err != nil {
+		return err
 	}
 	if len(running) == 0 {
 		env.Note("the %s runs in no pod of kube-system labelled %s, and was not looked at", c.name, c.label)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -24,9 +23,6 @@ import (
 // namesGone is how long a name may outlive its namespace's pod: Docker Engine removes such names together, once a minute.
 const namesGone = 75 * time.Second
 
-// namespaceFolders are where runtimes keep network namespaces by name: as ip-netns(8) does, and Docker Engine's own.
-var namespaceFolders = []string{"/run/netns", "/run/docker/netns"}
-
 func sandboxes() requirement.Requirement {
 	return requirement.Requirement{
 		ID: "node/sandboxes",
@@ -40,7 +36,8 @@ func sandboxes() requirement.Requirement {
 		},
 		Why: "The sandbox holds the pod's IP while containers come and go. Two of them for one pod are two addresses; one that is left " +
 			"over keeps its address and its routes, until the node's addresses are used up. So it is judged again at the end, when the run's own " +
-			"pods are gone.",
+			"pods are gone. What others than kubelets made, as crictl, Docker and test tools do, is theirs: a namespace is judged where what CNI " +
+			"kept says that a pod had it.",
 		Needs:       []requirement.Feature{requirement.NodeAgent},
 		PodSecurity: "privileged",
 		Roles:       []world.Role{world.Node},
@@ -48,10 +45,15 @@ func sandboxes() requirement.Requirement {
 		Check:       sandboxesMatch,
 		Control: requirement.Control{
 			Says:    "a sandbox made through the CRI for no pod, and a network namespace with a name that no pod has",
-			Variant: &requirement.Variant{Make: orphans, ClusterScoped: "a sandbox and a network namespace on a node that belong to no pod"},
+			Variant: &requirement.Variant{Make: orphans, ClusterScoped: "a sandbox and a network namespace on a node, and what CNI would keep of it, that belong to no pod"},
 			// Which of the two is told depends on whether the kubelet has stopped the sandbox before the check lists them.
 			Red: []requirement.Reason{requirement.Orphaned, requirement.LeftOver},
 		},
+		MoreControls: []requirement.Control{{
+			Says:    "a network namespace with a name that no pod has",
+			Variant: &requirement.Variant{Make: orphanNamespace, ClusterScoped: "a network namespace on a node that belongs to no pod"},
+			Red:     []requirement.Reason{requirement.LeftOver},
+		}},
 	}
 }
 
@@ -115,8 +117,9 @@ type audit struct {
 	ready     map[string][]string    // sandbox IDs by pod UID
 	processes []wire.ProcessInfo
 	wrong     findings
-	paused    int // pods with a process in the cgroup of their sandbox
-	addresses int // that the IPAM plugin host-local keeps
+	paused    int      // pods with a process in the cgroup of their sandbox
+	addresses int      // that the IPAM plugin host-local keeps
+	others    []string // sandboxes, empty network namespaces and networks that no kubelet is known to have had made
 }
 
 func takeStock(ctx context.Context, env *requirement.Env, end *requirement.End) (*audit, error) {
@@ -144,7 +147,11 @@ func takeStock(ctx context.Context, env *requirement.Env, end *requirement.End) 
 		a.pods[cri.UID(pod)] = pod
 	}
 	for _, sandbox := range list.Items {
-		if sandbox.State == runtime.PodSandboxState_SANDBOX_READY {
+		switch {
+		case sandbox.State != runtime.PodSandboxState_SANDBOX_READY:
+		case !cri.OfKubelet(sandbox):
+			a.others = append(a.others, "sandbox "+sandbox.Id)
+		default:
 			uid := sandbox.GetMetadata().GetUid()
 			a.ready[uid] = append(a.ready[uid], sandbox.Id)
 			a.orphan(sandbox)
@@ -158,10 +165,8 @@ func takeStock(ctx context.Context, env *requirement.Env, end *requirement.End) 
 	for _, uid := range slices.Sorted(maps.Keys(a.pods)) {
 		a.pod(uid, owner)
 	}
-	for _, folder := range namespaceFolders {
-		if err := a.leftover(ctx, folder); err != nil {
-			return nil, err
-		}
+	if err := a.leftover(ctx); err != nil {
+		return nil, err
 	}
 	return a, a.leaked(ctx, list.Items)
 }
@@ -216,66 +221,14 @@ func (a *audit) pod(uid string, owner map[uint64]string) {
 	}
 }
 
-// idle counts the ready sandboxes with a network of their own in which no process of their pod runs. A runtime whose sandboxes
-// have none of their own (CRI-O, unless the pod shares its process namespace) has such while no container of the pod runs.
-func (a *audit) idle() (n int) {
-	for uid, ids := range a.ready {
-		if pod := a.pods[uid]; pod != nil && pod.Spec.HostNetwork {
-			continue
-		}
-		if !slices.ContainsFunc(a.processes, func(p wire.ProcessInfo) bool { return cri.InCgroupOf(p.Cgroup, uid) }) {
-			n += len(ids)
-		}
-	}
-	return n
-}
-
-// leftover looks for network namespaces that have a name in the folder and no process: as many as there are idle sandboxes
-// are theirs.
-func (a *audit) leftover(ctx context.Context, of string) error {
-	// By the first process's root: a mount that was made after the agent began is not in the agent's own.
-	folder := path.Join(nodeRoot, of)
-	names, err := a.end.File(ctx, wire.File{Do: "list", Path: folder})
-	if err != nil {
-		return fmt.Errorf("listing %s on %s: %w", of, a.end.Node, err)
-	}
-	lived := map[uint64]bool{}
-	for _, p := range a.processes {
-		lived[p.Net] = true
-	}
-	seen := make([]wire.FileResult, len(names.Names))
-	group, ctx := errgroup.WithContext(ctx)
-	for i, name := range names.Names {
-		group.Go(func() (err error) {
-			if seen[i], err = a.end.File(ctx, wire.File{Do: "stat", Path: path.Join(folder, name)}); err != nil {
-				return fmt.Errorf("looking at the network namespace %s on %s: %w", name, a.end.Node, err)
-			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	var empty []string
-	for i, name := range names.Names {
-		if seen[i].Ok() && !lived[seen[i].Inode] {
-			empty = append(empty, name)
-		}
-	}
-	if len(empty) <= a.idle() {
-		return nil
-	}
-	for _, name := range empty {
-		a.fail("4 empty "+name, requirement.LeftOver, path.Join(of, name), "processes of a pod in it", "a network namespace without a process")
-	}
-	return nil
-}
-
 func (a *audit) summary() string {
 	told := fmt.Sprintf("%s: %d pods, %d with a ready sandbox, %d of which have a process of their own in it (pause)",
 		a.end.Node, len(a.pods), len(a.ready), a.paused)
 	if a.addresses > 0 {
 		told += fmt.Sprintf("; host-local keeps %d addresses", a.addresses)
+	}
+	if len(a.others) > 0 {
+		told += "; not judged, as no kubelet is known to have had it made: " + strings.Join(a.others, ", ")
 	}
 	return told
 }

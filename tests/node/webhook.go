@@ -120,7 +120,7 @@ func askedOnce(ctx context.Context, env *requirement.Env, server *requirement.En
 			took.Round(time.Millisecond)))
 	case ctx.Err() != nil || !strings.Contains(err.Error(), "admission webhook"):
 		return fmt.Errorf("asking the API server for an object in a dry run: %w", err)
-	case !strings.Contains(err.Error(), "asked of "+server.Hostname()):
+	case !strings.Contains(err.Error(), "asked of "+server.Pod):
 		return fail(requirement.WrongPeer, err.Error())
 	}
 	return nil

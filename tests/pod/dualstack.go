@@ -38,6 +38,18 @@ func dualStack() requirement.Requirement {
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{
+			{Says: "IPv4 dropped in one pod", Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.InPodOf(world.Near, fault.OnlyFamily(corev1.IPv4Protocol,
+					fault.All(fault.DropOwnPorts("input", "tcp"), fault.DropOwnPorts("input", "udp"))))}},
+				Red: []requirement.Reason{requirement.NoAnswer}},
+			{Says: "UDP dropped in one pod",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.Near, fault.DropOwnPorts("input", "udp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}},
+			{Says: "TCP dropped on its way back into the pod that asked first",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.SiblingA, fault.DropOwnPorts("input", "tcp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}},
+		},
 	}
 }
 

@@ -32,11 +32,25 @@ func hostNetwork() requirement.Requirement {
 		PerFamily:   true,
 		Check:       checkHostNetwork,
 		Control: requirement.Control{
-			Says: "what pods answer it dropped on its node",
+			Says: "what pods answer it over TCP dropped on its node",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnNodeOf(world.HostNetwork, fault.DropFrom("input", "tcp", "udp")),
+				fault.OnNodeOf(world.HostNetwork, fault.DropFrom("input", "tcp")),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+		MoreControls: []requirement.Control{
+			{Says: "what pods answer it over UDP dropped on its node",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.OnNodeOf(world.HostNetwork, fault.DropFrom("input", "udp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}},
+			{Says: "what pods ask it dropped on its node",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.OnNodeOf(world.HostNetwork, fault.DropOwnPorts("input", "tcp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}},
+			{Says: "an ordinary pod in its place",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.HostNetwork: world.Near}},
+				Red:     []requirement.Reason{requirement.NotShared}},
+			{Says: "an ordinary pod in place of the node, whose network namespace it must be in",
+				Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Node: world.Near}},
+				Red:     []requirement.Reason{requirement.NotShared}, Wants: []world.Role{world.Node}},
 		},
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/until"
 )
@@ -36,6 +37,11 @@ func hostPortCoexist() requirement.Requirement {
 			Variant: &requirement.Variant{Fixture: noHostPort},
 			Red:     []requirement.Reason{requirement.Refused, requirement.NoAnswer, requirement.Unreachable},
 		},
+		MoreControls: []requirement.Control{{
+			Says:  "what comes to the port over UDP dropped on its node",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.OnNodeOf(world.SiblingA, fault.DropOwnPorts("prerouting", "udp"))}},
+			Red:   []requirement.Reason{requirement.NoAnswer}, Wants: []world.Role{world.Far},
+		}},
 	}
 }
 

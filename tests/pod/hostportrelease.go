@@ -26,7 +26,8 @@ func hostPortRelease() requirement.Requirement {
 				"Kubernetes itself promises the port to one pod of a node at a time.",
 		},
 		Why: "Rules that outlive their pod send the port's traffic to an address that nobody has, or that another pod has by now. A UDP " +
-			"client that goes on from one port sticks to the dead pod until tracking forgets it.",
+			"client that goes on from one port sticks to the dead pod until tracking forgets it. Five attempts in a row are not answered, each " +
+			"beside one to another pod's hostPort that is.",
 		PodSecurity: "privileged",
 		PerNode:     true,
 		Roles:       []world.Role{world.SiblingA},
@@ -65,6 +66,13 @@ func checkHostPortRelease(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
+	// Another pod goes on publishing another port: who is silent then could have been heard.
+	stays := hostPortOn(env, node, besidePort(env, protocols[0]))
+	stays.Spec.Containers[0].Ports = []corev1.ContainerPort{besidePort(env, protocols[0]), besidePort(env, protocols[1])}
+	beside, err := env.Start(ctx, stays)
+	if err != nil {
+		return err
+	}
 	for _, protocol := range protocols {
 		if _, err := exchange.Works(ctx, env, talk(protocol, first.Ends[hostPortPod])); err != nil {
 			return err
@@ -76,7 +84,10 @@ func checkHostPortRelease(ctx context.Context, env *requirement.Env) error {
 		}
 	}
 	for _, protocol := range protocols {
-		if err := silent(ctx, env, talk(protocol, first.Ends[hostPortPod])); err != nil {
+		gone := talk(protocol, first.Ends[hostPortPod])
+		gone.Converging, gone.Within = true, silenceWithin
+		heard := exchange.Talk{From: clients[0], To: beside.Ends[hostPortPod], Network: gone.Network, Dial: requirement.At(at, env.Port(besideHostPort))}
+		if _, err := exchange.Silent(ctx, env, gone, heard, "whose pod is gone"); err != nil {
 			return err
 		}
 	}
@@ -85,7 +96,9 @@ func checkHostPortRelease(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	for _, protocol := range protocols {
-		if _, err := exchange.Works(ctx, env, talk(protocol, second.Ends[hostPortPod])); err != nil {
+		again := talk(protocol, second.Ends[hostPortPod])
+		again.Converging = true
+		if _, err := exchange.Works(ctx, env, again); err != nil {
 			return err
 		}
 	}

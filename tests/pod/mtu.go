@@ -46,6 +46,14 @@ func mtu() requirement.Requirement {
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{
+			{Says: "a black hole for TCP packets over 1200 bytes",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.Far, fault.DropLonger(1200, "tcp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}},
+			{Says: "a black hole for datagrams over 1200 bytes in the other direction",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.SiblingA, fault.DropLonger(1200, "udp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}},
+		},
 	}
 }
 
@@ -107,6 +115,9 @@ func fits(ctx context.Context, env *requirement.Env, from, to *requirement.End, 
 			Expected: fmt.Sprintf("a datagram of %d bytes with DF to arrive, or word of a smaller MTU", size),
 			Observed: fmt.Sprintf("%s at %s, neither", seen.Errno, seen.Step),
 			Again:    fmt.Sprintf("ping -M do -s %d %s   (in the pod; then ip route get)", size-headers, at.Addr())}
+		if seen.Step == wire.StepCompare {
+			f.Final = requirement.ChangedIsFinal
+		}
 		if told {
 			f.Observed = fmt.Sprintf("word of an MTU of %d, and nothing after it", seen.PathMTU)
 		}
@@ -148,6 +159,21 @@ func longest(ctx context.Context, from, to *requirement.End, target string, head
 
 // fragmented is longer than any usual MTU but jumbo frames.
 const fragmented = 8 << 10
+
+// sizeMatters adds to a failure by silence that a small exchange passes there, where that is so. What was large is said by
+// large.
+func sizeMatters(ctx context.Context, env *requirement.Env, talk exchange.Talk, large string, err error) error {
+	f := requirement.AsFailure(err)
+	if f == nil || f.Reason != requirement.NoAnswer || env.Patience == 0 || ctx.Err() != nil {
+		return err
+	}
+	talk.Bytes, talk.Within = 0, 0
+	if _, small := exchange.Works(ctx, env, talk); small == nil {
+		f.FirstBrokenHop = fmt.Sprintf("from node %s to node %s: 32 bytes pass on the same path and %s not; see pod/mtu and pod/udp-fragments",
+			talk.From.Node, talk.To.Node, large)
+	}
+	return err
+}
 
 func udpFragments() requirement.Requirement {
 	return requirement.Requirement{

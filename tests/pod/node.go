@@ -70,10 +70,15 @@ func nodeToPods(r requirement.Requirement, says string, pairs func(node, pod *re
 	r.Control = requirement.Control{
 		Says: says,
 		Fault: &requirement.Fault{Points: []requirement.Point{
-			fault.OnOneNode(fault.DropFrom("input", "tcp", "udp")),
+			fault.OnOneNode(fault.DropFrom("input", "tcp")),
 		}},
 		Red: []requirement.Reason{requirement.NoAnswer},
 	}
+	r.MoreControls = []requirement.Control{{
+		Says:  says + ", UDP alone",
+		Fault: &requirement.Fault{Points: []requirement.Point{fault.OnOneNode(fault.DropFrom("input", "udp"))}},
+		Red:   []requirement.Reason{requirement.NoAnswer},
+	}}
 	return r
 }
 
@@ -119,9 +124,17 @@ func podToNode() requirement.Requirement {
 		Control: requirement.Control{
 			Says: "what comes to one node dropped there",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnOneNode(fault.All(fault.DropOwnPorts("input", "tcp"), fault.DropOwnPorts("input", "udp"))),
+				fault.OnOneNode(fault.DropOwnPorts("input", "tcp")),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+		MoreControls: []requirement.Control{
+			{Says: "what comes to one node over UDP dropped there",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.OnOneNode(fault.DropOwnPorts("input", "udp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}},
+			{Says: "what one node forwards of its pods to other nodes dropped",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.OnOneNode(fault.DropOwnPorts("forward", "tcp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}},
 		},
 	}
 }

@@ -42,10 +42,20 @@ func nodePairs() requirement.Requirement {
 		Control: requirement.Control{
 			Says: "on one node, what it forwards to its pods dropped",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnNodeOf(world.Far, fault.All(fault.DropOwnPorts("forward", "tcp"), fault.DropOwnPorts("forward", "udp"))),
-				fault.InPodOf(world.Far, fault.All(fault.DropOwnPorts("input", "tcp"), fault.DropOwnPorts("input", "udp"))),
+				fault.OnNodeOf(world.Far, fault.DropOwnPorts("forward", "tcp")),
+				fault.InPodOf(world.Far, fault.DropOwnPorts("input", "tcp")),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+		MoreControls: []requirement.Control{
+			{Says: "on one node, what it forwards to its pods over UDP dropped", Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnNodeOf(world.Far, fault.DropOwnPorts("forward", "udp")),
+				fault.InPodOf(world.Far, fault.DropOwnPorts("input", "udp"))}},
+				Red: []requirement.Reason{requirement.NoAnswer}},
+			{Says: "what one node's pods send masqueraded as it leaves", Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnNodeOf(world.Far, fault.MasqueradeOwnPorts("tcp", "udp")),
+				fault.InPodOf(world.Far, fault.TranslateSource("tcp", "udp"))}},
+				Red: []requirement.Reason{requirement.Translated}},
 		},
 	}
 }
@@ -72,7 +82,7 @@ func closedUDPPortRefuses() requirement.Requirement {
 				if err != nil {
 					return err
 				}
-				if err := exchange.Refused(ctx, env, exchange.Talk{From: env.Role(world.SiblingA), To: server, Network: "udp",
+				if err := exchange.Rejected(ctx, env, exchange.Talk{From: env.Role(world.SiblingA), To: server, Network: "udp",
 					Dial: requirement.At(ip, env.Port(0))}); err != nil {
 					return err
 				}
@@ -86,5 +96,10 @@ func closedUDPPortRefuses() requirement.Requirement {
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says:  "what the pod on the same node says about closed ports dropped as it leaves",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.Near, fault.DropUnreachable(world.SiblingA))}},
+			Red:   []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }

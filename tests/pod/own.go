@@ -3,7 +3,6 @@ package pod
 import (
 	"context"
 
-	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/fault"
@@ -39,30 +38,17 @@ func ownIP() requirement.Requirement {
 		Control: requirement.Control{
 			Says: "what goes to the pod IP dropped on lo",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.InPodOf(world.SiblingA, dropOwnIPOnLoopback),
+				fault.InPodOf(world.SiblingA, fault.Towards(world.SiblingA, fault.DropOnLoopback("tcp"))),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says: "what goes to the pod IP over UDP dropped on lo",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.InPodOf(world.SiblingA, fault.Towards(world.SiblingA, fault.DropOnLoopback("udp")))}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
-}
-
-func dropOwnIPOnLoopback(ctx context.Context, env *requirement.Env) ([]wire.Rule, error) {
-	ip, err := env.IP(env.Role(world.SiblingA))
-	if err != nil {
-		return nil, err
-	}
-	var rules []wire.Rule
-	for _, protocol := range []string{"tcp", "udp"} {
-		of, err := fault.DropOnLoopback(protocol)(ctx, env)
-		if err != nil {
-			return nil, err
-		}
-		for _, rule := range of {
-			rule.To = ip.String()
-			rules = append(rules, rule)
-		}
-	}
-	return rules, nil
 }
 
 func closedPortRefuses() requirement.Requirement {
@@ -88,7 +74,7 @@ func closedPortRefuses() requirement.Requirement {
 				if err != nil {
 					return err
 				}
-				if err := exchange.Refused(ctx, env, exchange.Talk{
+				if err := exchange.Rejected(ctx, env, exchange.Talk{
 					From: client, To: server, Network: "tcp", Dial: requirement.At(ip, env.Port(0)),
 				}); err != nil {
 					return err
@@ -103,5 +89,10 @@ func closedPortRefuses() requirement.Requirement {
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says:  "the resets dropped as they leave the pod on the same node",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.Near, fault.DropRST())}},
+			Red:   []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }

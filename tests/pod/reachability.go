@@ -86,6 +86,14 @@ func reaches(over protocol, at placement) requirement.Requirement {
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says: name + " dropped between the two in the other direction",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.InPodOf(world.SiblingA, fault.DropOwnPorts("input", over.name)),
+				fault.OnNodeOf(world.SiblingA, fault.Towards(world.SiblingA, fault.DropOwnPorts("forward", over.name))),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }
 
@@ -106,12 +114,22 @@ func noNAT(at placement) requirement.Requirement {
 			return eachDirection(ctx, env, at.peer, true, "tcp", "udp")
 		},
 		Control: requirement.Control{
-			Says: "pod traffic masqueraded on a node",
+			Says: "pod traffic over TCP masqueraded on a node",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnNodeOf(world.SiblingA, fault.MasqueradeOwnPorts("tcp", "udp")),
-				fault.InPodOf(at.peer, fault.TranslateSource("tcp", "udp")),
+				fault.OnNodeOf(world.SiblingA, fault.MasqueradeOwnPorts("tcp")),
+				fault.InPodOf(at.peer, fault.TranslateSource("tcp")),
 			}},
 			Red: []requirement.Reason{requirement.Translated},
+		},
+		MoreControls: []requirement.Control{
+			{Says: "pod traffic over UDP masqueraded on a node", Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnNodeOf(world.SiblingA, fault.MasqueradeOwnPorts("udp")),
+				fault.InPodOf(at.peer, fault.TranslateSource("udp"))}},
+				Red: []requirement.Reason{requirement.Translated}},
+			{Says: "pod traffic in the other direction masqueraded on a node", Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnNodeOf(at.peer, fault.Towards(world.SiblingA, fault.MasqueradeOwnPorts("tcp"))),
+				fault.InPodOf(world.SiblingA, fault.TranslateSource("tcp"))}},
+				Red: []requirement.Reason{requirement.Translated}},
 		},
 	}
 }

@@ -102,17 +102,21 @@ func checkRecreate(ctx context.Context, env *requirement.Env) error {
 	}
 	for _, client := range clients {
 		talk := exchange.Talk{From: client, Network: "tcp", Dial: requirement.At(old, world.TargetPort), Within: silenceWithin}
-		seen, err := exchange.Once(ctx, env, talk)
-		switch {
-		case err != nil:
+		ip, err := env.IP(second.Ends["web"])
+		if err != nil {
 			return err
-		case !seen.Ok():
-		case seen.Witness.Boot != was.Boot && seen.Witness.Who != second.Pod.Name:
-			env.Note("%s: the old IP %s belongs to %s by now", env.Family, old, seen.Witness.Who)
-		default:
-			return &requirement.Failure{Reason: requirement.Answered, From: client, Target: talk.Dial, Protocol: "tcp",
-				Expected: "silence at the old IP", Observed: "an answer by " + seen.Witness.Who,
-				Again: "ip route get " + old.String() + "; ip neighbour show " + old.String() + "   (on both nodes)"}
+		}
+		heard := exchange.Talk{From: client, To: second.Ends["web"], Network: "tcp", Dial: requirement.At(ip, world.TargetPort)}
+		if _, err := exchange.Silent(ctx, env, talk, heard, "the IP of the pod that is gone"); err != nil {
+			if f := requirement.AsFailure(err); f != nil && f.Reason == requirement.Answered {
+				seen, err := exchange.Once(ctx, env, talk)
+				if w := seen.Witness; err == nil && w != nil && w.Boot != was.Boot && w.Who != second.Pod.Name {
+					env.Note("%s: the old IP %s belongs to %s by now", env.Family, old, w.Who)
+					continue
+				}
+				f.Again = "ip route get " + old.String() + "; ip neighbour show " + old.String() + "   (on both nodes)"
+			}
+			return err
 		}
 	}
 	return nil

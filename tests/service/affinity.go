@@ -12,16 +12,18 @@ import (
 	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/until"
+	"github.com/parley-k8s/parley/tests/internal/draw"
 )
 
-// stickyDraws is how many connections one client makes: without affinity they would all meet the first one's endpoint with
-// a probability of 4 to the power of -40 for four endpoints.
-const stickyDraws = 40
+// stickyPace is how a client connects while its affinity is looked at. What a proxy remembers of it and loses once a second is missed by
+// three endpoints with a probability of 3^-9, by four with 4^-9, since each time one is drawn anew.
+var stickyPace = exchange.Pace{Every: 20 * time.Millisecond, For: 10 * time.Second}
 
 func sessionAffinity() requirement.Requirement {
 	return requirement.Requirement{
 		ID:    "service/session-affinity",
-		Title: "With sessionAffinity ClientIP all connections of one client to a ClusterIP Service reach one endpoint, over TCP and over UDP.",
+		Long:  true,
+		Title: "With sessionAffinity ClientIP all connections that one client makes to a ClusterIP Service over 10 seconds reach one endpoint, over TCP and over UDP.",
 		Level: requirement.Must,
 		Clause: requirement.Clause{
 			URL: "https://kubernetes.io/docs/reference/networking/virtual-ips/#session-affinity",
@@ -29,7 +31,8 @@ func sessionAffinity() requirement.Requirement {
 				"IP address.",
 		},
 		Why: "Software that keeps a session in memory rests on it: a second endpoint does not know who is logged in. Each of the " +
-			"proxy's modes has an implementation of its own.",
+			"proxy's modes has an implementation of its own. Each node's client connects every 20 ms for 10 s, beside other rows, and is judged " +
+			"once: what a proxy forgets once a second is missed with a probability of 1 in 262,144 by four endpoints, 1 in 19,683 by three.",
 		Roles:     []world.Role{world.Everywhere, world.Replica},
 		Services:  []world.Service{world.Sticky},
 		PerFamily: true,
@@ -38,16 +41,11 @@ func sessionAffinity() requirement.Requirement {
 			if len(ends) < 2 {
 				return &requirement.Unsupported{Probed: "the Service has one endpoint in this cluster: no other to go to"}
 			}
-			service := env.Service(world.Sticky)
-			for _, protocol := range bothProtocols {
-				// The first connection alone makes the choice; the others follow it at once.
-				for _, count := range []int{1, stickyDraws} {
-					if err := fromEveryNode(ctx, env, service, protocol, count, func(d drawn) error { return toOne(d, ends) }); err != nil {
-						return err
-					}
-				}
-			}
-			return nil
+			return sampling{service: env.Service(world.Sticky), protocols: bothProtocols, ends: toAll(ends), anyOf: true,
+				take: func(ctx context.Context, from draw.Source) (draw.Sample, error) {
+					return from.TakeOver(ctx, stickyPace)
+				},
+				judge: toOne}.run(ctx, env)
 		},
 		Control: requirement.Control{
 			Says:    "a Service without affinity before the same endpoints",
@@ -57,14 +55,11 @@ func sessionAffinity() requirement.Requirement {
 	}
 }
 
-func toOne(d drawn, ends []*requirement.End) error {
-	if err := d.among(ends); err != nil {
+func toOne(s draw.Sample, ends []*requirement.End, judgements int) error {
+	if err := s.Among(ends, judgements); err != nil {
 		return err
 	}
-	if len(d.peers) != 1 {
-		return d.failure(requirement.WrongPeer, fmt.Sprintf("all %d connections of one client to reach one endpoint", d.count), d.shares())
-	}
-	return nil
+	return s.One()
 }
 
 // affinityPause is longer than the timeout by what proxies that count in whole seconds may add.
@@ -83,7 +78,8 @@ func affinityTimeout() requirement.Requirement {
 				"not age, is what counts, kube-proxy decides.",
 		},
 		Why: "An affinity that never ends keeps every client of a NAT gateway or a long-lived proxy on one endpoint for good, and after " +
-			"scaling up the new endpoints stay idle.",
+			"scaling up the new endpoints stay idle. 20 ports of the Service, each with an affinity of its own, are asked three times: twice in " +
+			"a row, and after 7.5 s of silence; that none of them draws another endpoint then has a probability of 1e-12 by four, 3e-10 by three.",
 		Roles:     []world.Role{world.Everywhere, world.Replica},
 		Services:  []world.Service{world.StickyBriefly, world.StickyLong},
 		PerFamily: true,
@@ -109,20 +105,22 @@ func checkAffinityTimeout(ctx context.Context, env *requirement.Env) error {
 	for _, client := range env.Roles(world.Everywhere) {
 		asker := affinityClient{client: client, ip: ip, endpoints: ends}
 		group.Go(func() error {
-			return env.Until(ctx, func(ctx context.Context) error {
-				var at [3]answers
-				var err error
-				if at[0], at[1], err = asker.twice(ctx, env); err != nil {
-					return err
-				}
-				if err := until.Idle(ctx, affinityPause); err != nil {
-					return err
-				}
-				if at[2], err = asker.once(ctx, env); err != nil {
-					return err
-				}
-				return affinityKept(env, client, ip.String(), at)
-			})
+			// Until each of the ports is known, which may take its time; then once.
+			if err := env.Until(ctx, func(ctx context.Context) error { _, err := asker.once(ctx, env); return err }); err != nil {
+				return err
+			}
+			var at [3]answers
+			var err error
+			if at[0], at[1], err = asker.twice(ctx, env); err != nil {
+				return err
+			}
+			if err := until.Idle(ctx, affinityPause); err != nil {
+				return err
+			}
+			if at[2], err = asker.once(ctx, env); err != nil {
+				return err
+			}
+			return affinityKept(env, client, ip.String(), at)
 		})
 	}
 	return group.Wait()
@@ -186,6 +184,7 @@ func affinityKept(env *requirement.Env, client *requirement.End, ip string, at [
 	}
 	fail := func(reason requirement.Reason, expected, observed string) error {
 		return &requirement.Failure{Reason: reason, From: client, Target: ip, Protocol: "tcp", Expected: expected, Observed: observed,
+			Attempts: 1, Final: requirement.SampleIsFinal,
 			Again: fmt.Sprintf("kubectl get service -n %s %s -o jsonpath={.spec.sessionAffinityConfig}", client.Namespace, env.Service(world.StickyBriefly).Name)}
 	}
 	if n := moved(0, 1); n > 0 {

@@ -120,11 +120,11 @@ func allFamilies(spec *corev1.ServiceSpec) {
 	spec.IPFamilyPolicy, spec.IPFamilies = &prefer, nil
 }
 
-// expectAnswers is what is expected after the change: answers by those alone, or by nobody.
+// expectAnswers is what is expected after the change: answers by those ordinary pods alone, or by nobody.
 func expectAnswers(what string, by ...*requirement.End) convergence.Expect {
 	expect := convergence.Expect{What: what, Within: programmedWithin}
 	for _, end := range by {
-		expect.By = append(expect.By, end.Hostname())
+		expect.By = append(expect.By, end.Pod)
 	}
 	return expect
 }

@@ -105,7 +105,9 @@ func clusterIPFromNode() requirement.Requirement {
 		Title: "A ClusterIP Service answers over TCP and UDP from every node itself.",
 		Why: "The API server reaches webhooks and extension API servers, and the kubelet its volume plugins, from a node's own network. " +
 			"What a node sends never passes the hooks that its pods' traffic does, so the proxy has rules of their own for it.",
-	}, world.Node, fault.OnOneNode(fault.DropToService("output", world.Web, bothProtocols...)))
+	}, world.Node, func(protocol string) requirement.Point {
+		return fault.OnOneNode(fault.DropToService("output", world.Web, protocol))
+	})
 }
 
 func clusterIPFromHostNetwork() requirement.Requirement {
@@ -114,10 +116,12 @@ func clusterIPFromHostNetwork() requirement.Requirement {
 		Title: "A ClusterIP Service answers over TCP and UDP from a hostNetwork pod.",
 		Why: "Ingress controllers and node agents run so and dial Services all day. Data paths that translate in the socket (eBPF on " +
 			"cgroups) or at the pod's interface treat a hostNetwork pod as neither a pod nor a node.",
-	}, world.HostNetwork, fault.OnNodeOf(world.HostNetwork, fault.DropToService("output", world.Web, bothProtocols...)))
+	}, world.HostNetwork, func(protocol string) requirement.Point {
+		return fault.OnNodeOf(world.HostNetwork, fault.DropToService("output", world.Web, protocol))
+	})
 }
 
-func fromNode(r requirement.Requirement, role world.Role, point requirement.Point) requirement.Requirement {
+func fromNode(r requirement.Requirement, role world.Role, dropped func(protocol string) requirement.Point) requirement.Requirement {
 	r.Level, r.Clause = requirement.Must, virtualIPs
 	r.Needs = []requirement.Feature{requirement.NodeAgent}
 	r.PodSecurity = "privileged"
@@ -133,10 +137,15 @@ func fromNode(r requirement.Requirement, role world.Role, point requirement.Poin
 			}}.work(ctx, env)
 	}
 	r.Control = requirement.Control{
-		Says:  "what goes to the cluster IP dropped as it leaves one node's own sockets",
-		Fault: &requirement.Fault{Points: []requirement.Point{point}},
+		Says:  "what goes to the cluster IP over TCP dropped as it leaves one node's own sockets",
+		Fault: &requirement.Fault{Points: []requirement.Point{dropped("tcp")}},
 		Red:   []requirement.Reason{requirement.NoAnswer},
 	}
+	r.MoreControls = []requirement.Control{{
+		Says:  "what goes to the cluster IP over UDP dropped as it leaves one node's own sockets",
+		Fault: &requirement.Fault{Points: []requirement.Point{dropped("udp")}},
+		Red:   []requirement.Reason{requirement.NoAnswer, requirement.Denied}, // a UDP sender is told of what is dropped there
+	}}
 	return r
 }
 
@@ -167,10 +176,19 @@ func crossNamespace() requirement.Requirement {
 		Control: requirement.Control{
 			Says: "what the pod of the other namespace is asked dropped before it",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.InPodOf(world.Foreigner, fault.DropFrom("input", bothProtocols...)),
-				fault.OnNodeOf(world.Foreigner, fault.DropFrom("forward", bothProtocols...)),
+				fault.InPodOf(world.Foreigner, fault.DropFrom("input", "tcp")),
+				fault.OnNodeOf(world.Foreigner, fault.DropFrom("forward", "tcp")),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+		MoreControls: []requirement.Control{
+			{Says: "what the pod of the other namespace is asked over UDP dropped before it", Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.InPodOf(world.Foreigner, fault.DropFrom("input", "udp")),
+				fault.OnNodeOf(world.Foreigner, fault.DropFrom("forward", "udp"))}},
+				Red: []requirement.Reason{requirement.NoAnswer}},
+			{Says: "what the pod of the other namespace asks dropped as it leaves it",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.Foreigner, fault.DropFrom("output", "tcp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}},
 		},
 	}
 }

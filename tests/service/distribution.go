@@ -15,6 +15,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/until"
+	"github.com/parley-k8s/parley/tests/internal/draw"
 )
 
 // distributionUnset is the variant whose connections go to a Service without trafficDistribution.
@@ -63,7 +64,7 @@ func trafficDistribution(d distribution) requirement.Requirement {
 			Says: "trafficDistribution expresses a preference: with PreferSameZone for endpoints in the client's zone, with PreferSameNode for those on " +
 				"its node. EndpointSlices carry it as hints, which kube-proxy follows.",
 		},
-		Why:       d.why,
+		Why:       d.why + " Once the Service is known, one sample is drawn and judged once: " + leakMissed,
 		Needs:     []requirement.Feature{requirement.TwoNodes},
 		Roles:     []world.Role{world.Everywhere, world.Replica},
 		Services:  []world.Service{world.Replicas},
@@ -111,12 +112,8 @@ func (d distribution) check(ctx context.Context, env *requirement.Env) error {
 	if env.Fixture(distributionUnset) {
 		service = like
 	}
-	return fromEveryNode(ctx, env, service, "tcp", localDraws, func(drawn drawn) error {
-		if near := d.nearOf(nodes, drawn.client, ends); len(near) > 0 {
-			return drawn.among(near)
-		}
-		return nil
-	})
+	near := func(client *requirement.End) []*requirement.End { return d.nearOf(nodes, client, ends) }
+	return sampling{service: service, protocols: []string{"tcp"}, ends: near, converging: true, take: atOnceOf(draw.Leaks()), judge: onlyAmong}.run(ctx, env)
 }
 
 func (d distribution) nearOf(nodes map[string]corev1.Node, client *requirement.End, ends []*requirement.End) []*requirement.End {

@@ -2,109 +2,83 @@ package service
 
 import (
 	"context"
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
-	"time"
 
-	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"golang.org/x/sync/errgroup"
+
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/tests/internal/draw"
 )
 
-// drawn is who answered so many new connections (or datagrams from new sockets) of one client.
-type drawn struct {
-	client   *requirement.End
-	target   string
-	protocol string
-	count    int
-	peers    map[string]int // by the hostname of who answered
-	tally    map[wire.Class]int
+// sampling is samples of a Service from a pod on each node and over each protocol, all at once.
+type sampling struct {
+	service   requirement.ServiceSeen
+	protocols []string
+	// ends are those who are to answer the client. A client to whom nobody is to answer makes no sample.
+	ends func(client *requirement.End) []*requirement.End
+	// anyOf says that one of the ends is enough to answer until the Service counts as known: a client with affinity meets no other.
+	anyOf bool
+	// converging says that the check made the Service a moment ago.
+	converging bool
+	take       func(ctx context.Context, from draw.Source) (draw.Sample, error)
+	judge      func(s draw.Sample, ends []*requirement.End, judgements int) error
 }
 
-// drawEndpoints has the client make new connections to the Service, many at once, and counts who answers.
-func drawEndpoints(ctx context.Context, env *requirement.Env, client *requirement.End, service requirement.ServiceSeen, protocol string, count int) (drawn, error) {
-	ip, err := virtualIPOf(env, service)
+// run waits until each client's proxy knows the Service, with the patience in force, then takes one sample from each and judges it once.
+func (p sampling) run(ctx context.Context, env *requirement.Env) error {
+	ip, err := virtualIPOf(env, p.service)
 	if err != nil {
-		return drawn{}, err
+		return err
 	}
-	d := drawn{client: client, target: requirement.At(ip, world.ServicePort), protocol: protocol, count: count}
-	// All at once up to a hundred: what is not answered costs one attempt's time, and not one for each.
-	got, err := client.Connect(ctx, wire.Connect{Network: protocol, Address: d.target, Count: count, Parallel: 100, Brief: true,
-		Timeout: int(env.Attempt / time.Millisecond)})
-	if err != nil {
-		return d, fmt.Errorf("asking %s for %d connections to %s: %w", client, count, d.target, err)
-	}
-	d.peers, d.tally = got.Peers, got.Tally
-	return d, nil
-}
-
-// of is how often each of the ends answered.
-func (d drawn) of(ends []*requirement.End) (counts []int) {
-	for _, end := range ends {
-		counts = append(counts, d.peers[end.Hostname()])
-	}
-	return counts
-}
-
-// shares says who answered how often, in words.
-func (d drawn) shares() string {
-	var parts []string
-	for _, who := range slices.Sorted(maps.Keys(d.peers)) {
-		parts = append(parts, fmt.Sprintf("%s %d", who, d.peers[who]))
-	}
-	if len(parts) == 0 {
-		return "nobody answering"
-	}
-	return strings.Join(parts, ", ")
-}
-
-// failure is the start of one about what was drawn.
-func (d drawn) failure(reason requirement.Reason, expected, observed string) *requirement.Failure {
-	f := &requirement.Failure{Reason: reason, From: d.client, Target: d.target, Protocol: d.protocol, Expected: expected, Observed: observed}
-	if d.client.Pod != "" {
-		f.Again = fmt.Sprintf("kubectl exec -n %s %s -c %s -- /agent dial %s %s   (again and again)", d.client.Namespace, d.client.Pod,
-			d.client.Container, d.protocol, d.target)
-	}
-	return f
-}
-
-// among says whether all were answered, and each by one of the ends.
-func (d drawn) among(ends []*requirement.End) error {
-	rest := d.count
-	for _, n := range d.of(ends) {
-		rest -= n
-	}
-	switch {
-	case rest == 0:
-		return nil
-	case d.tally[wire.OK] == d.count:
-		return d.failure(requirement.WrongPeer, fmt.Sprintf("all %d connections to be answered by %s", d.count, names(ends)), d.shares())
-	}
-	for _, class := range slices.Sorted(maps.Keys(d.tally)) {
-		if class != wire.OK {
-			f := d.failure(requirement.ReasonOf(wire.Errno{Class: class}), fmt.Sprintf("all %d connections to be answered", d.count),
-				fmt.Sprintf("%d that ended as %q, and %s", d.tally[class], class, d.shares()))
-			for i, n := range d.of(ends) {
-				if n == 0 {
-					f.To = ends[i]
-					f.Observed += "; never " + ends[i].Where()
-					break
+	target := requirement.At(ip, world.ServicePort)
+	clients := env.Roles(world.Everywhere)
+	group, ctx := errgroup.WithContext(ctx)
+	for _, client := range clients {
+		ends := p.ends(client)
+		if len(ends) == 0 {
+			continue
+		}
+		awaited := ends
+		if p.anyOf {
+			awaited = nil
+		}
+		for _, protocol := range p.protocols {
+			group.Go(func() error {
+				from := draw.Source{Env: env, Client: client, Protocol: protocol, Target: target}
+				wait := from.Known
+				if p.converging {
+					wait = from.Converged
 				}
-			}
-			return f
+				if err := wait(ctx, awaited...); err != nil {
+					return err
+				}
+				s, err := p.take(ctx, from)
+				if err == nil {
+					err = p.judge(s, ends, len(clients)*len(p.protocols))
+				}
+				if lost := s.Unanswered(); err == nil && lost != "" {
+					env.Note("%s %s from %s: %s", env.Family, protocol, client.Node, lost)
+				}
+				return err
+			})
 		}
 	}
-	return fmt.Errorf("%s reports %d of %d connections to %s", d.client, d.tally[wire.OK], d.count, d.target)
+	return group.Wait()
 }
 
-func names(ends []*requirement.End) string {
-	var all []string
-	for _, end := range ends {
-		all = append(all, end.Where())
-	}
-	return strings.Join(all, ", ")
+// atOnceOf takes a sample of that size, in as short a time as it takes.
+func atOnceOf(count int) func(context.Context, draw.Source) (draw.Sample, error) {
+	return func(ctx context.Context, from draw.Source) (draw.Sample, error) { return from.Take(ctx, count) }
+}
+
+// toAll says that all ends are to answer each client.
+func toAll(ends []*requirement.End) func(*requirement.End) []*requirement.End {
+	return func(*requirement.End) []*requirement.End { return ends }
+}
+
+// onlyAmong judges a sample by who answered alone.
+func onlyAmong(s draw.Sample, ends []*requirement.End, judgements int) error {
+	return s.Among(ends, judgements)
 }
 
 // onNode are those of the ends on the node.

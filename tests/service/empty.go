@@ -43,12 +43,17 @@ func noEndpointsRefused() requirement.Requirement {
 			return nil
 		},
 		Control: requirement.Control{
-			Says: "what goes to its cluster IP dropped instead",
+			Says: "what goes to its cluster IP over TCP dropped instead",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnNodeOf(world.SiblingA, fault.DropToService("prerouting", world.Empty, "tcp", "udp")),
-				fault.InPodOf(world.SiblingA, fault.DropToService("output", world.Empty, "tcp", "udp")),
+				fault.OnNodeOf(world.SiblingA, fault.DropToService("prerouting", world.Empty, "tcp")),
+				fault.InPodOf(world.SiblingA, fault.DropToService("output", world.Empty, "tcp")),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says:  "what goes to its cluster IP over UDP dropped instead",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.OnNodeOf(world.SiblingA, fault.DropToService("prerouting", world.Empty, "udp"))}},
+			Red:   []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }

@@ -42,24 +42,27 @@ func hairpin() requirement.Requirement {
 		Control: requirement.Control{
 			Says: "packets that would leave by the interface they came in on dropped after translation",
 			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.OnNodeOf(world.SiblingA, dropHairpin),
+				fault.OnNodeOf(world.SiblingA, dropHairpin("tcp")),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says:  "datagrams that would leave by the interface they came in on dropped after translation",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.OnNodeOf(world.SiblingA, dropHairpin("udp"))}},
+			Red:   []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }
 
 // dropHairpin matches translated packets from the pod to itself as its node forwards them: the only
 // packets of this pod that go out by the interface that they came in on.
-func dropHairpin(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
-	ip, err := env.IP(env.Role(world.SiblingA))
-	if err != nil {
-		return nil, err
+func dropHairpin(protocol string) fault.Rules {
+	return func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
+		ip, err := env.IP(env.Role(world.SiblingA))
+		if err != nil {
+			return nil, err
+		}
+		return []wire.Rule{{Hook: "forward", Priority: -10, Proto: protocol, From: ip.String(), To: ip.String(),
+			ToPort: world.TargetPort, Status: "dnat", Do: "drop"}}, nil
 	}
-	var rules []wire.Rule
-	for _, protocol := range bothProtocols {
-		rules = append(rules, wire.Rule{Hook: "forward", Priority: -10, Proto: protocol, From: ip.String(), To: ip.String(),
-			ToPort: world.TargetPort, Status: "dnat", Do: "drop"})
-	}
-	return rules, nil
 }

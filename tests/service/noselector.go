@@ -103,7 +103,7 @@ func fromAll(ctx context.Context, env *requirement.Env, clients []*requirement.E
 		return err
 	}
 	for _, client := range clients {
-		seen, err := exchange.Works(ctx, env, exchange.Talk{From: client, To: server, Network: "tcp", Dial: requirement.At(vip, world.ServicePort)})
+		seen, err := exchange.Works(ctx, env, exchange.Talk{From: client, To: server, Network: "tcp", Dial: requirement.At(vip, world.ServicePort), Converging: true})
 		if err != nil {
 			return err
 		}

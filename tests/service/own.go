@@ -61,13 +61,9 @@ const settleWithin = 10 * time.Second
 // untilWorks waits until the talk works: a preparation of what is judged, so that it is waited for under a control too. The talk
 // has no source port of its own: a connection that was tried before the proxy knew the Service stays untranslated.
 func untilWorks(ctx context.Context, env *requirement.Env, talk exchange.Talk) error {
-	seen, err := until.Settled(ctx, until.Policy{Within: settleWithin}, func(ctx context.Context) error {
+	_, err := requirement.Settles(ctx, until.Policy{Within: settleWithin}, func(ctx context.Context) error {
 		_, err := exchange.Again(ctx, env, talk)
 		return err
 	})
-	if f := requirement.AsFailure(err); f != nil {
-		f.Attempts, f.Took = seen.Attempts, seen.Took
-		return f
-	}
 	return err
 }

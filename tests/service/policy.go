@@ -2,14 +2,13 @@ package service
 
 import (
 	"context"
-	"fmt"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/tests/internal/draw"
 )
 
 var internalTrafficPolicy = requirement.Clause{
@@ -18,10 +17,6 @@ var internalTrafficPolicy = requirement.Clause{
 		"cluster; for pods of a node without one the Service behaves as if it had no endpoints at all.",
 }
 
-// localDraws is how many connections each node makes: a proxy that draws from all of four endpoints would keep to the two
-// local ones with a probability of 2 to the power of -40.
-const localDraws = 40
-
 func internalPolicyLocal() requirement.Requirement {
 	return requirement.Requirement{
 		ID:     "service/internal-traffic-policy-local",
@@ -29,25 +24,15 @@ func internalPolicyLocal() requirement.Requirement {
 		Level:  requirement.Must,
 		Clause: internalTrafficPolicy,
 		Why: "Log collectors and caches that run on every node rest on it: a client that is sent to another node's agent pays for the " +
-			"way, and its records carry the wrong node.",
+			"way, and its records carry the wrong node. Once the Service is known, one sample is drawn over each protocol and judged once: " + leakMissed,
 		Needs:     []requirement.Feature{requirement.TwoNodes},
 		Roles:     []world.Role{world.Everywhere, world.Replica},
 		Services:  []world.Service{world.Local},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			for _, protocol := range bothProtocols {
-				err := fromEveryNode(ctx, env, env.Service(world.Local), protocol, localDraws, func(d drawn) error {
-					local := onNode(replicas(env), d.client.Node)
-					if len(local) == 0 {
-						return nil // service/internal-traffic-policy-local-none
-					}
-					return d.among(local)
-				})
-				if err != nil {
-					return err
-				}
-			}
-			return nil
+			// Of nodes without an endpoint service/internal-traffic-policy-local-none says what is due.
+			local := func(client *requirement.End) []*requirement.End { return onNode(replicas(env), client.Node) }
+			return sampling{service: env.Service(world.Local), protocols: bothProtocols, ends: local, take: atOnceOf(draw.Leaks()), judge: onlyAmong}.run(ctx, env)
 		},
 		Control: requirement.Control{
 			Says:    "a Service before the same endpoints with the policy Cluster",
@@ -57,10 +42,6 @@ func internalPolicyLocal() requirement.Requirement {
 	}
 }
 
-// noAnswerWithin is how long silence is listened to. What is forwarded is answered within milliseconds, and a first packet
-// that was lost is not sent again in this time: so several are sent.
-const noAnswerWithin = time.Second
-
 func internalPolicyLocalNone() requirement.Requirement {
 	return requirement.Requirement{
 		ID:     "service/internal-traffic-policy-local-none",
@@ -68,9 +49,10 @@ func internalPolicyLocalNone() requirement.Requirement {
 		Level:  requirement.Must,
 		Clause: internalTrafficPolicy,
 		Why: "The policy is chosen so that traffic does not leave the node. A proxy that falls back to other nodes' endpoints sends it out " +
-			"just when the local one is down, and nobody notices.",
+			"just when the local one is down, and nobody notices. Five attempts in a row get no answer, each beside one to an endpoint of that " +
+			"node through another Service that gets one.",
 		Needs:     []requirement.Feature{requirement.TwoNodes},
-		Roles:     []world.Role{world.Everywhere, world.WebNear},
+		Roles:     []world.Role{world.Everywhere, world.WebNear, world.OnlyNear},
 		Services:  []world.Service{world.LocalNear, world.NearAlone},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
@@ -78,10 +60,15 @@ func internalPolicyLocalNone() requirement.Requirement {
 			if err != nil {
 				return err
 			}
+			beside, err := virtualIP(env, world.NearAlone)
+			if err != nil {
+				return err
+			}
 			group, ctx := errgroup.WithContext(ctx)
 			for _, client := range env.Roles(world.Everywhere) {
 				if client.Node != env.Role(world.WebNear).Node {
-					group.Go(func() error { return unanswered(ctx, env, client, requirement.At(ip, world.ServicePort)) })
+					heard := exchange.Talk{From: client, To: env.Role(world.OnlyNear), Dial: requirement.At(beside, world.ServicePort)}
+					group.Go(func() error { return unanswered(ctx, env, heard, requirement.At(ip, world.ServicePort)) })
 				}
 			}
 			return group.Wait()
@@ -94,31 +81,23 @@ func internalPolicyLocalNone() requirement.Requirement {
 	}
 }
 
-// unanswered says whether each of the targets stays without an answer over TCP and UDP, and notes what came instead.
-func unanswered(ctx context.Context, env *requirement.Env, client *requirement.End, targets ...string) error {
-	const tries = 3
+// unanswered says whether each of the targets stays without an answer over TCP and UDP, beside a talk of the client's that is answered, and
+// notes what came instead.
+func unanswered(ctx context.Context, env *requirement.Env, heard exchange.Talk, targets ...string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, target := range targets {
 		for _, protocol := range bothProtocols {
 			group.Go(func() error {
-				return env.Until(ctx, func(ctx context.Context) error {
-					got, err := client.Connect(ctx, wire.Connect{Network: protocol, Address: target, Count: tries, Parallel: tries,
-						Timeout: int(noAnswerWithin / time.Millisecond)})
-					if err != nil {
-						return fmt.Errorf("asking %s to dial %s: %w", client, target, err)
-					}
-					for _, seen := range got.Seen {
-						if seen.Witness != nil {
-							return &requirement.Failure{Reason: requirement.Answered, From: client, Target: target, Protocol: protocol,
-								Expected: "no answer", Observed: fmt.Sprintf("one by %s at %s", seen.Witness.Who, seen.Witness.Local),
-								Again: fmt.Sprintf("kubectl exec -n %s %s -c %s -- /agent dial %s %s", client.Namespace, client.Pod, client.Container, protocol, target)}
-						}
-					}
-					if len(got.Seen) > 0 {
-						env.Note("%s: %s over %s is answered by nobody: %s", env.Family, target, protocol, got.Seen[0].Errno)
-					}
-					return nil
-				})
+				heard, talk := heard, exchange.Talk{From: heard.From, Network: protocol, Dial: target}
+				heard.Network = protocol
+				if err := serviceAnswers(ctx, env, heard); err != nil {
+					return err
+				}
+				by, err := exchange.Silent(ctx, env, talk, heard, "")
+				if err == nil {
+					env.Note("%s: %s over %s is answered by nobody: %s", env.Family, target, protocol, by)
+				}
+				return err
 			})
 		}
 	}

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
@@ -9,7 +10,7 @@ import (
 	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
-	"github.com/parley-k8s/parley/tests/internal/chance"
+	"github.com/parley-k8s/parley/tests/internal/draw"
 )
 
 // leads is a port of a Service and the port of the endpoint that it must lead to.
@@ -112,7 +113,7 @@ func targetPortNamed() requirement.Requirement {
 	})
 }
 
-// targetPortDiffers judges uniform draws wrong with a probability of at most chance.FalseAlarm.
+// targetPortDiffers judges one sample of uniform draws, which misses one of the two endpoints with a probability of 2^-404.
 func targetPortDiffers() requirement.Requirement {
 	r := toPorts(requirement.Requirement{
 		ID:    "service/target-port-differs",
@@ -122,7 +123,7 @@ func targetPortDiffers() requirement.Requirement {
 			Says: "A name works even with a mixture of pods behind the Service that have it on different port numbers.",
 		},
 		Why: "A rollout that moves a port has both numbers at once. They lie in EndpointSlices of their own, and a proxy that reads one slice, or " +
-			"one port for all, loses half of the endpoints.",
+			"one port for all, loses half of the endpoints. Once the Service is known, one sample is drawn and judged once.",
 	}, "a Service with a target that the pods have on one number", nil)
 	r.Needs = []requirement.Feature{requirement.TwoNodes} // the two pods are on two nodes
 	r.Roles, r.Wants = append(r.Roles, world.WebFar), nil
@@ -131,26 +132,29 @@ func targetPortDiffers() requirement.Requirement {
 		if err != nil {
 			return err
 		}
-		ports := map[string]int{env.Role(world.WebNear).Hostname(): world.DiffersPort(world.WebNear),
-			env.Role(world.WebFar).Hostname(): world.DiffersPort(world.WebFar)}
-		talk := exchange.Talk{From: env.Role(world.Near), Among: webEndpoints(env), Network: "tcp", Dial: requirement.At(ip, world.DiffersServicePort)}
-		return env.Until(ctx, func(ctx context.Context) error {
-			met := map[string]bool{}
-			for range chance.DrawsToSee(len(ports), chance.FalseAlarm) {
-				seen, err := exchange.Again(ctx, env, talk)
-				if err == nil {
-					err = arrivedAt(env, talk, seen, ports[seen.Witness.Who])
-				}
-				if err != nil {
-					return err
-				}
-				if met[seen.Witness.Who] = true; len(met) == len(ports) {
-					return nil
-				}
+		ports := map[string]int{env.Role(world.WebNear).Pod: world.DiffersPort(world.WebNear),
+			env.Role(world.WebFar).Pod: world.DiffersPort(world.WebFar)}
+		client, target := env.Role(world.Near), requirement.At(ip, world.DiffersServicePort)
+		from := draw.Source{Env: env, Client: client, Protocol: "tcp", Target: target}
+		if err := from.Known(ctx, webEndpoints(env)...); err != nil {
+			return err
+		}
+		s, seen, err := from.TakeSeen(ctx, draw.Leaks())
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(s.Among(webEndpoints(env), 1), s.Each(webEndpoints(env))); err != nil {
+			return err
+		}
+		for _, x := range seen {
+			if x.Witness == nil {
+				continue
 			}
-			return &requirement.Failure{Reason: requirement.WrongPeer, From: talk.From, Target: talk.Dial, Protocol: "tcp",
-				Expected: fmt.Sprintf("both endpoints to answer, each at its own number (%v)", ports), Observed: fmt.Sprintf("only %v", met)}
-		})
+			if err := arrivedAt(env, exchange.Talk{From: client, Network: "tcp", Dial: target}, x, ports[x.Witness.Who]); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	return r
 }
@@ -166,7 +170,8 @@ func undeclaredPort() requirement.Requirement {
 				"every proxy does with them.",
 		},
 		Why: "A Service's ports are what its owner offers. A data path that forwards a whole address gives away admin and debug ports " +
-			"with it. Whether the client is refused or waits in vain is reported.",
+			"with it. Five attempts in a row get no answer, each beside one to a declared port that gets one. Whether the client is refused or " +
+			"waits in vain is reported.",
 		PerNode:   true,
 		Roles:     []world.Role{world.Near, world.OnlyNear},
 		Services:  []world.Service{world.NearAlone, world.PortsDeclared},
@@ -176,7 +181,8 @@ func undeclaredPort() requirement.Requirement {
 			if err != nil {
 				return err
 			}
-			return unanswered(ctx, env, env.Role(world.Near), requirement.At(ip, world.TargetPort), requirement.At(ip, world.OtherPort))
+			heard := exchange.Talk{From: env.Role(world.Near), To: env.Role(world.OnlyNear), Dial: requirement.At(ip, world.ServicePort)}
+			return unanswered(ctx, env, heard, requirement.At(ip, world.TargetPort), requirement.At(ip, world.OtherPort))
 		},
 		Control: requirement.Control{
 			Says:    "a Service that declares the ports",
@@ -215,7 +221,7 @@ func closedTargetRefused() requirement.Requirement {
 						Dial: requirement.At(ip, world.ServicePort)}); err != nil {
 						return err
 					}
-					if err := exchange.Refused(ctx, env, exchange.Talk{From: client, Network: protocol, Dial: requirement.At(ip, world.ClosedServicePort),
+					if err := exchange.Rejected(ctx, env, exchange.Talk{From: client, Network: protocol, Dial: requirement.At(ip, world.ClosedServicePort),
 						Source: fmt.Sprintf(":%d", env.Port(i))}); err != nil {
 						return err
 					}
@@ -227,11 +233,16 @@ func closedTargetRefused() requirement.Requirement {
 			Says: "the refusals dropped as they leave the endpoint's pod",
 			Fault: &requirement.Fault{Points: []requirement.Point{
 				fault.InPodOf(world.OnlyNear, func(context.Context, *requirement.Env) ([]wire.Rule, error) {
-					// To the client's own ports; the ICMP errors are left alone, since TCP comes first.
+					// To the client's own ports; the ICMP errors are left alone.
 					return []wire.Rule{{Hook: "output", Priority: fault.BeforeAll, Proto: "tcp", Flags: "rst", FromPort: world.ClosedPort, Do: "drop"}}, nil
 				}),
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says:  "what the endpoint's pod says about its closed UDP port dropped as it leaves",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.InPodOf(world.OnlyNear, fault.DropUnreachable(world.Near))}},
+			Red:   []requirement.Reason{requirement.NoAnswer},
+		}},
 	}
 }

@@ -50,31 +50,33 @@ func TestChecksDeclareWhatTheyAskFor(t *testing.T) {
 			if q.ClusterScoped == "" {
 				require.Empty(t, clusterScoped(), "%s makes these outside the run's namespaces: say so in ClusterScoped", q.ID)
 			}
-			if v := q.Control.Variant; v != nil {
-				e := env()
-				if v.Make != nil {
+			for _, c := range q.Controls() {
+				if v := c.Variant; v != nil {
+					e := env()
+					if v.Make != nil {
+						declared(t, q, e, func(ctx context.Context, e *requirement.Env) error {
+							_, err := v.Make(ctx, e)
+							return err
+						})
+						if v.ClusterScoped == "" && q.ClusterScoped == "" {
+							require.Empty(t, clusterScoped(), "the control of %s makes these outside the run's namespaces: say so in ClusterScoped", q.ID)
+						}
+					}
+					e.Variant = v
+					declared(t, q, e, q.Check)
+					if v.Given != nil {
+						declared(t, q, e, v.Given)
+					}
+					continue
+				}
+				for _, point := range c.Fault.Points {
+					e := env()
 					declared(t, q, e, func(ctx context.Context, e *requirement.Env) error {
-						_, err := v.Make(ctx, e)
+						_, err := point.Inject(ctx, e)
 						return err
 					})
-					if v.ClusterScoped == "" && q.ClusterScoped == "" {
-						require.Empty(t, clusterScoped(), "the control of %s makes these outside the run's namespaces: say so in ClusterScoped", q.ID)
-					}
+					declared(t, q, e, q.Check) // which injects what waits for its middle
 				}
-				e.Variant = v
-				declared(t, q, e, q.Check)
-				if v.Given != nil {
-					declared(t, q, e, v.Given)
-				}
-				return
-			}
-			for _, point := range q.Control.Fault.Points {
-				e := env()
-				declared(t, q, e, func(ctx context.Context, e *requirement.Env) error {
-					_, err := point.Inject(ctx, e)
-					return err
-				})
-				declared(t, q, e, q.Check) // which injects what waits for its middle
 			}
 		})
 	}
@@ -102,7 +104,8 @@ type fakePlayers struct {
 	mu       *sync.Mutex
 	ends     map[world.Role][]*requirement.End
 	services map[world.Service]requirement.ServiceSeen
-	names    map[netip.Addr]string // of whom the addresses are
+	names    map[netip.Addr]string           // of whom the addresses are
+	dialled  func(address string) wire.Errno // how a dial ends, nil: all are answered
 }
 
 func newFakePlayers() *fakePlayers {
@@ -137,9 +140,11 @@ func everyRole() world.Roles {
 		for _, r := range append(append([]world.Role{world.Node, world.Liar}, q.Roles...), q.Wants...) {
 			roles.Want(world.PerNode, r)
 		}
-		if v := q.Control.Variant; v != nil {
-			for _, r := range v.Roles {
-				roles.Want(world.PerNode, r)
+		for _, c := range q.Controls() {
+			if v := c.Variant; v != nil {
+				for _, r := range v.Roles {
+					roles.Want(world.PerNode, r)
+				}
 			}
 		}
 	}
@@ -174,6 +179,11 @@ func (p *fakePlayers) agent(name string) *probe.Agent {
 			var c wire.Connect
 			if json.Unmarshal(args, &c) != nil {
 				return nil
+			}
+			if p.dialled != nil {
+				if errno := p.dialled(c.Address); !errno.Ok() {
+					return wire.Connected{Seen: []wire.Exchange{{Errno: errno, Step: "dial"}}, Tally: map[wire.Class]int{errno.Class: 1}}
+				}
 			}
 			seen := wire.Connected{Tally: map[wire.Class]int{wire.OK: max(1, c.Count)}, Peers: map[string]int{}}
 			for range min(100, max(1, c.Count)) {

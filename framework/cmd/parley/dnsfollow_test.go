@@ -44,7 +44,6 @@ type cachingServer struct {
 }
 
 type keptAnswer struct {
-	answer  wire.DNSAnswer
 	records func(ttl int) wire.DNSAnswer
 	at      time.Time
 }

@@ -90,17 +90,22 @@ func explain(out io.Writer, chapter requirement.Chapter, r requirement.Requireme
 		runs = append(runs, "with -slow or by its ID only, since it takes minutes")
 	}
 	part("Runs", strings.Join(runs, "; "))
-	part("Control", r.Control.Kind()+": "+r.Control.Says)
-	if f := r.Control.Fault; f != nil {
-		var points []string
-		for _, p := range f.Points {
-			points = append(points, p.Where)
+	for i, c := range r.Controls() {
+		head := "Control"
+		if i > 0 {
+			head = "and"
 		}
-		part("", "injected in: "+strings.Join(points, ", else "))
-	}
-	part("", "must turn it red for: "+strings.Join(words(r.Control.Red), " or "))
-	if r.Control.Alone {
-		part("", "nothing else runs beside it")
+		part(head, c.Kind()+": "+c.Says)
+		if points := controlOf(c).Points; len(points) > 0 {
+			part("", "injected in: "+strings.Join(points, ", else "))
+		}
+		part("", "must turn it red for: "+strings.Join(words(c.Red), " or "))
+		if len(c.Wants) > 0 {
+			part("", "where there is: "+strings.Join(words(c.Wants), ", "))
+		}
+		if c.Alone {
+			part("", "nothing else runs beside it")
+		}
 	}
 	part("Run it", "go test ./tests/... -args -prove -select "+r.ID)
 	_, err := io.WriteString(out, b.String())

@@ -21,6 +21,8 @@ type entry struct {
 	Clause   clause   `json:"clause"`
 	Features []string `json:"features"` // what the cluster must have, or the row is unsupported; never null
 	Control  control  `json:"control"`
+	// MoreControls are those of a requirement that is proved by several; absent where Control is the only one.
+	MoreControls []control `json:"moreControls,omitempty"`
 }
 
 type clause struct {
@@ -41,14 +43,22 @@ func entryOf(r requirement.Requirement) entry {
 	e := entry{
 		ID: r.ID, Title: r.Title, Level: string(r.Level), Chapter: r.Chapter(),
 		Clause: clause(r.Clause), Features: words(r.Needs),
-		Control: control{Kind: r.Control.Kind(), Says: r.Control.Says, Red: words(r.Control.Red), Points: []string{}, Alone: r.Control.Alone},
+		Control: controlOf(r.Control),
 	}
-	if r.Control.Fault != nil {
-		for _, p := range r.Control.Fault.Points {
-			e.Control.Points = append(e.Control.Points, p.Where)
-		}
+	for _, c := range r.MoreControls {
+		e.MoreControls = append(e.MoreControls, controlOf(c))
 	}
 	return e
+}
+
+func controlOf(c requirement.Control) control {
+	of := control{Kind: c.Kind(), Says: c.Says, Red: words(c.Red), Points: []string{}, Alone: c.Alone}
+	if c.Fault != nil {
+		for _, p := range c.Fault.Points {
+			of.Points = append(of.Points, p.Where)
+		}
+	}
+	return of
 }
 
 // words are values as strings, an empty list where there are none.
@@ -122,11 +132,20 @@ func writeTable(out io.Writer, entries []entry, wide bool) error {
 			if len(e.Features) > 0 {
 				features = strings.Join(e.Features, ",")
 			}
-			cells = append(cells, features, e.Control.Kind+": "+e.Control.Says, e.Clause.URL)
+			cells = append(cells, features, tellControls(e), e.Clause.URL)
 		}
 		fmt.Fprintln(w, strings.Join(append(cells, e.Title), "\t"))
 	}
 	return w.Flush()
+}
+
+// tellControls says what each control of the requirement changes.
+func tellControls(e entry) string {
+	all := e.Control.Kind + ": " + e.Control.Says
+	for _, c := range e.MoreControls {
+		all += "; " + c.Kind + ": " + c.Says
+	}
+	return all
 }
 
 // complete offers IDs to the shell.

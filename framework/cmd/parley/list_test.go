@@ -31,21 +31,24 @@ func TestListJSONIsWhatRuns(t *testing.T) {
 	require.Equal(t, reports.ExitPassed, code, errOut)
 
 	// The documented form, read by its names.
+	type control struct {
+		Kind, Says  *string
+		Red, Points []string
+		Alone       *bool
+	}
 	var listed []struct {
 		ID, Title, Level, Chapter *string
 		Clause                    *struct{ URL, Says *string }
 		Features                  []string
-		Control                   *struct {
-			Kind, Says  *string
-			Red, Points []string
-			Alone       *bool
-		}
+		Control                   *control
+		MoreControls              []control
 	}
 	d := json.NewDecoder(strings.NewReader(out))
 	d.DisallowUnknownFields()
 	require.NoError(t, d.Decode(&listed))
 	var keys []map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal([]byte(out), &keys))
+	delete(keys[0], "moreControls") // only where there are some
 	require.ElementsMatch(t, []string{"id", "title", "level", "chapter", "clause", "features", "control"}, slices.Collect(maps.Keys(keys[0])))
 	all := tests.All()
 	require.Len(t, listed, len(all))
@@ -59,11 +62,15 @@ func TestListJSONIsWhatRuns(t *testing.T) {
 		require.Equal(t, r.Clause.Says, *l.Clause.Says)
 		require.NotNil(t, l.Features, r.ID)
 		require.Len(t, l.Features, len(r.Needs))
-		require.Equal(t, r.Control.Kind(), *l.Control.Kind)
-		require.Equal(t, r.Control.Says, *l.Control.Says)
-		require.Len(t, l.Control.Red, len(r.Control.Red))
-		require.NotNil(t, l.Control.Points, r.ID)
-		require.Equal(t, r.Control.Alone, *l.Control.Alone)
+		require.Len(t, l.MoreControls, len(r.MoreControls), r.ID)
+		for n, c := range append([]control{*l.Control}, l.MoreControls...) {
+			of := r.Controls()[n]
+			require.Equal(t, of.Kind(), *c.Kind)
+			require.Equal(t, of.Says, *c.Says)
+			require.Len(t, c.Red, len(of.Red))
+			require.NotNil(t, c.Points, r.ID)
+			require.Equal(t, of.Alone, *c.Alone)
+		}
 	}
 }
 
@@ -98,8 +105,12 @@ func TestEveryRequirementIsExplained(t *testing.T) {
 		code, out, errOut := parley(t, "explain", r.ID)
 		require.Equal(t, reports.ExitPassed, code, errOut)
 		flat := strings.Join(strings.Fields(out), " ")
-		for _, part := range []string{r.ID, r.Title, string(r.Level), says[r.Chapter()], r.Clause.URL, r.Clause.Says, r.Why, string(r.Roles[0]), r.Control.Says, string(r.Control.Red[0])} {
+		for _, part := range []string{r.ID, r.Title, string(r.Level), says[r.Chapter()], r.Clause.URL, r.Clause.Says, r.Why, string(r.Roles[0])} {
 			require.Contains(t, flat, strings.Join(strings.Fields(part), " "), r.ID)
+		}
+		for _, c := range r.Controls() {
+			require.Contains(t, flat, strings.Join(strings.Fields(c.Says), " "), r.ID)
+			require.Contains(t, flat, string(c.Red[0]), r.ID)
 		}
 	}
 }

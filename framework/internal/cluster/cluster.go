@@ -43,6 +43,7 @@ type Spec struct {
 	// AgentRef and AgentTar are the probe agent's image: of it the host outside the cluster is made,
 	// which also is the pods' resolver for names outside the cluster. Without it there is neither.
 	AgentRef, AgentTar string
+	AgentKey           string // the run's key, see package runkey; "" gives that host none
 	// LogDir takes the details of a failure; "" drops them.
 	LogDir string
 	// Phase is told when a phase begins (done false) and when it has ended, with how long it took.

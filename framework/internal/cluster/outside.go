@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parley-k8s/parley/fixtures/agent/runkey"
 	"github.com/parley-k8s/parley/framework/internal/runid"
 	"github.com/parley-k8s/parley/manifests"
 )
@@ -53,8 +54,13 @@ func (c *Cluster) startOutside(ctx context.Context) error {
 		}
 	}
 	name := id.Name("outside")
+	// In a file, since arguments are there for every user of this machine to read.
+	environment := filepath.Join(c.dir, "outside.env")
+	if err := os.WriteFile(environment, []byte(runkey.Env+"="+c.spec.AgentKey+"\n"), 0o600); err != nil {
+		return fmt.Errorf("writing the environment of the host outside the cluster: %w", err)
+	}
 	_, err := e.Change(ctx, "run", "--detach", "--name", name, "--hostname", "outside",
-		"--network", c.net.Name, "--label", runid.Label+"="+string(id),
+		"--network", c.net.Name, "--env-file", environment, "--label", runid.Label+"="+string(id),
 		// The agent runs without root; port 53 is open to it all the same.
 		"--sysctl", "net.ipv4.ip_unprivileged_port_start=0",
 		"--entrypoint", agentPath, c.spec.AgentRef, "serve", "--listen", "dns=:53,lies=upstream")

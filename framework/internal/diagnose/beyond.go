@@ -24,7 +24,7 @@ func (w *walk) beyond(ctx context.Context, t target, server *requirement.End, an
 	}
 	var lossy []string
 	for _, to := range w.pairs(t, server) {
-		if told := w.repeated(ctx, to); told != "" {
+		if told := w.repeated(ctx, w.failure.From, to); told != "" {
 			lossy = append(lossy, told)
 		}
 	}
@@ -102,7 +102,11 @@ func tell(got wire.Connected, what, protocol string) (told string, whole bool) {
 	case other > 0:
 		return fmt.Sprintf("%s: of %d exchanges over %s %d came with other bytes than were sent", what, n, protocol, other), false
 	case ok < n:
-		return fmt.Sprintf("%s: of %d exchanges over %s %d end with %s at %s", what, n, protocol, n-ok, first.Errno, first.Step), false
+		told = fmt.Sprintf("%s: of %d exchanges over %s %d end with %s at %s", what, n, protocol, n-ok, first.Errno, first.Step)
+		if again > 0 {
+			told += fmt.Sprintf(", and %d need a second SYN", again)
+		}
+		return told, false
 	case again > 0:
 		return fmt.Sprintf("%s: %d of %d connections need a second SYN, so a second or more to open", what, again, n), false
 	}

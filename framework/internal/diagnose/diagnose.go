@@ -39,7 +39,9 @@ type walk struct {
 	failure *requirement.Failure
 	// rules may be added to nodes: they only count and trace, and match the diagnosis's own port.
 	rules bool
-	seen  []string
+	// target is what the failing exchange dialled, where it was one by TCP or UDP.
+	target target
+	seen   []string
 }
 
 func (w *walk) note(format string, args ...any) {
@@ -54,6 +56,9 @@ func FirstBrokenHop(ctx context.Context, env *requirement.Env, f *requirement.Fa
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	w := &walk{env: env, failure: f, rules: rules}
+	if f.Protocol == "tcp" || f.Protocol == "udp" {
+		w.target = w.findTarget(ctx)
+	}
 	mine, others := w.secondOwners(ctx)
 	hop := mine
 	if hop == "" {
@@ -68,13 +73,14 @@ func FirstBrokenHop(ctx context.Context, env *requirement.Env, f *requirement.Fa
 // walkLadder chooses the ladder by what was spoken and how it failed.
 func (w *walk) walkLadder(ctx context.Context) string {
 	f := w.failure
-	unheard := []requirement.Reason{requirement.NoAnswer, requirement.Refused, requirement.Unreachable, requirement.Broken}
+	unheard := []requirement.Reason{requirement.NoAnswer, requirement.Refused, requirement.Unreachable, requirement.Broken,
+		requirement.Missing} // of several that were to answer some did not
 	switch {
 	case strings.HasPrefix(f.Protocol, "dns"), f.Protocol == resolvConf:
 		return w.names(ctx)
 	case f.Protocol != "tcp" && f.Protocol != "udp":
 	case f.Reason == requirement.Translated && f.Exchange != nil && f.Exchange.Unconnected:
-		return w.untranslated(ctx, w.findTarget(ctx))
+		return w.untranslated(ctx, w.target)
 	case f.Reason == requirement.Translated:
 		return w.translated(ctx)
 	case f.Reason == requirement.WrongPeer:

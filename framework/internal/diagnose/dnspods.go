@@ -176,19 +176,19 @@ func (w *walk) logOfWatches(ctx context.Context, pod dnsPod) string {
 		return ""
 	}
 	w.note("%s logged: %s", pod, line)
-	return "; it says that it does not reach the API server: " + line
+	return "; its watch of the API server does not hold, as its log says: " + line
 }
 
 // longestQuote bounds what is quoted of a log, in bytes.
 const longestQuote = 300
 
-// failedWatch is the last line of a log in which client-go's reflector says that it could not list or watch.
+// failedWatch is the last line of a log in which CoreDNS, or client-go's reflector in it, says that it could not list or watch.
 func failedWatch(log string) string {
 	lines := strings.Split(log, "\n")
 	slices.Reverse(lines)
 	for _, line := range lines {
 		if strings.Contains(line, "Failed to watch") || strings.Contains(line, "failed to list") || strings.Contains(line, "Failed to list") ||
-			strings.Contains(line, "watch of") && strings.Contains(line, "ended with") {
+			strings.Contains(line, "watch ended with") || strings.Contains(line, "watch of") && strings.Contains(line, "ended with") {
 			return strings.ToValidUTF8(strings.TrimSpace(line[:min(len(line), longestQuote)]), "")
 		}
 	}

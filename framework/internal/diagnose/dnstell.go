@@ -74,10 +74,9 @@ func (h *heard) bySize() (nameFinding, bool) {
 			if content(got[smallUDP]) == "" || content(got[overTCP]) == "" || got[overTCP].Length <= fits {
 				continue
 			}
-			over, way := 0, 0
+			over, way := fits, wholeUDP
 			switch {
 			case content(got[wholeUDP]) == "":
-				over, way = fits, wholeUDP
 			case content(got[largeUDP]) == "":
 				over, way = ways()[wholeUDP].EDNS, largeUDP
 			default:

@@ -105,6 +105,8 @@ func TestDifferent(t *testing.T) {
 func TestFailedWatch(t *testing.T) {
 	const failed = `[ERROR] plugin/kubernetes: Unhandled Error: Failed to watch *v1.Service: Get "https://10.96.0.1:443/": dial tcp 10.96.0.1:443: i/o timeout`
 	require.Equal(t, failed, failedWatch("[INFO] ready\n"+failed+"\n[INFO] 10.0.0.1 A IN x.\n"))
+	const ended = "[INFO] plugin/kubernetes: Warning: watch ended with error"
+	require.Equal(t, ended, failedWatch(failed+"\n"+ended+"\n"), "as CoreDNS 1.14 says it")
 	require.Empty(t, failedWatch("[INFO] ready\n"))
 }
 

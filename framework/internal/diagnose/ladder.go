@@ -33,7 +33,7 @@ func (r rung) connect(w *walk) wire.Connect {
 
 // ladder walks from the server outwards to what was dialled, and then asks the failing question itself.
 func (w *walk) ladder(ctx context.Context) string {
-	t := w.findTarget(ctx)
+	t := w.target
 	server := w.server()
 	var rungs []rung
 	if server != nil && server.Agent != nil {
@@ -140,7 +140,16 @@ func (w *walk) try(ctx context.Context, r rung, t target) (string, error) {
 		if told := w.untranslated(ctx, t); told != "" {
 			return story + ", though its endpoints answer: " + told, nil
 		}
-		story += w.fromOtherNodes(ctx, r, t)
+	}
+	partly, err := w.partly(ctx, r, len(bad), len(got.Seen))
+	if err != nil {
+		return "", err
+	}
+	if lossy := w.lossy(ctx, r, t, partly); len(lossy) > 0 {
+		return story + ", now and then; " + strings.Join(lossy, "; "), nil
+	}
+	if r.server == nil {
+		story += w.fromOtherNodes(ctx, r, t, partly)
 	}
 	if told := w.follow(ctx, w.path(ctx, r.from, r.server), func(ctx context.Context, source string) error {
 		once := r.connect(w)
@@ -154,6 +163,40 @@ func (w *walk) try(ctx context.Context, r rung, t target) (string, error) {
 		story += w.conntrackEntry(ctx, r.from)
 	}
 	return story, nil
+}
+
+// partly says whether a rung that was seen to fail answers at other times.
+func (w *walk) partly(ctx context.Context, r rung, failed, of int) (bool, error) {
+	if of > 1 {
+		return failed < of, nil
+	}
+	r.tries = few
+	again, err := w.ask(ctx, r.from, r.connect(w))
+	if err != nil {
+		return false, err
+	}
+	w.note("%s: asked again: ok%s", r.name, ofMany("", again.Tally[wire.OK], few))
+	return again.Tally[wire.OK] > 0, nil
+}
+
+// lossy is what is lost of many exchanges over a rung that answers at times: to its server, or to each of the endpoints behind it.
+func (w *walk) lossy(ctx context.Context, r rung, t target, partly bool) (told []string) {
+	if !partly {
+		return nil
+	}
+	to := w.pairs(t, w.server())
+	if r.server != nil {
+		to = []*requirement.End{r.server}
+	}
+	for _, end := range to {
+		if end.Agent == nil || end == r.from {
+			continue
+		}
+		if line := w.repeated(ctx, r.from, end); line != "" {
+			told = append(told, line)
+		}
+	}
+	return told
 }
 
 func ofMany(before string, n, of int) string {
@@ -171,7 +214,7 @@ func ofServer(r rung) string {
 }
 
 // fromOtherNodes says from which nodes a Service's address does answer: one silent node is its proxy's.
-func (w *walk) fromOtherNodes(ctx context.Context, r rung, t target) string {
+func (w *walk) fromOtherNodes(ctx context.Context, r rung, t target, partly bool) string {
 	though := ""
 	if len(t.endpoints) > 0 && w.failure.From.Pod != "" {
 		though = ", though its endpoints answer"
@@ -194,7 +237,7 @@ func (w *walk) fromOtherNodes(ctx context.Context, r rung, t target) string {
 		}
 	}
 	switch {
-	case len(answers) > 0 && len(silent) == 0 && though != "":
+	case len(answers) > 0 && len(silent) == 0 && though != "" && !partly:
 		return fmt.Sprintf("%s, and so does the address from %s: look at the service proxy of %s", though, strings.Join(answers, ", "), r.from.Node)
 	case len(answers) > 0:
 		return fmt.Sprintf("%s; from %s it answers%s", though, strings.Join(answers, ", "), orNot(silent))

@@ -152,9 +152,29 @@ func TestTheFailingQuestionItselfIsAsked(t *testing.T) {
 				}
 				return wire.Exchange{Same: true}
 			}, want: []string{"a on n1 to b on n2: of 50 exchanges over udp 5 end with timed out", "which way they are lost was not looked at"}},
+		"one in ten lost, the ladder's own too": {to: true, target: "10.0.2.1:20001", protocol: "udp",
+			net: func(from string, _ wire.Connect, n int) wire.Exchange {
+				if from == "a" && n%10 == 3 {
+					return lost
+				}
+				return wire.Exchange{Same: true}
+			}, want: []string{"pod on another node: a on n1 dials 10.0.2.1:20015 (b on n2) and gets timed out (read: no answer), now and then; a on n1 to b on n2: of 50 exchanges over udp 5 end"}},
+		"one in ten lost, met at a Service": {target: "10.96.0.1:80", protocol: "tcp",
+			net: func(_ string, _ wire.Connect, n int) wire.Exchange {
+				if n%10 == 4 {
+					return lost
+				}
+				return wire.Exchange{Same: true, Remote: "10.96.0.1:80"}
+			}, want: []string{"ClusterIP: a on n1 dials 10.96.0.1:80 and gets timed out (read: no answer) in 1 of 8 attempts, now and then; a on n1 to b on n2: of 50 exchanges over tcp 5 end"},
+			not: []string{"proxy"}},
 		"the first SYN lost": {to: true, target: "10.0.2.1:20001", protocol: "tcp",
 			net:  func(string, wire.Connect, int) wire.Exchange { return wire.Exchange{Same: true, SYNsAgain: 1} },
 			want: []string{"a on n1 to b on n2: 50 of 50 connections need a second SYN"}},
+		"the first SYN lost, of some that were to answer": {target: "10.96.0.1:80", protocol: "tcp", reason: requirement.Missing,
+			net: func(_ string, c wire.Connect, _ int) wire.Exchange {
+				return wire.Exchange{Same: true, SYNsAgain: 1, Remote: c.Address}
+			},
+			want: []string{"ClusterIP 10.96.0.1:80: 50 of 50 connections need a second SYN"}},
 		"what is too long": {to: true, target: "10.0.2.1:20001", protocol: "tcp", exchange: &wire.Connect{Network: "tcp", Address: "10.0.2.1:20001", Bytes: 100000},
 			net: func(from string, c wire.Connect, _ int) wire.Exchange {
 				if from == "a" && (c.Bytes > 1400 || c.DF && c.Bytes+headers4 > 1222) {
@@ -209,6 +229,10 @@ func TestAnAddressOfTwoIsTheCause(t *testing.T) {
 	s.objects = append(s.objects, pod("b", "10.0.2.1"), pod("twin", "10.0.2.1"))
 	require.Equal(t, "10.0.2.1 is the address of pod ns/b on n2 and of pod ns/twin on n2",
 		s.diagnose(t, &requirement.Failure{Reason: requirement.NoAnswer, To: s.server, Target: "10.0.2.1:20001", Protocol: "tcp"}))
+	s = newScene(t, silent)
+	s.objects = append(s.objects, pod("b", "10.0.2.1"), pod("twin", "10.0.2.1"))
+	require.Equal(t, "10.0.2.1 is the address of pod ns/b on n2 and of pod ns/twin on n2",
+		s.diagnose(t, &requirement.Failure{Reason: requirement.Refused, Target: "10.96.0.1:80", Protocol: "tcp"}), "an endpoint that the failure does not name")
 	s = newScene(t, silent)
 	s.objects = append(s.objects, pod("c", "10.0.2.8"), pod("twin", "10.0.2.8"))
 	hop := s.diagnose(t, &requirement.Failure{Reason: requirement.NoAnswer, To: s.server, Target: "10.0.2.1:20001", Protocol: "tcp"})

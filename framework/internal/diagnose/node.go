@@ -36,9 +36,14 @@ func (w *walk) facts(ctx context.Context, p *way, at int) string {
 			return ""
 		}
 		target = ip.String()
-	} else if server := w.server(); server != nil {
-		if ip, ok := server.IP(w.env.Family); ok {
-			target = ip.String()
+	} else {
+		for _, server := range []*requirement.End{w.server(), p.to} { // the last that is known: who was dialled now
+			if server == nil {
+				continue
+			}
+			if ip, ok := server.IP(w.env.Family); ok {
+				target = ip.String()
+			}
 		}
 	}
 	ip, ok := Address(target)

@@ -50,7 +50,7 @@ func (w *walk) secondOwners(ctx context.Context) (mine, others string) {
 	return strings.Join(own, "; "), strings.Join(foreign, "; ")
 }
 
-// about are the addresses of all that the failure names.
+// about are the addresses of all that the failure names, and of the endpoints behind what was dialled.
 func (w *walk) about() (all []netip.Addr) {
 	f := w.failure
 	for _, end := range slices.Concat([]*requirement.End{f.From, f.To}, f.Behind) {
@@ -60,6 +60,9 @@ func (w *walk) about() (all []netip.Addr) {
 	}
 	if ip, ok := Address(f.Target); ok {
 		all = append(all, ip)
+	}
+	for _, e := range w.target.endpoints {
+		all = append(all, e.at.Addr())
 	}
 	return all
 }

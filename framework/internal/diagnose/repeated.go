@@ -18,10 +18,10 @@ const (
 	together = 25
 )
 
-// repeated makes many exchanges from the client to the pod, and says how many were lost each way and where, and how many connections
+// repeated makes many exchanges from one end to another, and says how many were lost each way and where, and how many connections
 // needed a second SYN; "" where all went as they should.
-func (w *walk) repeated(ctx context.Context, to *requirement.End) string {
-	from, protocol := w.failure.From, w.failure.Protocol
+func (w *walk) repeated(ctx context.Context, from, to *requirement.End) string {
+	protocol := w.failure.Protocol
 	ip, ok := to.IP(w.env.Family)
 	if !ok {
 		return ""

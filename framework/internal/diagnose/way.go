@@ -34,12 +34,13 @@ type step struct {
 type way struct {
 	places []place
 	steps  []step
+	to     *requirement.End // nil where nobody in particular is dialled
 }
 
 // path is the way from the client to the server and back. Where no agent is on a node its steps are left out; nil is
 // where nobody can look.
 func (w *walk) path(ctx context.Context, client, server *requirement.End) *way {
-	p := &way{}
+	p := &way{to: server}
 	from, fromNode := p.end(ctx, w.env, client)
 	var to, toNode = -1, -1
 	if server != nil {

@@ -89,16 +89,17 @@ const (
 // Takes is the time to judge what runs, and to prove it where that is asked for, for the question whether that fits go test's
 // -timeout.
 func (c Catalogue) Takes(prove bool, rounds int) time.Duration {
-	rows, slow := 0, false
+	rows, controls, slow := 0, 0, false
 	for _, q := range c.All {
 		if c.Runs(q) {
 			rows++
+			controls += len(q.Controls())
 			slow = slow || q.Slow
 		}
 	}
 	need := max(judgeRows, time.Duration(rows)*judgeRow)
 	if prove {
-		need += max(proveRows, time.Duration(rows)*proveRow)
+		need += max(proveRows, time.Duration(controls)*proveRow)
 	}
 	if slow {
 		need += slowRows
@@ -119,14 +120,17 @@ func (c Catalogue) Roles(prove bool) world.Roles {
 			spread = world.PerNode
 		}
 		need.Want(spread, slices.Concat(q.Roles, q.Wants)...)
-		switch {
-		case !prove:
-		case q.Control.Variant != nil:
-			for _, role := range q.Control.Variant.Roles {
+		if !prove {
+			continue
+		}
+		for _, c := range q.Controls() {
+			if c.Variant == nil {
+				need.Want(world.Once, world.Node, world.Liar)
+				continue
+			}
+			for _, role := range c.Variant.Roles {
 				need.Want(world.Once, role)
 			}
-		default:
-			need.Want(world.Once, world.Node, world.Liar)
 		}
 	}
 	return need

@@ -39,11 +39,13 @@ func TestRolesOfWhatRuns(t *testing.T) {
 		{ID: "a/a", Roles: []world.Role{world.SiblingA}, Control: variant},
 		{ID: "b/b", Roles: []world.Role{world.Far}, Wants: []world.Role{world.Near}, Control: fault},
 		{ID: "b/c", Roles: []world.Role{world.HostNetwork}, Wants: []world.Role{world.Near}, PerNode: true, Control: fault},
+		{ID: "d/d", Control: variant, MoreControls: []requirement.Control{{Variant: &requirement.Variant{
+			Roles: map[world.Role]world.Role{world.SiblingA: world.OwnShmA}}}}},
 		{ID: "c/c", Roles: []world.Role{world.Crowd}},
 	}}
 	plain := world.Roles{world.SiblingA: world.Once, world.Far: world.Once, world.Near: world.PerNode, world.HostNetwork: world.PerNode}
 	require.Equal(t, plain, c.Roles(false))
-	for _, role := range []world.Role{world.HostIPC, world.Node, world.Liar} {
+	for _, role := range []world.Role{world.HostIPC, world.OwnShmA, world.Node, world.Liar} {
 		plain[role] = world.Once
 	}
 	require.Equal(t, plain, c.Roles(true))
@@ -58,6 +60,8 @@ func TestTakes(t *testing.T) {
 	require.Equal(t, judgeRows+slowRows, few.Takes(false, 1))
 	few.LeftOut = map[string]string{"a/a": "not chosen"}
 	require.Equal(t, judgeRows, few.Takes(false, 1))
+	few.LeftOut, few.All[0].Slow, few.All[0].MoreControls = nil, false, make([]requirement.Control, 999)
+	require.Equal(t, judgeRows+1000*proveRow, few.Takes(true, 1).Round(time.Millisecond))
 	many := Catalogue{All: make([]requirement.Requirement, 1000)}
 	require.Equal(t, 1000*judgeRow+1000*proveRow, many.Takes(true, 1).Round(time.Millisecond))
 }

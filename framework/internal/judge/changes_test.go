@@ -113,6 +113,6 @@ func TestAnAddressThatIsSharedForAWhileIsSeen(t *testing.T) {
 	changes := r.record.Complete(Catalogue{}, "").Changes
 	require.Len(t, changes, 1, "what only a pod that ends shares is not told")
 	require.Equal(t, "10.0.0.2", changes[0].Of)
-	require.Contains(t, changes[0].What, "was shared for a while: 10.0.0.2 is the address of pod kube-system/one on n1 and of pod kube-system/two on n1 (seen at ")
+	require.Contains(t, changes[0].What, "was for a while the address of pod kube-system/one on n1 and of pod kube-system/two on n1 (seen at ")
 	require.Contains(t, r.Judge.env(requirement.Requirement{}, view{family: corev1.IPv4Protocol}, 0).SharedAddresses[0], "10.0.0.2", "and pod/ip-unique is told at its look at the end")
 }

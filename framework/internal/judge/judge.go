@@ -46,7 +46,9 @@ type Stage interface {
 type Options struct {
 	Catalogue Catalogue
 	Strict    bool // a failed SHOULD fails the run
-	Rounds    int  // how often all is judged: 1 or more
+	// User is whom the run acts for, as the API server knows it; "" where that is not known.
+	User   string
+	Rounds int // how often all is judged: 1 or more
 
 	Prove       bool
 	ProveOnly   requirement.Selection // of those that run
@@ -103,7 +105,7 @@ type view struct {
 func (j *Judge) env(q requirement.Requirement, v view, patience time.Duration) *requirement.Env {
 	e := j.stage.Env(q, v.family)
 	e.Node = v.node
-	e.Patience, e.Attempt, e.Base = patience, attempt, j.options.Catalogue.port(q.ID)
+	e.User, e.Patience, e.Attempt, e.Base = j.options.User, patience, attempt, j.options.Catalogue.port(q.ID)
 	e.SharedAddresses = j.sharing.sentences()
 	return e
 }

@@ -86,6 +86,33 @@ func TestPatienceEndsWithTheFirstFailure(t *testing.T) {
 }
 
 // A proof is made on the last node, unless the control's roles are played near the first alone.
+// A failure that a busy machine may have made on one node does not have another put off that no machine makes.
+func TestWhatIsFinalOnAnyNodeIsFinal(t *testing.T) {
+	r := newRound(t, &fakeStage{workers: []string{"n1", "n2", "n3"}}, Options{})
+	q := requirement.Requirement{ID: "pod/x", PerNode: true, Check: func(_ context.Context, e *requirement.Env) error {
+		switch e.Node {
+		case "n1":
+			return noAnswer
+		case "n2":
+			return &requirement.Failure{Reason: requirement.Broken, Observed: "other bytes", Final: requirement.ChangedIsFinal}
+		}
+		return nil
+	}}
+	result := r.resultOf(t.Context(), q)
+	require.Equal(t, reports.Failed, result.Outcome)
+	require.Equal(t, requirement.ChangedIsFinal, result.Failure.Final)
+	require.Contains(t, result.Reason, "other bytes")
+	require.Contains(t, result.Reason, "not tried again: "+requirement.ChangedIsFinal)
+	require.False(t, retriable(result))
+
+	q.Check = func(context.Context, *requirement.Env) error {
+		return &requirement.Failure{Reason: requirement.WrongPeer}
+	}
+	require.False(t, retriable(r.resultOf(t.Context(), q)), "by its reason")
+	q.Check = func(context.Context, *requirement.Env) error { return noAnswer }
+	require.True(t, retriable(r.resultOf(t.Context(), q)))
+}
+
 func TestProveFrom(t *testing.T) {
 	j := New(&fakeStage{workers: []string{"n1", "n2"}}, NewRecord("x", nil), Options{})
 	fault := requirement.Control{Fault: &requirement.Fault{}}

@@ -37,7 +37,7 @@ func (r *round) proofOf(ctx context.Context, q requirement.Requirement, outcome 
 func (r *round) proveTwice(ctx context.Context, q requirement.Requirement) *reports.Proof {
 	begun, first := time.Now(), r.unsure.first(q.ID)
 	if first == "" {
-		proof := r.proveInFamilies(ctx, q)
+		proof := r.proveByEach(ctx, q)
 		if proof.State != reports.Refuted || ctx.Err() != nil {
 			return proof
 		}
@@ -46,7 +46,7 @@ func (r *round) proveTwice(ctx context.Context, q requirement.Requirement) *repo
 			return proofNotRun(q, "to be tried again alone: the nodes are too busy to tell; at first: "+first)
 		}
 	}
-	proof := r.proveInFamilies(ctx, q)
+	proof := r.proveByEach(ctx, q)
 	switch proof.State {
 	case reports.Proved:
 		proof.Reason = "on the second try; the first: " + first
@@ -65,6 +65,29 @@ func proofNotRun(q requirement.Requirement, why string) *reports.Proof {
 	proof := blankProof(q)
 	proof.State, proof.Reason = reports.ProofNotRun, why
 	return proof
+}
+
+// proveByEach proves by each control of the requirement on its own, up to the first that is refuted.
+func (j *Judge) proveByEach(ctx context.Context, q requirement.Requirement) *reports.Proof {
+	// What the check does not judge here needs no proof.
+	q.MoreControls = slices.DeleteFunc(slices.Clone(q.MoreControls), func(c requirement.Control) bool {
+		return slices.ContainsFunc(c.Wants, func(role world.Role) bool { return len(j.stage.Ends(role)) == 0 })
+	})
+	if len(q.MoreControls) == 0 {
+		return j.proveInFamilies(ctx, q)
+	}
+	var parts []reports.Proof
+	for _, c := range q.Controls() {
+		start, of := time.Now(), q
+		of.Control = c
+		part := proofNotRun(of, "another control was refuted before")
+		if len(parts) == 0 || parts[len(parts)-1].State != reports.Refuted && ctx.Err() == nil {
+			part = j.proveInFamilies(ctx, of)
+		}
+		part.Took = time.Since(start)
+		parts = append(parts, *part)
+	}
+	return reports.ProofOfAll(parts)
 }
 
 // proveInFamilies proves in each family that the requirement is judged in, up to the first that is not proved.
@@ -98,7 +121,7 @@ func (j *Judge) proveOnce(ctx context.Context, e *requirement.Env, q requirement
 	if proof.State != reports.Proved {
 		return
 	}
-	if err := guarded(ctx, j.env(q, view{e.Family, e.Node}, patience), q, nil); err != nil && ctx.Err() == nil {
+	if err := j.guarded(ctx, j.env(q, view{e.Family, e.Node}, patience), q, nil); err != nil && ctx.Err() == nil {
 		proof.State, proof.Reason = reports.Refuted, "it is not green again after the control was lifted: "+err.Error()
 	}
 }
@@ -128,7 +151,7 @@ func (j *Judge) proveByVariant(ctx context.Context, e *requirement.Env, q requir
 		}()
 	}
 	e.Variant = v
-	verdict := guarded(ctx, e, q, nil)
+	verdict := j.guarded(ctx, e, q, nil)
 	if verdict == nil && v.Given != nil && ctx.Err() == nil {
 		if err := v.Given(ctx, e); err != nil {
 			proof.State, proof.Reason = reports.Unproved, "the variant is not what it is called here: "+err.Error()
@@ -177,7 +200,7 @@ func (j *Judge) tryPoint(ctx context.Context, e *requirement.Env, q requirement.
 		}
 		forget()
 	}()
-	verdict := guarded(ctx, e, q, nil)
+	verdict := j.guarded(ctx, e, q, nil)
 	met, how, err := fault.Acted(ctx)
 	if err != nil {
 		return false, err
@@ -193,9 +216,12 @@ func (j *Judge) tryPoint(ctx context.Context, e *requirement.Env, q requirement.
 // conclude judges what the check said under its control.
 func conclude(ctx context.Context, verdict error, q requirement.Requirement, proof *reports.Proof) {
 	failure := requirement.AsFailure(verdict)
+	var lacks *requirement.NotPermitted
 	switch {
 	case ctx.Err() != nil:
 		proof.State, proof.Reason = reports.ProofNotRun, context.Cause(ctx).Error()
+	case errors.As(verdict, &lacks):
+		proof.State, proof.Reason = reports.Unproved, verdict.Error()
 	case verdict == nil:
 		proof.State, proof.Reason = reports.Refuted, "the control acts and the requirement stays green: the check can't see what it is for"
 	case failure == nil:

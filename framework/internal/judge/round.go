@@ -1,7 +1,9 @@
 package judge
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -77,7 +79,9 @@ func (r *round) follow(do func(context.Context)) (stop func()) {
 
 // prove gives the proofs in the same order.
 func (r *round) prove(t *testing.T) {
-	alone := func(q requirement.Requirement) bool { return q.Control.Alone || q.Disrupts != "" }
+	alone := func(q requirement.Requirement) bool {
+		return q.Disrupts != "" || slices.ContainsFunc(q.Controls(), func(c requirement.Control) bool { return c.Alone })
+	}
 	asked := func(q requirement.Requirement) bool { return r.options.ProveOnly.Has(q.ID) }
 	r.run(t, group{"can fail", func(q requirement.Requirement) bool { return asked(q) && !alone(q) }, true, r.proveOne})
 	r.run(t, group{"can fail, put off", r.unsure.has, false, r.proveOne})
@@ -136,7 +140,7 @@ func (r *round) judgeOne(t *testing.T, q requirement.Requirement) {
 		r.options.Log.Verdict(q.ID, "put off", result.Sentence(), result.Took)
 		t.Skip("put off, to be judged alone: the nodes are too busy to tell")
 	}
-	r.options.Log.Verdict(q.ID, label(result.Outcome), result.Sentence(), result.Took)
+	r.options.Log.Verdict(q.ID, label(result.Outcome), cmp.Or(result.Sentence(), result.Partly()), result.Took)
 	all := r.overRounds(result)
 	r.record.keep(all)
 	r.mu.Lock()

@@ -160,8 +160,10 @@ var roundCases = map[string]roundCase{
 	"proofs": {options: Options{Prove: true, ProveOnly: requirement.Selection{"pod"}}, all: func(*round) []requirement.Requirement {
 		alone := row("pod/alone", requirement.Must, underControl)
 		alone.Control.Alone = true
+		partAlone := row("pod/part-alone", requirement.Must, underControl)
+		partAlone.MoreControls = []requirement.Control{alone.Control}
 		return []requirement.Requirement{
-			row("pod/proved", requirement.Must, underControl), alone,
+			row("pod/proved", requirement.Must, underControl), alone, partAlone,
 			row("pod/refuted", requirement.Must, always(nil)),
 			row("pod/failed", requirement.Should, always(noAnswer)),
 			row("dns/not-asked", requirement.Must, underControl),
@@ -238,9 +240,11 @@ func TestRoundGivesEachItsProof(t *testing.T) {
 			states[id] = result.Proof.State
 		}
 	}
-	require.Equal(t, map[string]reports.ProofState{"pod/proved": reports.Proved, "pod/alone": reports.Proved, "pod/refuted": reports.Refuted, "pod/failed": reports.ProofNotRun}, states)
+	require.Equal(t, map[string]reports.ProofState{"pod/proved": reports.Proved, "pod/alone": reports.Proved, "pod/part-alone": reports.Proved,
+		"pod/refuted": reports.Refuted, "pod/failed": reports.ProofNotRun}, states)
 	require.Contains(t, output, "--- FAIL: TestRoundInAProcess/can_fail/pod/refuted")
 	require.Contains(t, output, "TestRoundInAProcess/can_fail,_one_at_a_time/pod/alone")
+	require.Contains(t, output, "TestRoundInAProcess/can_fail,_one_at_a_time/pod/part-alone", "one of its controls is")
 }
 
 func TestProofsBeginOnlyWithinTheirTime(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -102,7 +103,7 @@ func (r *round) noteSharing(after clusterSeen) {
 			continue
 		}
 		r.record.Change(func(of *reports.Cluster) {
-			of.Changes = append(of.Changes, reports.Change{Of: ip, What: "was shared for a while: " + r.sharing.seen[ip]})
+			of.Changes = append(of.Changes, reports.Change{Of: ip, What: "was for a while" + strings.TrimPrefix(r.sharing.seen[ip], ip+" is")})
 		})
 	}
 }

@@ -43,10 +43,12 @@ func (j *Judge) resultOf(ctx context.Context, q requirement.Requirement) (result
 		result.Outcome, result.Reason = worse(result.Outcome, result.Reason, over.Outcome, over.Reason)
 	}
 	switch nodes := where(result.Outcome, result.ByNode); {
-	case nodes == "" || result.Reason == "":
+	case result.Outcome == reports.Passed:
+		result.Reason = result.Partly()
 	case result.Outcome == reports.Failed && result.Failure != nil:
 		result.Failure.Nodes = nodes
 		result.Reason = result.Failure.Sentence()
+	case nodes == "" || result.Reason == "":
 	default:
 		result.Reason += "; " + nodes
 	}
@@ -143,7 +145,8 @@ func (s seen) into(result *reports.Result, perNode bool) {
 	if perNode {
 		result.ByNode = append(result.ByNode, reports.NodeVerdict{Node: s.node, Family: string(s.family), Outcome: s.outcome, Reason: s.reason})
 	}
-	if s.failure != nil && result.Failure == nil {
+	// The first is told; but one that no later attempt forgives before one that a busy machine may have made.
+	if s.failure != nil && (result.Failure == nil || result.Failure.Final == "" && s.failure.Final != "") {
 		result.Failure = s.failure
 	}
 	if s.env == nil {
@@ -190,7 +193,7 @@ func (j *Judge) seenOnce(ctx context.Context, q requirement.Requirement, v view,
 	}
 	is.env = j.env(q, v, patience)
 	begun := time.Now()
-	err := guarded(ctx, is.env, q, func(f *requirement.Failure) {
+	err := j.guarded(ctx, is.env, q, func(f *requirement.Failure) {
 		explained := j.explain(ctx, is.env, q, f, begun)
 		is.failure = &explained
 	})
@@ -198,10 +201,13 @@ func (j *Judge) seenOnce(ctx context.Context, q requirement.Requirement, v view,
 		return is
 	}
 	var unsupported *requirement.Unsupported
+	var lacks *requirement.NotPermitted
 	switch failure := requirement.AsFailure(err); {
 	case ctx.Err() != nil:
 		is.failure = nil
 		is.outcome, is.reason = reports.Errored, "cut short: "+context.Cause(ctx).Error()
+	case errors.As(err, &lacks):
+		is.outcome, is.reason = reports.Errored, err.Error()
 	case errors.As(err, &unsupported):
 		is.outcome, is.reason = reports.Unsupported, unsupported.Probed
 	case failure != nil:
@@ -217,8 +223,9 @@ func (j *Judge) seenOnce(ctx context.Context, q requirement.Requirement, v view,
 }
 
 // guarded runs the check within its bound; a panic in it is its own error and nobody else's. red, where given, is told
-// of a failure before what the check made is removed.
-func guarded(ctx context.Context, e *requirement.Env, q requirement.Requirement, red func(*requirement.Failure)) (err error) {
+// of a failure before what the check made is removed. A right that this run's user lacks is a *requirement.NotPermitted, whatever the
+// check took it for.
+func (j *Judge) guarded(ctx context.Context, e *requirement.Env, q requirement.Requirement, red func(*requirement.Failure)) (err error) {
 	bound := checkBound
 	if q.Slow {
 		bound = slowBound
@@ -233,8 +240,9 @@ func guarded(ctx context.Context, e *requirement.Env, q requirement.Requirement,
 			err = fmt.Errorf("what the check made could not be removed: %w", undone)
 		}
 	}()
-	err = q.Check(ctx, e)
-	if failure := requirement.AsFailure(err); failure != nil && red != nil && context.Cause(ctx) == nil {
+	err = requirement.WithoutRight(q.Check(ctx, e), j.options.User)
+	var lacks *requirement.NotPermitted
+	if failure := requirement.AsFailure(err); failure != nil && !errors.As(err, &lacks) && red != nil && context.Cause(ctx) == nil {
 		red(failure)
 	}
 	return err
@@ -243,7 +251,7 @@ func guarded(ctx context.Context, e *requirement.Env, q requirement.Requirement,
 // reportedFailure turns the framework's failure into the report's.
 func reportedFailure(q requirement.Requirement, e *requirement.Env, f *requirement.Failure) reports.Failure {
 	told := reports.Failure{Requirement: q.ID + ": " + q.Title, Protocol: f.Protocol, Expected: f.Expected, Observed: f.Observed,
-		Attempts: f.Attempts, Took: f.Took, Final: f.Final, FirstBrokenHop: f.FirstBrokenHop, Again: f.Again, To: f.Target}
+		Attempts: f.Attempts, Took: f.Took, Final: f.WhyFinal(), FirstBrokenHop: f.FirstBrokenHop, Again: f.Again, To: f.Target}
 	if f.From != nil {
 		told.From = f.From.String()
 	}

@@ -89,7 +89,7 @@ func (l *Lab) createCluster(ctx context.Context, of images, handlers []handler.H
 	l.Cluster, err = cluster.Create(ctx, cluster.Spec{
 		Run: o.Run, Engine: o.Engine, Workers: o.Workers, Options: l.spec().Options,
 		Image:    cluster.Image{Ref: of.node.Ref, From: of.node.From, Kubernetes: of.node.Kubernetes, Why: of.node.Why, Offline: of.node.Offline},
-		AgentRef: of.agent.Ref(), AgentTar: of.archive, LogDir: o.Report, Containerd: containerd, Kubelet: kubelet,
+		AgentRef: of.agent.Ref(), AgentTar: of.archive, AgentKey: l.Key, LogDir: o.Report, Containerd: containerd, Kubelet: kubelet,
 		Phase: l.phase, Log: l.say,
 	})
 	if err != nil {

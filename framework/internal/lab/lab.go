@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/parley-k8s/parley/fixtures/agent/runkey"
 	"github.com/parley-k8s/parley/framework/internal/axis"
 	"github.com/parley-k8s/parley/framework/internal/cluster"
 	"github.com/parley-k8s/parley/framework/internal/engine"
@@ -46,6 +47,9 @@ type Lab struct {
 	Cluster    *cluster.Cluster
 	Facts      cluster.Facts
 	AgentImage string
+	Key        string // the run's, see package runkey: every agent has it, in the cluster and beside it
+	// User is whom this run acts for, as a cluster of the user's knows it; "" where it does not say, or was made here.
+	User string
 	// Columns are those of the options that can be judged on the cluster.
 	Columns axis.Group
 
@@ -59,7 +63,7 @@ const closeBound = 65 * time.Second
 
 // Open joins or makes the cluster. What is made before an error is removed again, what is being built is ended.
 func Open(ctx context.Context, o Options) (*Lab, error) {
-	l := &Lab{options: o, Columns: o.Columns}
+	l := &Lab{options: o, Columns: o.Columns, Key: runkey.New()}
 	if err := l.open(ctx); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause // what broke because of it says less
@@ -115,6 +119,7 @@ func (l *Lab) join(ctx context.Context) error {
 	if slices.ContainsFunc(o.Columns, func(c axis.Column) bool { return c.Spec().Handler != "" }) {
 		need = append(slices.Clone(needed), neededOfHandlers)
 	}
+	l.User = whoAmI(ctx, l.Cluster.Client())
 	if err := rights(ctx, l.Cluster.Client(), need); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -21,6 +22,15 @@ var needed = []authorizationv1.ResourceAttributes{
 
 // neededOfHandlers is needed besides by a run under a RuntimeClass.
 var neededOfHandlers = authorizationv1.ResourceAttributes{Group: "node.k8s.io", Verb: "get", Resource: "runtimeclasses"}
+
+// whoAmI is the name of this user, "" where the API server does not tell: it is of version 1.28 or later that every user may ask.
+func whoAmI(ctx context.Context, kube kubernetes.Interface) string {
+	review, err := kube.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil {
+		return ""
+	}
+	return review.Status.UserInfo.Username
+}
 
 // rights says which verbs are missing, all at once.
 func rights(ctx context.Context, kube kubernetes.Interface, needed []authorizationv1.ResourceAttributes) error {

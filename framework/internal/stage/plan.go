@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/parley-k8s/parley/fixtures/agent/control"
-	"github.com/parley-k8s/parley/fixtures/agent/runkey"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/internal/runid"
 	"github.com/parley-k8s/parley/framework/probe"
@@ -24,7 +23,7 @@ import (
 func (s *Stage) planWorld(ctx context.Context) error {
 	s.suite = control.NewSuite()
 	s.plan = world.Plan{Prefix: s.options.Name, Labels: map[string]string{runid.Label: string(s.options.Run)}, Image: s.lab.AgentImage,
-		Tolerate: s.cluster.Owned(), Key: runkey.New(), ControlClient: s.suite.Public()}
+		Tolerate: s.cluster.Owned(), Key: s.lab.Key, ControlClient: s.suite.Public()}
 	s.planRuntimeClass()
 	places, err := s.placesOf(ctx)
 	if err != nil {
@@ -156,7 +155,7 @@ func (s *Stage) addOutside() error {
 		end.Agent = probe.New("outside", probe.Command(outside.Relay[0], outside.Relay[1:], outside.Env))
 		end.IPs = outside.IPs
 	} else {
-		dialer, stop, err := probe.Local()
+		dialer, stop, err := probe.Local(s.plan.Key)
 		if err != nil {
 			return fmt.Errorf("starting an agent on this machine: %w", err)
 		}

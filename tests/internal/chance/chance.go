@@ -21,6 +21,28 @@ func DrawsToSee(n int, alarm float64) int {
 	return int(math.Ceil(math.Log(alarm/float64(n)) / math.Log1p(-1/float64(n))))
 }
 
+// DrawsToMeet is how many draws it takes that one that comes with the probability share in each was drawn at least once, but for the
+// probability miss.
+func DrawsToMeet(share, miss float64) int {
+	return int(math.Ceil(math.Log(miss) / math.Log1p(-share)))
+}
+
+// LossLimit is the greatest number of draws that may be lost of so many where each is with the probability tolerated: more are with a
+// probability of at most alarm.
+func LossLimit(draws int, tolerated, alarm float64) int {
+	lost := distuv.Binomial{N: float64(draws), P: tolerated}
+	limit := 0
+	for limit < draws && lost.Survival(float64(limit)) > alarm {
+		limit++
+	}
+	return limit
+}
+
+// LossMiss is the probability that of so many draws, each lost with the probability rate, no more than limit are.
+func LossMiss(draws, limit int, rate float64) float64 {
+	return distuv.Binomial{N: float64(draws), P: rate}.CDF(float64(limit))
+}
+
 // SpreadOf is Pearson's chi-square statistic of the counts against equal shares, 0 for fewer than two counts.
 func SpreadOf(counts []int) float64 {
 	sum := 0
@@ -78,4 +100,14 @@ func (l Losses) Decided(lost, of int) (fault, enough bool) {
 		return false, true
 	}
 	return false, false
+}
+
+// Needed is how many further trials without a loss show that there is no fault, and how many further losses in a row that there is one,
+// after so many lost of so many trials that show nothing yet. Both are at least 1.
+func (l Losses) Needed(lost, of int) (trials, losses int) {
+	each, kept := math.Log(l.Sought/l.Tolerated), math.Log1p(-l.Sought)-math.Log1p(-l.Tolerated)
+	ratio := float64(lost)*each + float64(of-lost)*kept
+	trials = int(math.Ceil((math.Log(l.Miss/(1-l.Alarm)) - ratio) / kept))
+	losses = int(math.Ceil((math.Log((1-l.Miss)/l.Alarm) - ratio) / each))
+	return max(1, trials), max(1, losses)
 }

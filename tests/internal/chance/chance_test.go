@@ -29,6 +29,34 @@ func TestDrawsToSeeHoldsTheBound(t *testing.T) {
 	}
 }
 
+func TestDrawsToMeet(t *testing.T) {
+	require.Equal(t, 405, DrawsToMeet(0.05, 1e-9)) // 0.95^405 = 9.5e-10
+	require.Equal(t, 30, DrawsToMeet(0.5, 1e-9))   // 0.5^30 = 9.3e-10
+	draw := rand.New(rand.NewPCG(5, 6))
+	missed := 0
+	for range 10000 {
+		met := false
+		for range DrawsToMeet(0.05, 0.01) {
+			met = met || draw.Float64() < 0.05
+		}
+		if !met {
+			missed++
+		}
+	}
+	require.InDelta(t, 95, missed, 40, "1 in 100 is expected to be missed")
+}
+
+func TestLossLimit(t *testing.T) {
+	require.Zero(t, LossLimit(0, 0.001, 1e-9))
+	require.Zero(t, LossLimit(1000, 0, 1e-9))
+	require.Equal(t, 3, LossLimit(3, 0.5, 1e-9), "all of them")
+	limit := LossLimit(405, 0.001, 1e-9)
+	require.Equal(t, 8, limit)
+	require.Less(t, 1-LossMiss(405, limit, 0.001), 1e-9)
+	require.Greater(t, 1-LossMiss(405, limit-1, 0.001), 1e-9, "it is the least of such limits")
+	require.InDelta(t, 0.002, LossMiss(405, limit, 0.05), 0.001)
+}
+
 func TestSpreadOf(t *testing.T) {
 	require.Zero(t, SpreadOf(nil))
 	require.Zero(t, SpreadOf([]int{7}))
@@ -59,6 +87,26 @@ func TestUniformDrawsStayBelowTheLimit(t *testing.T) {
 		}
 	}
 	require.InDelta(t, 20, over, 20, "1 in 100 is expected over the limit")
+}
+
+// What service/spreads says of itself: an endpoint of four that gets half of its share is seen by 2,000 draws.
+func TestUnevenDrawsExceedTheLimit(t *testing.T) {
+	draw := rand.New(rand.NewPCG(7, 8))
+	limit, under := SpreadLimit(4, FalseAlarm/3), 0
+	for range 20000 {
+		counts := make([]int, 4)
+		for range 2000 {
+			if n := draw.IntN(24); n < 3 { // 3 of 24 to the first, 7 to each of the others
+				counts[0]++
+			} else {
+				counts[1+(n-3)/7]++
+			}
+		}
+		if SpreadOf(counts) <= limit {
+			under++
+		}
+	}
+	require.Less(t, under, 20, "under one in a thousand")
 }
 
 func TestLosses(t *testing.T) {
@@ -105,4 +153,26 @@ func TestLossesAreToldApart(t *testing.T) {
 	}
 	require.LessOrEqual(t, faultsOf(l.Tolerated), 5)
 	require.GreaterOrEqual(t, faultsOf(l.Sought), 930)
+}
+
+func TestNeeded(t *testing.T) {
+	l := Losses{Tolerated: 1e-4, Sought: 0.02, Alarm: 1e-9, Miss: 1e-3}
+	for _, of := range []int{0, 10, 100, 300} {
+		for lost := range 3 {
+			if _, enough := l.Decided(lost, of); enough || lost > of {
+				continue
+			}
+			trials, losses := l.Needed(lost, of)
+			fault, enough := l.Decided(lost, of+trials)
+			require.True(t, enough && !fault, "%d of %d, then %d without a loss", lost, of, trials)
+			fault, enough = l.Decided(lost+losses, of+losses)
+			require.True(t, enough && fault, "%d of %d, then %d losses", lost, of, losses)
+			if losses > 1 {
+				_, enough = l.Decided(lost+losses-1, of+losses-1)
+				require.False(t, enough)
+			}
+		}
+	}
+	trials, losses := l.Needed(0, 0)
+	require.Equal(t, [2]int{344, 4}, [2]int{trials, losses})
 }

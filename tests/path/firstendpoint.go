@@ -1,0 +1,112 @@
+package path
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/convergence"
+	"github.com/parley-k8s/parley/framework/fault"
+	"github.com/parley-k8s/parley/framework/requirement"
+)
+
+const (
+	// programmedWithin is how long it may take until a change of endpoints is in force on every node.
+	programmedWithin = time.Minute
+	// nobody is a label that no pod has.
+	nobody = "parley.dev/nobody"
+	// dialling is the port of the clients, of the requirement's own.
+	dialling = 1
+)
+
+func firstEndpoint() requirement.Requirement {
+	return requirement.Requirement{
+		ID:    "path/first-endpoint-tcp",
+		Long:  true,
+		Title: "A TCP client that dialled a Service from one source port before it had an endpoint is served within a minute of the first one's joining, on every node.",
+		Level: requirement.Must,
+		Clause: requirement.Clause{
+			URL: "https://kubernetes.io/docs/concepts/services-networking/service/#services-in-kubernetes",
+			Says: "The Service's controller looks for pods that match its selector all the time and updates the set of its EndpointSlices, which whoever " +
+				"connects to the Service then reaches; when the client began to dial makes no difference.",
+		},
+		Why: "Programs that start together dial each other before anybody is ready, again and again. Where a SYN that led nowhere leaves an entry in " +
+			"connection tracking, or a rejection is remembered, the one who came first never gets in, and every newcomer does.",
+		Roles: []world.Role{world.Everywhere, world.WebNear}, Wants: []world.Role{world.WebFar},
+		Services:  []world.Service{world.Web},
+		PerFamily: true,
+		Check:     checkFirstEndpoint,
+		Control: requirement.Control{
+			Says: "what the client of one node sends from that port dropped once the endpoint is there",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.Midway(fault.OnNodeOf(world.Everywhere, fault.DropFrom("prerouting", "tcp"))),
+				fault.Midway(fault.InPodOf(world.Everywhere, fault.DropFrom("output", "tcp"))),
+			}},
+			Red: []requirement.Reason{requirement.NoAnswer},
+		},
+	}
+}
+
+func checkFirstEndpoint(ctx context.Context, env *requirement.Env) error {
+	service, err := serviceOf(ctx, env, map[string]string{nobody: "yes"}, world.TargetPort)
+	if err != nil {
+		return err
+	}
+	routes := toService(env, service, webEndpoints(env))
+	if len(routes) == 0 {
+		return fmt.Errorf("the Service %s was given no virtual IP of %s", service.Name, env.Family)
+	}
+	expect := convergence.Expect{What: "the first endpoint of a TCP Service joins", Within: programmedWithin}
+	var clients []convergence.Client
+	for _, r := range routes {
+		clients = append(clients, convergence.Client{From: r.from, Network: "tcp", Dial: requirement.At(r.ip, world.ServicePort),
+			Source: fmt.Sprintf(":%d", env.Port(dialling))})
+	}
+	watch := convergence.Begin(ctx, env, clients...)
+	// Every client has to have dialled in vain, more than once.
+	began := time.Now()
+	for range 2 {
+		if _, err := watch.Unbroken(ctx, began, convergence.Expect{What: "the time without endpoints", Within: programmedWithin}); err != nil {
+			return err
+		}
+	}
+	for _, end := range webEndpoints(env) {
+		name, err := end.Hostname(ctx)
+		if err != nil {
+			return err
+		}
+		expect.By = append(expect.By, name)
+	}
+	if err := watch.Change(ctx, expect, func(ctx context.Context) (time.Time, error) {
+		return time.Time{}, selects(ctx, env, service.Service, env.Service(world.Web).Spec.Selector)
+	}); err != nil {
+		return err
+	}
+	if err := env.Midway(ctx); err != nil {
+		return err
+	}
+	expect.What, expect.Red = "a TCP client goes on from its source port", true
+	return watch.Change(ctx, expect, func(context.Context) (time.Time, error) { return time.Time{}, nil })
+}
+
+// selects has the Service select by other labels than the one that no pod has.
+func selects(ctx context.Context, env *requirement.Env, service *corev1.Service, labels map[string]string) error {
+	selector := map[string]any{nobody: nil}
+	for key, value := range labels {
+		selector[key] = value
+	}
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"selector": selector}})
+	if err != nil {
+		return err
+	}
+	if _, err := env.Kube.CoreV1().Services(service.Namespace).Patch(ctx, service.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("giving the Service %s endpoints: %w", service.Name, err)
+	}
+	return nil
+}
