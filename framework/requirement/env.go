@@ -21,7 +21,7 @@ import (
 
 // PortsEach is how many ports belong to each requirement: nobody else listens on them or dials from
 // them, so a fault can match one requirement's traffic by port alone.
-const PortsEach = 16
+const PortsEach = 24
 
 // Env is what a check sees: the parts, an address family, ports of its own, and patience.
 type Env struct {
@@ -41,6 +41,7 @@ type Env struct {
 	World   world.Plan // as it is deployed: its names, the cluster's domain and DNS address
 	Base    int        // first of PortsEach ports
 	Variant *Variant   // in force, or nil
+	Proof   int        // which of the requirement's controls is in force, from 0 on
 	// SharedAddresses are sentences on the addresses that two pods or nodes were seen to have while the run went on so far.
 	SharedAddresses []string
 	middle          middle

@@ -32,13 +32,16 @@ const (
 	waysToAsk
 )
 
-// source is the port of one way to ask. Checks under a control ask from others, and each family does: the pod's
+// source is the port of one way to ask. Checks under a control ask from others, those under a second control too, and each family does: the pod's
 // connection tracking would still send a question from a port the way that an earlier one was redirected.
 func source(env *requirement.Env, way int) string { return fmt.Sprintf(":%d", sourcePort(env, way)) }
 
 func sourcePort(env *requirement.Env, way int) int {
-	if env.Patience > 0 {
+	switch {
+	case env.Patience > 0:
 		way += 2 * waysToAsk
+	case env.Proof > 0:
+		way += 4 * waysToAsk
 	}
 	if env.Family == corev1.IPv6Protocol {
 		way += waysToAsk

@@ -74,15 +74,15 @@ func (j *Judge) proveByEach(ctx context.Context, q requirement.Requirement) *rep
 		return slices.ContainsFunc(c.Wants, func(role world.Role) bool { return len(j.stage.Ends(role)) == 0 })
 	})
 	if len(q.MoreControls) == 0 {
-		return j.proveInFamilies(ctx, q)
+		return j.proveInFamilies(ctx, q, 0)
 	}
 	var parts []reports.Proof
-	for _, c := range q.Controls() {
+	for i, c := range q.Controls() {
 		start, of := time.Now(), q
 		of.Control = c
 		part := proofNotRun(of, "another control was refuted before")
 		if len(parts) == 0 || parts[len(parts)-1].State != reports.Refuted && ctx.Err() == nil {
-			part = j.proveInFamilies(ctx, of)
+			part = j.proveInFamilies(ctx, of, i)
 		}
 		part.Took = time.Since(start)
 		parts = append(parts, *part)
@@ -90,11 +90,13 @@ func (j *Judge) proveByEach(ctx context.Context, q requirement.Requirement) *rep
 	return reports.ProofOfAll(parts)
 }
 
-// proveInFamilies proves in each family that the requirement is judged in, up to the first that is not proved.
-func (j *Judge) proveInFamilies(ctx context.Context, q requirement.Requirement) *reports.Proof {
+// proveInFamilies proves by the control of q, the nth of the requirement's, in each family that it is judged in, up to the first that is
+// not proved.
+func (j *Judge) proveInFamilies(ctx context.Context, q requirement.Requirement, nth int) *reports.Proof {
 	proof := blankProof(q)
 	for _, family := range j.familiesOf(q) {
 		e := j.env(q, view{family, j.proveFrom(q)}, 0) // red needs no patience: one attempt
+		e.Proof = nth
 		if j.proveOnce(ctx, e, q, proof); proof.State != reports.Proved {
 			break
 		}

@@ -84,7 +84,7 @@ func TestProveByFault(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, p := &fakeStage{faults: !c.refused}, &path{}
-			proof := newRound(t, s, Options{}).proveInFamilies(t.Context(), byFault(p, c.points(p)...))
+			proof := newRound(t, s, Options{}).proveInFamilies(t.Context(), byFault(p, c.points(p)...), 0)
 			require.Equal(t, c.want, proof.State, proof.Reason)
 			require.Contains(t, proof.Reason, c.says)
 			require.True(t, strings.HasPrefix(proof.Point, c.point), proof.Point)
@@ -134,7 +134,7 @@ func TestProveByVariant(t *testing.T) {
 				require.Zero(t, e.Patience, "red needs no patience")
 				return c.broken
 			}, Control: requirement.Control{Red: []requirement.Reason{requirement.NoAnswer}, Variant: &c.variant}}
-			proof := newRound(t, &fakeStage{ends: played}, Options{}).proveInFamilies(t.Context(), q)
+			proof := newRound(t, &fakeStage{ends: played}, Options{}).proveInFamilies(t.Context(), q, 0)
 			require.Equal(t, c.want, proof.State, proof.Reason)
 			require.Contains(t, proof.Reason, c.says)
 			require.Equal(t, c.undone, undone)
@@ -243,11 +243,11 @@ func TestProofsOfEachFamily(t *testing.T) {
 			return noAnswer
 		}}
 	both := []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}
-	proof := newRound(t, &fakeStage{families: both}, Options{}).proveInFamilies(t.Context(), q)
+	proof := newRound(t, &fakeStage{families: both}, Options{}).proveInFamilies(t.Context(), q, 0)
 	require.Equal(t, reports.Refuted, proof.State)
 	require.Equal(t, both, seen)
 	q.PerFamily, seen = false, nil
-	proof = newRound(t, &fakeStage{families: both}, Options{}).proveInFamilies(t.Context(), q)
+	proof = newRound(t, &fakeStage{families: both}, Options{}).proveInFamilies(t.Context(), q, 0)
 	require.Equal(t, reports.Proved, proof.State)
 	require.Equal(t, both[:1], seen)
 }

@@ -59,7 +59,7 @@ func TestARightThatIsMissingIsNotJudged(t *testing.T) {
 			require.Equal(t, reports.Errored, result.Outcome)
 			require.Contains(t, result.Reason, "the right to get pods/proxy is missing: grant it to alice")
 			require.Nil(t, result.Failure)
-			require.Equal(t, reports.Unproved, r.proveInFamilies(t.Context(), q).State)
+			require.Equal(t, reports.Unproved, r.proveInFamilies(t.Context(), q, 0).State)
 
 			other := newRound(t, &fakeStage{}, Options{User: "bob"}).resultOf(t.Context(), q)
 			require.NotContains(t, other.Reason, "is missing", "it is no right of this run's user")
