@@ -54,13 +54,24 @@ func firstEndpoint() requirement.Requirement {
 }
 
 func checkFirstEndpoint(ctx context.Context, env *requirement.Env) error {
-	service, err := serviceOf(ctx, env, map[string]string{nobody: "yes"}, world.TargetPort)
+	service, err := serviceOf(ctx, env, env.Service(world.Web).Spec.Selector, world.TargetPort)
 	if err != nil {
 		return err
 	}
 	routes := toService(env, service, webEndpoints(env))
 	if len(routes) == 0 {
 		return fmt.Errorf("the Service %s was given no virtual IP of %s", service.Name, env.Family)
+	}
+	// Every proxy knows the Service before it loses its endpoints: a connection that was dialled before leads out of the cluster, and its
+	// entry in connection tracking stays as long as it is dialled again.
+	if err := sideBySide(ctx, routes, func(ctx context.Context, r route) error { return connects(ctx, env, r) }); err != nil {
+		return err
+	}
+	if err := selects(ctx, env, service.Service, "yes"); err != nil {
+		return err
+	}
+	if err := sideBySide(ctx, routes, func(ctx context.Context, r route) error { return refuses(ctx, env, r) }); err != nil {
+		return err
 	}
 	expect := convergence.Expect{What: "the first endpoint of a TCP Service joins", Within: programmedWithin}
 	var clients []convergence.Client
@@ -84,7 +95,7 @@ func checkFirstEndpoint(ctx context.Context, env *requirement.Env) error {
 		expect.By = append(expect.By, name)
 	}
 	if err := watch.Change(ctx, expect, func(ctx context.Context) (time.Time, error) {
-		return time.Time{}, selects(ctx, env, service.Service, env.Service(world.Web).Spec.Selector)
+		return time.Time{}, selects(ctx, env, service.Service, nil)
 	}); err != nil {
 		return err
 	}
@@ -95,18 +106,14 @@ func checkFirstEndpoint(ctx context.Context, env *requirement.Env) error {
 	return watch.Change(ctx, expect, func(context.Context) (time.Time, error) { return time.Time{}, nil })
 }
 
-// selects has the Service select by other labels than the one that no pod has.
-func selects(ctx context.Context, env *requirement.Env, service *corev1.Service, labels map[string]string) error {
-	selector := map[string]any{nobody: nil}
-	for key, value := range labels {
-		selector[key] = value
-	}
-	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"selector": selector}})
+// selects has the Service select by the label that no pod has, too, or with nil no longer.
+func selects(ctx context.Context, env *requirement.Env, service *corev1.Service, value any) error {
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"selector": map[string]any{nobody: value}}})
 	if err != nil {
 		return err
 	}
 	if _, err := env.Kube.CoreV1().Services(service.Namespace).Patch(ctx, service.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-		return fmt.Errorf("giving the Service %s endpoints: %w", service.Name, err)
+		return fmt.Errorf("changing what the Service %s selects: %w", service.Name, err)
 	}
 	return nil
 }

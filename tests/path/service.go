@@ -42,17 +42,31 @@ func serviceOf(ctx context.Context, env *requirement.Env, selector map[string]st
 
 // connects waits until the route's client has connected to the Service.
 func connects(ctx context.Context, env *requirement.Env, r route) error {
+	return knocks(ctx, env, r, true, "a connection to a Service that was made just now")
+}
+
+// refuses waits until the route's client connects to the Service no longer, however it is turned away.
+func refuses(ctx context.Context, env *requirement.Env, r route) error {
+	return knocks(ctx, env, r, false, "no connection to a Service that has lost its endpoints")
+}
+
+// knocks waits until the route's client connects from any port, or does not.
+func knocks(ctx context.Context, env *requirement.Env, r route, connects bool, expected string) error {
 	at := requirement.At(r.ip, world.ServicePort)
 	_, err := requirement.Settles(ctx, until.Policy{Within: max(settleWithin, env.Patience)}, func(ctx context.Context) error {
 		got, err := r.from.Connect(ctx, wire.Connect{Network: "tcp", Address: at, Knock: true, Timeout: int(env.Attempt.Milliseconds())})
 		if err != nil {
 			return fmt.Errorf("asking %s to dial %s: %w", r.from, at, err)
 		}
-		if seen := got.Seen[0]; !seen.Ok() {
-			return &requirement.Failure{Reason: requirement.ReasonOf(seen.Errno), From: r.from, Behind: r.back, Target: at, Protocol: "tcp",
-				Expected: "a connection to a Service that was made just now", Observed: seen.Errno.String()}
+		seen := got.Seen[0]
+		if seen.Ok() == connects {
+			return nil
 		}
-		return nil
+		f := &requirement.Failure{Reason: requirement.Answered, From: r.from, Behind: r.back, Target: at, Protocol: "tcp", Expected: expected, Observed: "a connection"}
+		if connects {
+			f.Reason, f.Observed = requirement.ReasonOf(seen.Errno), seen.Errno.String()
+		}
+		return f
 	})
 	return err
 }
