@@ -49,10 +49,10 @@ func TestInsideANamespace(t *testing.T) {
 		fault    wire.Rule
 		want     []string
 	}{
-		"one in five lost": {"udp", wire.Rule{Hook: "input", Proto: "udp", ToPort: 20014, EveryNth: 5, Do: "drop"},
+		"one in five lost": {"udp", wire.Rule{Hook: "input", Proto: "udp", ToPort: 20022, EveryNth: 5, Do: "drop"},
 			[]string{"of 50 exchanges over udp 10 end with timed out", "10 of 50 packets are lost on n1 (50: reaches n1; 40: is delivered in n1)",
 				"from server on n1 to client on n1 0 of 40 packets are lost", "n1: rule ", "nftables chain inet parley-fault filter-input-0 drops it"}},
-		"every second SYN lost": {"tcp", wire.Rule{Hook: "input", Proto: "tcp", ToPort: 20014, Flags: "syn", EveryNth: 2, Do: "drop"},
+		"every second SYN lost": {"tcp", wire.Rule{Hook: "input", Proto: "tcp", ToPort: 20022, Flags: "syn", EveryNth: 2, Do: "drop"},
 			[]string{" need a second SYN", "SYNs are lost on n1 (", "nftables chain inet parley-fault filter-input-0 drops it"}},
 		"nothing lost": {"tcp", wire.Rule{Hook: "input", Proto: "tcp", ToPort: 9, Do: "drop"}, nil},
 	} {

@@ -158,7 +158,7 @@ func TestTheFailingQuestionItselfIsAsked(t *testing.T) {
 					return lost
 				}
 				return wire.Exchange{Same: true}
-			}, want: []string{"pod on another node: a on n1 dials 10.0.2.1:20015 (b on n2) and gets timed out (read: no answer), now and then; a on n1 to b on n2: of 50 exchanges over udp 5 end"}},
+			}, want: []string{"pod on another node: a on n1 dials 10.0.2.1:20023 (b on n2) and gets timed out (read: no answer), now and then; a on n1 to b on n2: of 50 exchanges over udp 5 end"}},
 		"one in ten lost, met at a Service": {target: "10.96.0.1:80", protocol: "tcp",
 			net: func(_ string, _ wire.Connect, n int) wire.Exchange {
 				if n%10 == 4 {
@@ -236,7 +236,7 @@ func TestAnAddressOfTwoIsTheCause(t *testing.T) {
 	s = newScene(t, silent)
 	s.objects = append(s.objects, pod("c", "10.0.2.8"), pod("twin", "10.0.2.8"))
 	hop := s.diagnose(t, &requirement.Failure{Reason: requirement.NoAnswer, To: s.server, Target: "10.0.2.1:20001", Protocol: "tcp"})
-	require.Contains(t, hop, "loopback: b on n2 dials 127.0.0.1:20015 and gets timed out")
+	require.Contains(t, hop, "loopback: b on n2 dials 127.0.0.1:20023 and gets timed out")
 	require.Contains(t, hop, "; besides, 10.0.2.8 is the address of pod ns/c on n2 and of pod ns/twin on n2", "it may be why a third is not reached")
 }
 
