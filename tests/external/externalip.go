@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,6 +14,7 @@ import (
 	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/framework/until"
 )
 
 const noExternalIPs = "no-external-ips"
@@ -85,11 +87,27 @@ func checkExternalIP(ctx context.Context, env *requirement.Env) error {
 	}
 	for _, protocol := range []string{"tcp", "udp"} {
 		for _, node := range dialled[protocol] {
-			if _, err := exchange.Works(ctx, env, exchange.Talk{From: node.from, To: env.Role(world.WebNear), Network: protocol,
-				Dial: requirement.At(node.ip, env.Port(0))}); err != nil {
+			talk := exchange.Talk{From: node.from, To: env.Role(world.WebNear), Network: protocol, Dial: requirement.At(node.ip, env.Port(0))}
+			if err := answersOnce(ctx, env, talk); err != nil {
 				return through(err, node.name)
 			}
 		}
 	}
 	return nil
+}
+
+// takenUpWithin bounds the wait, under a control too, until the proxies have taken up the Service: no control is about that.
+const takenUpWithin = 10 * time.Second
+
+// answersOnce says whether the talk works. Over TCP, of which the control of UDP lets all pass, it waits under a control too.
+func answersOnce(ctx context.Context, env *requirement.Env, talk exchange.Talk) error {
+	works := func(ctx context.Context) error {
+		_, err := exchange.Works(ctx, env, talk)
+		return err
+	}
+	if env.Patience > 0 || talk.Network != "tcp" || env.Fixture(noExternalIPs) {
+		return works(ctx)
+	}
+	_, err := requirement.Settles(ctx, until.Policy{Within: takenUpWithin}, works)
+	return err
 }
