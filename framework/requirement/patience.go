@@ -17,6 +17,8 @@ const (
 	AnswerIsFinal  = "an answer where none was due is never the machine's doing"
 	// SampleIsFinal is of a sample whose probability to be judged wrong is stated: a second one that is judged well says nothing of the first.
 	SampleIsFinal = "a sample is judged once"
+	// SharedIsFinal is of an address that two have who must each have their own.
+	SharedIsFinal = "an address that two have at any time is never the machine's doing"
 	// SickIsFinal is of a node that was watched beside the others before the row was judged.
 	SickIsFinal = "the node was found sick beside others on the same machine, and was given its time then"
 )

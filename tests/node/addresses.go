@@ -60,14 +60,24 @@ func distinctAddresses(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return fmt.Errorf("listing the nodes: %w", err)
 	}
+	for _, f := range env.SickNodes(requirement.NodeSharesAddress) {
+		if env.Variant == nil { // a kubelet may have put it right meanwhile
+			return &requirement.Failure{Reason: requirement.NotDistinct, Target: "Node " + f.Node, Expected: "an InternalIP that no other node has",
+				Observed: "as the run began: " + f.Said, Final: requirement.SharedIsFinal, Again: "kubectl get nodes -o wide"}
+		}
+	}
 	owner := map[string]string{}
 	for _, node := range nodes.Items {
 		if env.Variant == nil && node.Labels[requirement.RunLabel] != "" {
 			continue // another check's forgery
 		}
 		fail := func(reason requirement.Reason, expected, observed string) error {
-			return &requirement.Failure{Reason: reason, Target: "Node " + node.Name, Expected: expected, Observed: observed,
+			f := &requirement.Failure{Reason: reason, Target: "Node " + node.Name, Expected: expected, Observed: observed,
 				Again: "kubectl get nodes -o wide"}
+			if reason == requirement.NotDistinct {
+				f.Final = requirement.SharedIsFinal
+			}
+			return f
 		}
 		internal := internalIPs(&node)
 		if len(internal) == 0 && !isReady(&node) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -16,7 +17,7 @@ func onSickNode(env *requirement.Env, verb string) error {
 	var out []string
 	node := ""
 	for _, f := range env.SickNodes() {
-		if f.LeftOut {
+		if f.LeftOut && env.OnNode(world.Everywhere, f.Node) == nil {
 			out, node = append(out, f.String()), cmp.Or(node, f.Node)
 		}
 	}

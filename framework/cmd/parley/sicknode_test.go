@@ -131,8 +131,25 @@ func TestAnAddressOfTwoNodesIsRedWhetherTheyAreReadyOrNot(t *testing.T) {
 			Addresses:  []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "10.0.0.1"}}}}, metav1.CreateOptions{})
 		require.NoError(t, err)
 	}
-	env.Patience = 0
 	f := requirement.AsFailure(q.Check(t.Context(), env))
 	require.NotNil(t, f)
 	require.Equal(t, requirement.NotDistinct, f.Reason)
+	require.Equal(t, requirement.SharedIsFinal, f.Final, "no later attempt forgives it")
+
+	// A kubelet may have put it right before the row is judged.
+	shared := requirement.NodeFinding{Node: "n2", State: requirement.NodeSharesAddress, Said: "10.0.0.1, which n1 has too", Sick: true}
+	f = requirement.AsFailure(q.Check(t.Context(), sickEnv(&q, sickPlayers{found: []requirement.NodeFinding{shared}})))
+	require.NotNil(t, f)
+	require.Equal(t, "as the run began: 10.0.0.1, which n1 has too", f.Observed)
+}
+
+// A node whose agent in its own network is not reached, and whose ordinary pod is, is asked for an exec like others.
+func TestANodeThatLacksAPodIsAskedWhereItHasAnother(t *testing.T) {
+	q := nodeRow(t, "node/api-to-kubelet-exec")
+	lacks := requirement.NodeFinding{Node: "n2", State: requirement.NodeLacksPods, Said: "node-2 is not reached", Sick: true, LeftOut: true}
+	require.NoError(t, q.Check(t.Context(), sickEnv(&q, sickPlayers{found: []requirement.NodeFinding{lacks}})))
+	f := requirement.AsFailure(q.Check(t.Context(), sickEnv(&q, sickPlayers{found: []requirement.NodeFinding{lacks,
+		{Node: "n2", State: requirement.NodeAnswersNoExec, Said: "pod does not exist", Sick: true}}, mute: "n2"})))
+	require.NotNil(t, f)
+	require.Equal(t, "dial tcp 10.0.0.2:10250: i/o timeout; before: pod does not exist", f.Observed)
 }
