@@ -3,7 +3,6 @@ package path
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -11,12 +10,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/convergence"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
-	"github.com/parley-k8s/parley/framework/until"
 )
 
 const (
@@ -76,9 +73,6 @@ func checkFirstEndpoint(ctx context.Context, env *requirement.Env) error {
 	if err := sideBySide(ctx, routes, func(ctx context.Context, r route) error { return refuses(ctx, env, r) }); err != nil {
 		return err
 	}
-	if err := sideBySide(ctx, routes, func(ctx context.Context, r route) error { return turnsAway(ctx, env, r) }); err != nil {
-		return err
-	}
 	expect := convergence.Expect{What: "the first endpoint of a TCP Service joins", Within: programmedWithin}
 	var clients []convergence.Client
 	for _, r := range routes {
@@ -111,30 +105,6 @@ func checkFirstEndpoint(ctx context.Context, env *requirement.Env) error {
 	expect.What, expect.Red = "a TCP client goes on from its source port", true
 	return watch.Change(ctx, expect, func(context.Context) (time.Time, error) { return time.Time{}, nil })
 }
-
-// turnsAway waits until the Service refuses the route's client, which has no endpoint: a SYN that was sent before the proxy knew the
-// Service leaves untranslated, and so do all from its port for as long as it is tried again, which is another matter. A data path that
-// drops such SYNs never refuses: it gets some time to know the Service.
-func turnsAway(ctx context.Context, env *requirement.Env, r route) error {
-	at := requirement.At(r.ip, world.ServicePort)
-	_, err := until.Settled(ctx, until.Policy{Within: settleWithin}, func(ctx context.Context) error {
-		got, err := r.from.Connect(ctx, wire.Connect{Network: "tcp", Address: at, Knock: true, Timeout: int(env.Attempt.Milliseconds())})
-		if err != nil {
-			return until.Final(fmt.Errorf("asking %s to dial %s: %w", r.from, at, err))
-		}
-		if seen := got.Seen[0]; seen.Class != wire.Refused {
-			return fmt.Errorf("%w: %s", errNotRefused, seen.Errno)
-		}
-		return nil
-	})
-	if errors.Is(err, errNotRefused) {
-		env.Note("%s: %s does not refuse a Service without endpoints at once: %v", env.Family, r.from.Node, err)
-		return nil
-	}
-	return err
-}
-
-var errNotRefused = errors.New("not refused")
 
 // selects has the Service select by the label that no pod has, too, or with nil no longer.
 func selects(ctx context.Context, env *requirement.Env, service *corev1.Service, value any) error {
