@@ -111,6 +111,8 @@ func Holds(pod *corev1.Pod) bool {
 func (t Table) Shared() (all []Shared) {
 	for ip, holders := range t {
 		if len(holders) > 1 {
+			// In one order, whatever the order of the lists was: two looks are compared by their sentences.
+			holders = slices.SortedFunc(slices.Values(holders), func(a, b Holder) int { return strings.Compare(a.String(), b.String()) })
 			all = append(all, Shared{ip, holders})
 		}
 	}

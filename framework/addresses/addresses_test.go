@@ -66,3 +66,17 @@ func TestShared(t *testing.T) {
 		})
 	}
 }
+
+// Two looks of which the lists have another order say the same.
+func TestSharedInOneOrder(t *testing.T) {
+	pod := func(name string) corev1.Pod {
+		return corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name}, Spec: corev1.PodSpec{NodeName: "n1"},
+			Status: corev1.PodStatus{PodIP: "10.0.0.2", PodIPs: []corev1.PodIP{{IP: "10.0.0.2"}}}}
+	}
+	one, two := pod("one"), pod("two")
+	for _, pods := range [][]corev1.Pod{{one, two}, {two, one}} {
+		shared := Of(pods, nil).Shared()
+		require.Len(t, shared, 1)
+		require.Equal(t, "10.0.0.2 is the address of pod ns/one on n1 and of pod ns/two on n1", shared[0].String())
+	}
+}
