@@ -65,31 +65,14 @@ func (w *walk) follow(ctx context.Context, p *way, attempt func(ctx context.Cont
 		}
 		return w.grown(ctx, p, before)
 	}
-	drops := make([][]wire.Drop, len(p.places))
-	seen, ok := w.count(ctx, p, port, func(s step) []wire.Rule {
-		match := wire.Rule{Proto: w.transport(), FromPort: port} // requests come from the client's port, answers go to it
-		if s.answer {
-			match.FromPort, match.ToPort = 0, port
+	counts, drops, ok := w.countTraced(ctx, p, port, func(answer bool) wire.Rule { // requests come from the client's port, answers go to it
+		if answer {
+			return wire.Rule{Proto: w.transport(), ToPort: port}
 		}
-		count := s.counting(match)
-		if !s.comesIn() {
-			return []wire.Rule{count}
-		}
-		trace := count
-		trace.Do = "trace"
-		return []wire.Rule{count, trace}
-	}, func(ctx context.Context) error {
-		stop := w.trace(ctx, p)
-		err := attempt(ctx, fmt.Sprintf(":%d", port))
-		drops = stop(ctx)
-		return err
-	})
+		return wire.Rule{Proto: w.transport(), FromPort: port}
+	}, func(ctx context.Context) error { return attempt(ctx, fmt.Sprintf(":%d", port)) })
 	if !ok {
 		return ""
-	}
-	counts := make([]uint64, len(p.steps))
-	for i := range counts {
-		counts[i] = seen[i][0]
 	}
 	for i, s := range p.steps {
 		w.note("%s %s: %s", direction(s), s.words, packets(counts[i]))
@@ -111,6 +94,33 @@ func (w *walk) follow(ctx context.Context, p *way, attempt func(ctx context.Cont
 		told += "; " + grown
 	}
 	return told
+}
+
+// countTraced counts at each step what matches, requests or answers, while it is attempted, and gives the rules that drop some of it, by
+// place; ok is false where that can't be counted.
+func (w *walk) countTraced(ctx context.Context, p *way, port int, match func(answer bool) wire.Rule, attempt func(context.Context) error) (counts []uint64, drops [][]wire.Drop, ok bool) {
+	drops = make([][]wire.Drop, len(p.places))
+	seen, ok := w.count(ctx, p, port, func(s step) []wire.Rule {
+		count := s.counting(match(s.answer))
+		if !s.comesIn() {
+			return []wire.Rule{count}
+		}
+		trace := count
+		trace.Do = "trace"
+		return []wire.Rule{count, trace}
+	}, func(ctx context.Context) error {
+		stop := w.trace(ctx, p)
+		err := attempt(ctx)
+		drops = stop(ctx)
+		return err
+	})
+	if !ok {
+		return nil, nil, false
+	}
+	for i := range seen {
+		counts = append(counts, seen[i][0])
+	}
+	return counts, drops, true
 }
 
 // trace listens in every place for rules that drop traced packets; stop ends that and gives what was heard, by place.

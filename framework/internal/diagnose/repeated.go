@@ -77,30 +77,14 @@ func (w *walk) countMany(ctx context.Context, p *way, port int, attempt func(con
 	if w.failure.Protocol == "tcp" {
 		flags = "syn"
 	}
-	var drops [][]wire.Drop
-	seen, ok := w.count(ctx, p, port, func(s step) []wire.Rule {
-		match := wire.Rule{Proto: w.transport(), ToPort: port, Flags: flags}
-		if s.answer {
-			match.ToPort, match.FromPort = 0, port
+	counts, drops, ok := w.countTraced(ctx, p, port, func(answer bool) wire.Rule {
+		if answer {
+			return wire.Rule{Proto: w.transport(), FromPort: port, Flags: flags}
 		}
-		count := s.counting(match)
-		if !s.comesIn() {
-			return []wire.Rule{count}
-		}
-		trace := count
-		trace.Do = "trace"
-		return []wire.Rule{count, trace}
-	}, func(ctx context.Context) error {
-		stop := w.trace(ctx, p)
-		err := attempt(ctx)
-		drops = stop(ctx)
-		return err
-	})
+		return wire.Rule{Proto: w.transport(), ToPort: port, Flags: flags}
+	}, attempt)
 	if !ok {
 		return nil, nil, false
-	}
-	for i := range seen {
-		counts = append(counts, seen[i][0])
 	}
 	return counts, w.culprits(ctx, p, drops), true
 }
