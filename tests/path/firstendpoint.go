@@ -75,7 +75,8 @@ func checkFirstEndpoint(ctx context.Context, env *requirement.Env) error {
 	}
 	var same, newcomers []convergence.Client
 	for _, r := range routes {
-		c := convergence.Client{From: r.from, Network: "tcp", Dial: requirement.At(r.ip, world.ServicePort)}
+		// A second SYN is path/second-syn's to judge.
+		c := convergence.Client{From: r.from, Network: "tcp", Dial: requirement.At(r.ip, world.ServicePort), Within: env.Attempt}
 		newcomers = append(newcomers, c)
 		c.Source = fmt.Sprintf(":%d", env.Port(dialling))
 		same = append(same, c)
