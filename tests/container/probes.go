@@ -72,7 +72,8 @@ func probeOf(p probed) requirement.Requirement {
 	}
 }
 
-func (p probed) check(ctx context.Context, env *requirement.Env) error {
+// pod has a container with the three probes, and a sibling without.
+func (p probed) pod(env *requirement.Env) *corev1.Pod {
 	pod := env.NewPod(nodeOfSiblings(env), world.Container("a"), world.Container("b"))
 	of := func(place int, timeout, failures int32) *corev1.Probe {
 		return &corev1.Probe{ProbeHandler: p.handler(env, place), PeriodSeconds: 1, TimeoutSeconds: timeout, FailureThreshold: failures}
@@ -97,7 +98,11 @@ func (p probed) check(ctx context.Context, env *requirement.Env) error {
 	case env.Fixture(siblingProbed):
 		pod.Spec.Containers[1].LivenessProbe = of(liveness, probeTimeout, 2) // it answers nowhere there
 	}
-	started, err := env.StartUntil(ctx, pod, running())
+	return pod
+}
+
+func (p probed) check(ctx context.Context, env *requirement.Env) error {
+	started, err := env.StartUntil(ctx, p.pod(env), running())
 	if err != nil {
 		return err
 	}
