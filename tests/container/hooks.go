@@ -26,7 +26,7 @@ const (
 	inSibling     = "the same hook in the sibling, too"
 	neverFails    = "a hook that succeeds in place of the one that fails"
 	doneAtOnce    = "a hook that is done at once in place of the one that is waited for"
-	goesOn        = "a hook that goes on in place of the one that fails"
+	notEnded      = "nothing that ends the container whose hook fails"
 	hookRedWithin = 5 * time.Second
 )
 
@@ -126,7 +126,7 @@ func hookPreStop() requirement.Requirement {
 		PerNode: true,
 		Roles:   nearOnly,
 		Check:   checkPreStop, Control: hookControl(),
-		MoreControls: []requirement.Control{inOne(doneAtOnce, requirement.NoEffect), inOne(goesOn, requirement.NoEffect)},
+		MoreControls: []requirement.Control{inOne(doneAtOnce, requirement.NoEffect), inOne(notEnded, requirement.NoEffect)},
 	}
 }
 
@@ -136,18 +136,18 @@ func checkPreStop(ctx context.Context, env *requirement.Env) error {
 	shareEmptyDir(pod)
 	grace := int64(15)
 	pod.Spec.TerminationGracePeriodSeconds = &grace
-	held, fails := execHook(env, "hold", path.Join(world.SharedPath, holdFile)), refusedHook(env)
+	held := execHook(env, "hold", path.Join(world.SharedPath, holdFile))
 	if env.Fixture(doneAtOnce) {
 		held = execHook(env, "note", path.Join(world.SharedPath, holdFile+".begun"))
 	}
-	if env.Fixture(goesOn) {
-		fails = execHook(env, "hold", "/run/parley/"+holdFile)
-	}
-	for i, hook := range map[int]*corev1.LifecycleHandler{0: held, 2: fails} {
+	for i, hook := range map[int]*corev1.LifecycleHandler{0: held, 2: refusedHook(env)} {
 		c := &pod.Spec.Containers[i]
 		c.Lifecycle = &corev1.Lifecycle{PreStop: hook}
 		c.StartupProbe, c.LivenessProbe = execProbeOf("exists", goFile), execProbeOf("exists", goFile)
 		c.LivenessProbe.FailureThreshold = 1
+	}
+	if env.Fixture(notEnded) {
+		pod.Spec.Containers[2].LivenessProbe.FailureThreshold = mayFail
 	}
 	started, err := env.StartUntil(ctx, pod, running())
 	if err != nil {
@@ -199,7 +199,7 @@ func checkPreStop(ctx context.Context, env *requirement.Env) error {
 		}
 		return err
 	}
-	if err := fileSteps(ctx, b, wire.File{Do: "write", Path: path.Join(world.SharedPath, holdFile+".go")}); err != nil {
+	if err := fileSteps(ctx, b, wire.File{Do: "write", Path: releaseFile}); err != nil {
 		return err
 	}
 	if err := becomes(a, "it to be ended once its hook was done", restarted); err != nil {

@@ -57,6 +57,8 @@ func sidecar() requirement.Requirement {
 const (
 	goFile   = "/run/parley/go" // for a probe, in the container itself
 	holdFile = "hold"           // for a preStop hook, on the shared volume
+	// releaseFile has the hook end that waits at holdFile.
+	releaseFile = world.SharedPath + "/" + holdFile + ".go"
 )
 
 func execProbeOf(args ...string) *corev1.Probe {
@@ -91,8 +93,15 @@ func checkSidecar(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	s := sidecars{env: env, pod: started.Pod, side: started.Ends["sidecar"], second: started.Ends["second"], main: started.Ends["main"]}
-	for _, phase := range []func(context.Context) error{s.startInOrder, s.restartAlone, s.endLast} {
-		if err := phase(ctx); err != nil {
+	for _, phase := range []struct {
+		judge func(context.Context) error
+		there *requirement.End // throughout
+	}{{s.startInOrder, s.side}, {s.restartAlone, s.side}, {s.endLast, s.main}} {
+		if err := phase.judge(ctx); err != nil {
+			// The pod is removed now, which its hook is not to hold up.
+			cleanUp(ctx, func(ctx context.Context) error {
+				return fileSteps(ctx, phase.there, wire.File{Do: "write", Path: releaseFile})
+			})
 			return err
 		}
 	}
@@ -225,11 +234,10 @@ func (s sidecars) listens(ctx context.Context) error {
 // told and tells goes through the main container, which is there as long as that is.
 func (s sidecars) endLast(ctx context.Context) error {
 	env, pod, side := s.env, s.pod, s.side
-	held, release := path.Join(world.SharedPath, holdFile+".begun"), path.Join(world.SharedPath, holdFile+".go")
 	if err := env.Kube.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{}); err != nil {
 		return fmt.Errorf("deleting the pod %s: %w", pod.Name, err)
 	}
-	if err := appears(ctx, env, s.main, pod, held); err != nil {
+	if err := appears(ctx, env, s.main, pod, path.Join(world.SharedPath, holdFile+".begun")); err != nil {
 		return err
 	}
 	if env.Fixture(endsTogether) {
@@ -244,7 +252,7 @@ func (s sidecars) endLast(ctx context.Context) error {
 		}
 		return err
 	}
-	if err := fileSteps(ctx, s.main, wire.File{Do: "write", Path: release}); err != nil {
+	if err := fileSteps(ctx, s.main, wire.File{Do: "write", Path: releaseFile}); err != nil {
 		return err
 	}
 	var ended *corev1.Pod

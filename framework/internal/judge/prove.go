@@ -236,7 +236,11 @@ func (j *Judge) tryPoint(ctx context.Context, e *requirement.Env, q requirement.
 		return false, err
 	}
 	if !met {
-		return false, errors.New("it met none of the check's traffic")
+		err := errors.New("it met none of the check's traffic")
+		if verdict != nil {
+			err = fmt.Errorf("%w; the check ended with: %w", err, verdict)
+		}
+		return false, err
 	}
 	proof.Point = point.Where + " (" + how + ")"
 	conclude(ctx, verdict, q, proof)

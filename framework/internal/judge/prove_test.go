@@ -49,7 +49,7 @@ func TestProveByFault(t *testing.T) {
 		"red without a packet that met it proves nothing": {
 			points: func(p *path) []requirement.Point {
 				return []requirement.Point{point("node", &injected{path: p}, noAnswer)}
-			}, want: reports.Unproved, says: "it met none of the check's traffic",
+			}, want: reports.Unproved, says: "it met none of the check's traffic; the check ended with: ",
 		},
 		"it acts and the check stays green": {
 			points: func(p *path) []requirement.Point {
