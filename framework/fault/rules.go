@@ -17,6 +17,17 @@ func DropOwnPorts(hook, proto string) Rules {
 	}
 }
 
+// DropOwnPortsFrom drops what comes to the requirement's own ports from the role's address.
+func DropOwnPortsFrom(role world.Role, proto string) Rules {
+	return func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {
+		ip, err := env.IP(env.Role(role))
+		if err != nil {
+			return nil, err
+		}
+		return []wire.Rule{ownPorts(env, wire.Rule{Hook: "prerouting", Priority: BeforeAll, Proto: proto, From: ip.String(), Do: "drop"})}, nil
+	}
+}
+
 // DropOnLoopback drops what goes to the requirement's own ports over lo.
 func DropOnLoopback(proto string) Rules {
 	return func(_ context.Context, env *requirement.Env) ([]wire.Rule, error) {

@@ -16,17 +16,25 @@ import (
 const (
 	// contentPath is where the volumes with content are mounted.
 	contentPath = "/content"
-	// changedContent is the control of all rows about content.
-	changedContent = "changed content for one of the containers"
 	// changedWord is in what is changed.
 	changedWord = "changed"
+)
+
+// Variants of a pod with content, of which the last container alone finds something else.
+const (
+	changedContent   = "changed content for one of the containers"
+	otherModes       = "other modes of the files in one of the containers"
+	changedVariables = "a changed variable in one of the containers"
+	// writableElsewhere shows that it is the volume which keeps a container from writing.
+	writableElsewhere = "the container's own file system, which it may write to, in place of the volume's directory"
 )
 
 // content is a volume, and what each container must find in it.
 type content struct {
 	protocol string
 	volume   corev1.VolumeSource
-	changed  corev1.VolumeSource // takes the volume's place in the last container under the control
+	// instead takes the volume's place in the last container, by the fixture of the control.
+	instead map[string]corev1.VolumeSource
 	// variables are of every container.
 	variables []corev1.EnvVar
 	// files are the texts by path, environment those of variables. They may name what is known only of the running pod.
@@ -34,20 +42,26 @@ type content struct {
 	environment func(*corev1.Pod) map[string]string
 	modes       map[string]uint32 // permission bits by path
 	owner       int               // UID of all files
-	inMemory    bool              // on a tmpfs
+	inMemory    bool              // on a tmpfs, of which the control is container/secret's
 	more        func(context.Context, *requirement.End, *corev1.Pod) error
 }
 
 // arrives starts the pod with the volume and says whether every container finds what it must.
 func arrives(ctx context.Context, env *requirement.Env, pod *corev1.Pod, c content) error {
 	mountAll(pod, "content", c.volume, contentPath)
-	last := &pod.Spec.Containers[len(pod.Spec.Containers)-1]
-	if env.Fixture(changedContent) {
-		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "changed", VolumeSource: c.changed})
-		last.VolumeMounts[len(last.VolumeMounts)-1].Name = "changed"
-	}
 	for i := range pod.Spec.Containers {
 		pod.Spec.Containers[i].Env = append(pod.Spec.Containers[i].Env, c.variables...)
+	}
+	last := &pod.Spec.Containers[len(pod.Spec.Containers)-1]
+	if env.Fixture(changedVariables) {
+		first := &last.Env[len(last.Env)-len(c.variables)]
+		*first = corev1.EnvVar{Name: first.Name, Value: changedWord}
+	}
+	if env.Variant != nil {
+		if other, ok := c.instead[env.Variant.Fixture]; ok {
+			pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "instead", VolumeSource: other})
+			last.VolumeMounts[len(last.VolumeMounts)-1].Name = "instead"
+		}
 	}
 	started, err := env.Start(ctx, pod)
 	if err != nil {
@@ -84,12 +98,16 @@ func (c content) found(ctx context.Context, env *requirement.Env, end *requireme
 		case c.inMemory && !inMemory(env, end, at, got.FSType):
 			return fail(requirement.WrongSetting, at, "it on a tmpfs", got.FSType)
 		}
-		wrote, err := file(ctx, end, wire.File{Do: "write", Path: at + ".new"})
+		beside := at + ".new"
+		if env.Fixture(writableElsewhere) {
+			beside = "/run/parley" + newName()
+		}
+		wrote, err := file(ctx, end, wire.File{Do: "write", Path: beside})
 		if err != nil {
 			return err
 		}
 		if wrote.Ok() {
-			return fail(requirement.WrongSetting, at, "a volume that cannot be written", "a file made beside it")
+			return fail(requirement.WrongSetting, at, "a volume that cannot be written", "a file made at "+beside)
 		}
 	}
 	if c.more != nil {
@@ -117,8 +135,21 @@ func (c content) found(ctx context.Context, env *requirement.Env, end *requireme
 	return nil
 }
 
-func changed() requirement.Control {
-	return requirement.Control{Says: changedContent, Variant: &requirement.Variant{Fixture: changedContent}, Red: []requirement.Reason{requirement.Broken}}
+// inOne is a control by a fixture that changes one thing.
+func inOne(fixture string, red ...requirement.Reason) requirement.Control {
+	return requirement.Control{Says: fixture, Variant: &requirement.Variant{Fixture: fixture}, Red: red}
+}
+
+// changed is the control of all rows about content. What is not where it was asked for is found by the same look as what is there and
+// is another; of the files, as of the variables, all are compared in the same way, so one that is changed stands for each.
+func changed() requirement.Control { return inOne(changedContent, requirement.Broken) }
+
+// changedVariable is for the rows that promise variables besides files.
+func changedVariable() requirement.Control { return inOne(changedVariables, requirement.Broken) }
+
+// asAskedFor are for the rows that promise the modes of files and that the volume is not to be written.
+func asAskedFor() []requirement.Control {
+	return []requirement.Control{inOne(otherModes, requirement.WrongSetting), inOne(writableElsewhere, requirement.WrongSetting), changedVariable()}
 }
 
 // always is for content that is known before the pod is.

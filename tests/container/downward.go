@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -37,7 +38,8 @@ func downward() requirement.Requirement {
 		Why:     "A clustered program learns its own name and address from it. A variable that is not what the API says of the pod has it join as somebody else.",
 		PerNode: true,
 		Roles:   []world.Role{world.SiblingA},
-		Check:   checkDownward, Control: changed(),
+		Check:   checkDownward, Control: changed(), // which changes a file
+		MoreControls: []requirement.Control{changedVariable()},
 	}
 }
 
@@ -56,7 +58,8 @@ func checkDownward(ctx context.Context, env *requirement.Env) error {
 	for _, name := range []string{"name", "namespace", "uid", "label", "annotation"} {
 		modes[name] = defaultMode
 	}
-	return arrives(ctx, env, pod, content{protocol: "downward API", volume: volume("metadata.name"), changed: volume("metadata.namespace"),
+	return arrives(ctx, env, pod, content{protocol: "downward API", volume: volume("metadata.name"),
+		instead: map[string]corev1.VolumeSource{changedContent: volume("metadata.namespace")},
 		variables: []corev1.EnvVar{fieldVariable("NAME", "metadata.name"), fieldVariable("NODE", "spec.nodeName"),
 			fieldVariable("IP", "status.podIP"), fieldVariable("IPS", "status.podIPs"), fieldVariable("HOST", "status.hostIP")},
 		modes: modes, inMemory: true,
@@ -89,8 +92,21 @@ func projected() requirement.Requirement {
 		PerNode: true,
 		Roles:   []world.Role{world.SiblingA},
 		Check:   checkProjected, Control: changed(),
+		// Files of the other sources are compared as the ConfigMap's are. The token has a judge of its own.
+		MoreControls: []requirement.Control{
+			inOne(otherAudience, requirement.Broken),
+			inOne(otherToken, requirement.Broken),
+			inOne(otherUser, requirement.WrongSetting),
+		},
 	}
 }
+
+// Variants of the token that the last container finds.
+const (
+	otherAudience = "a token for another audience in one of the containers"
+	otherToken    = "another token for the same audience in one of the containers"
+	otherUser     = "another user in one of the containers, so that the token is for both"
+)
 
 const (
 	tokenAudience = "parley.example"
@@ -103,24 +119,37 @@ func checkProjected(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	var volumes []corev1.VolumeSource
+	var maps []*corev1.ConfigMap
 	for _, text := range []string{plain, changedWord} {
 		object, err := makeConfigMap(ctx, env, &corev1.ConfigMap{Data: map[string]string{plainKey: text}})
 		if err != nil {
 			return err
 		}
-		volumes = append(volumes, corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{DefaultMode: ref[int32](defaultMode), Sources: []corev1.VolumeProjection{
-			{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: object.Name}}},
+		maps = append(maps, object)
+	}
+	// The kubelet gives those who ask for the same, its lifetime included, one token.
+	volume := func(i int, audience string, lives time.Duration) corev1.VolumeSource {
+		return corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{DefaultMode: ref[int32](defaultMode), Sources: []corev1.VolumeProjection{
+			{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: maps[i].Name}}},
 			{Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: secret.Name}, Items: objectItems[1:]}},
 			{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{fieldFile("name", "metadata.name")}}},
-			{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Audience: tokenAudience, Path: "token"}},
-		}}})
+			{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Audience: audience, Path: "token", ExpirationSeconds: ref(int64(lives.Seconds()))}},
+		}}}
 	}
 	pod := twoContainers(env)
 	user := int64(projectedUser)
 	pod.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: &user}
+	if env.Fixture(otherUser) {
+		last := &pod.Spec.Containers[1]
+		if last.SecurityContext == nil {
+			last.SecurityContext = &corev1.SecurityContext{}
+		}
+		last.SecurityContext.RunAsUser = ref(user + 1)
+	}
 	first := ""
-	return arrives(ctx, env, pod, content{protocol: "projected volume", volume: volumes[0], changed: volumes[1], inMemory: true,
+	return arrives(ctx, env, pod, content{protocol: "projected volume", volume: volume(0, tokenAudience, time.Hour), inMemory: true,
+		instead: map[string]corev1.VolumeSource{changedContent: volume(1, tokenAudience, time.Hour),
+			otherAudience: volume(0, "other."+tokenAudience, time.Hour), otherToken: volume(0, tokenAudience, 2*time.Hour)},
 		modes: map[string]uint32{plainKey: defaultMode, nestedPath: itemMode, "name": defaultMode},
 		files: func(pod *corev1.Pod) map[string]string {
 			return map[string]string{plainKey: plain, nestedPath: string(nested), "name": pod.Name}

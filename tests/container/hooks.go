@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -19,12 +20,17 @@ var containerHooks = requirement.Clause{
 		"the container.",
 }
 
-// wrongCommand is the control of the rows about hooks.
-const wrongCommand = "a wrong command"
+// Variants of pods with hooks: the first is of both rows.
+const (
+	wrongCommand  = "a wrong command"
+	inSibling     = "the same hook in the sibling, too"
+	neverFails    = "a hook that succeeds in place of the one that fails"
+	doneAtOnce    = "a hook that is done at once in place of the one that is waited for"
+	notEnded      = "nothing that ends the container whose hook fails"
+	hookRedWithin = 5 * time.Second
+)
 
-func hookControl() requirement.Control {
-	return requirement.Control{Says: wrongCommand, Variant: &requirement.Variant{Fixture: wrongCommand}, Red: []requirement.Reason{requirement.NoEffect}}
-}
+func hookControl() requirement.Control { return inOne(wrongCommand, requirement.NoEffect) }
 
 func execHook(env *requirement.Env, args ...string) *corev1.LifecycleHandler {
 	if env.Fixture(wrongCommand) {
@@ -49,7 +55,8 @@ func hookPostStart() requirement.Requirement {
 		Why:     "Registering, warming up and setting permissions is done there. A container whose hook failed is not set up, so it may not run.",
 		PerNode: true,
 		Roles:   nearOnly,
-		Check:   checkPostStart, Control: hookControl(),
+		Check:   checkPostStart, Control: hookControl(), // by which the first container is killed: that siblings run on is judged by the same look
+		MoreControls: []requirement.Control{inOne(inSibling, requirement.NoEffect), inOne(neverFails, requirement.NoEffect)},
 	}
 }
 
@@ -59,6 +66,12 @@ func checkPostStart(ctx context.Context, env *requirement.Env) error {
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
 	pod.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PostStart: execHook(env, "note", noted)}
 	pod.Spec.Containers[2].Lifecycle = &corev1.Lifecycle{PostStart: refusedHook(env)}
+	if env.Fixture(inSibling) {
+		pod.Spec.Containers[1].Lifecycle = pod.Spec.Containers[0].Lifecycle
+	}
+	if env.Fixture(neverFails) {
+		pod.Spec.Containers[2].Lifecycle = pod.Spec.Containers[0].Lifecycle
+	}
 	ended := func(pod *corev1.Pod, name string) bool { return statusOf(pod, name).State.Terminated != nil }
 	started, err := env.StartUntil(ctx, pod, func(now *corev1.Pod) bool {
 		return (ended(now, "a") || running("a")(now)) && running("b")(now) && (ended(now, "failing") || running("failing")(now))
@@ -70,7 +83,7 @@ func checkPostStart(ctx context.Context, env *requirement.Env) error {
 	fail := func(end *requirement.End, expected, observed string) error {
 		return kubeletFailure(requirement.NoEffect, end, started.Pod, "postStart hook", expected, saidOf(ctx, env, started.Pod, end.Container, "FailedPostStartHook", observed))
 	}
-	now, err := become(ctx, env, started.Pod, func(now *corev1.Pod) error {
+	now, err := becomeWithin(ctx, env, started.Pod, unlessRed(env, hookRedWithin), func(now *corev1.Pod) error {
 		if !ended(now, "failing") {
 			return fail(started.Ends["failing"], "the container to be killed, whose hook failed", stateWords(statusOf(now, "failing")))
 		}
@@ -79,8 +92,10 @@ func checkPostStart(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	if s := statusOf(now, "a"); s.State.Running == nil {
-		return fail(a, "the container to run, whose hook is well", stateWords(s))
+	for _, end := range []*requirement.End{a, b} {
+		if s := statusOf(now, end.Container); s.State.Running == nil {
+			return fail(end, "the container to run, which has no hook that fails", stateWords(s))
+		}
 	}
 	for _, look := range []struct {
 		end   *requirement.End
@@ -111,6 +126,7 @@ func hookPreStop() requirement.Requirement {
 		PerNode: true,
 		Roles:   nearOnly,
 		Check:   checkPreStop, Control: hookControl(),
+		MoreControls: []requirement.Control{inOne(doneAtOnce, requirement.NoEffect), inOne(notEnded, requirement.NoEffect)},
 	}
 }
 
@@ -120,11 +136,18 @@ func checkPreStop(ctx context.Context, env *requirement.Env) error {
 	shareEmptyDir(pod)
 	grace := int64(15)
 	pod.Spec.TerminationGracePeriodSeconds = &grace
-	for i, hook := range map[int]*corev1.LifecycleHandler{0: execHook(env, "hold", path.Join(world.SharedPath, holdFile)), 2: refusedHook(env)} {
+	held := execHook(env, "hold", path.Join(world.SharedPath, holdFile))
+	if env.Fixture(doneAtOnce) {
+		held = execHook(env, "note", path.Join(world.SharedPath, holdFile+".begun"))
+	}
+	for i, hook := range map[int]*corev1.LifecycleHandler{0: held, 2: refusedHook(env)} {
 		c := &pod.Spec.Containers[i]
 		c.Lifecycle = &corev1.Lifecycle{PreStop: hook}
 		c.StartupProbe, c.LivenessProbe = execProbeOf("exists", goFile), execProbeOf("exists", goFile)
 		c.LivenessProbe.FailureThreshold = 1
+	}
+	if env.Fixture(notEnded) {
+		pod.Spec.Containers[2].LivenessProbe.FailureThreshold = mayFail
 	}
 	started, err := env.StartUntil(ctx, pod, running())
 	if err != nil {
@@ -136,8 +159,9 @@ func checkPreStop(ctx context.Context, env *requirement.Env) error {
 			return err
 		}
 	}
+	within := kubeletActs
 	becomes := func(end *requirement.End, expected string, right func(corev1.ContainerStatus) bool) error {
-		_, err := become(ctx, env, started.Pod, func(now *corev1.Pod) error {
+		_, err := becomeWithin(ctx, env, started.Pod, within, func(now *corev1.Pod) error {
 			if s := statusOf(now, end.Container); !right(s) {
 				return kubeletFailure(requirement.NoEffect, end, now, "preStop hook", expected, stateWords(s))
 			}
@@ -152,8 +176,11 @@ func checkPreStop(ctx context.Context, env *requirement.Env) error {
 			return err
 		}
 	}
-	before, err := boots(ctx, a, b)
+	before, err := boots(ctx, b)
 	if err != nil {
+		return err
+	}
+	if err := listens(ctx, a, fmt.Sprintf(":%d", env.Port(1))); err != nil {
 		return err
 	}
 	for _, end := range []*requirement.End{a, failing} {
@@ -165,19 +192,24 @@ func checkPreStop(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	// The hook runs and is not done: the container has not been told to end.
-	if err := sameBoots(ctx, before, a, b); err != nil {
+	if err := answersOn(ctx, env, b, env.Port(1)); err != nil {
+		if f := requirement.AsFailure(err); f != nil {
+			err = kubeletFailure(requirement.NoEffect, a, started.Pod, "preStop hook", "the container to run on while its hook does",
+				"its server, from its sibling: "+f.Observed)
+		}
 		return err
 	}
-	if err := fileSteps(ctx, b, wire.File{Do: "write", Path: path.Join(world.SharedPath, holdFile+".go")}); err != nil {
+	if err := fileSteps(ctx, b, wire.File{Do: "write", Path: releaseFile}); err != nil {
 		return err
 	}
 	if err := becomes(a, "it to be ended once its hook was done", restarted); err != nil {
 		return err
 	}
+	within = unlessRed(env, hookRedWithin)
 	if err := becomes(failing, "it to be ended although its hook failed", restarted); err != nil {
 		return err
 	}
-	return sameBoots(ctx, before[1:], b)
+	return sameBoots(ctx, before, b)
 }
 
 // hookBegan waits for what a's hook leaves on the volume, as b sees it, or for a to end without.

@@ -3,11 +3,13 @@ package container
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
@@ -33,6 +35,7 @@ const (
 	plainKey, nestedKey   = "plain.txt", "nested.bin"
 	nestedPath            = "dir/nested"
 	defaultMode, itemMode = 0o444, 0o644
+	otherMode             = 0o555 // under the control
 )
 
 var (
@@ -75,18 +78,22 @@ func configMap() requirement.Requirement {
 				}
 				maps = append(maps, made)
 			}
-			volume := func(i int) corev1.VolumeSource {
-				return corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: maps[i].Name},
-					Items: objectItems, DefaultMode: ref[int32](defaultMode)}}
-			}
-			return arrives(ctx, env, twoContainers(env), content{protocol: "ConfigMap", volume: volume(0), changed: volume(1),
+			return arrives(ctx, env, twoContainers(env), content{protocol: "ConfigMap", volume: configMapVolume(maps[0], defaultMode),
+				instead: map[string]corev1.VolumeSource{changedContent: configMapVolume(maps[1], defaultMode), otherModes: configMapVolume(maps[0], otherMode)},
 				variables: []corev1.EnvVar{{Name: "PLAIN", ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{
 					LocalObjectReference: corev1.LocalObjectReference{Name: maps[0].Name}, Key: plainKey}}}},
 				files:       always(map[string]string{plainKey: plain, nestedPath: string(nested)}),
 				environment: always(map[string]string{"PLAIN": plain}), modes: objectModes})
 		},
-		Control: changed(),
+		Control:      changed(),
+		MoreControls: asAskedFor(),
 	}
+}
+
+// configMapVolume has the ConfigMap's two keys where the rows about them look.
+func configMapVolume(of *corev1.ConfigMap, mode int32) corev1.VolumeSource {
+	return corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: of.Name},
+		Items: objectItems, DefaultMode: &mode}}
 }
 
 func secret() requirement.Requirement {
@@ -112,15 +119,42 @@ func secret() requirement.Requirement {
 				}
 				secrets = append(secrets, made)
 			}
-			volume := func(i int) corev1.VolumeSource {
-				return corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secrets[i].Name, Items: objectItems, DefaultMode: ref[int32](defaultMode)}}
+			volume := func(i int, mode int32) corev1.VolumeSource {
+				return corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secrets[i].Name, Items: objectItems, DefaultMode: &mode}}
 			}
-			return arrives(ctx, env, twoContainers(env), content{protocol: "Secret", volume: volume(0), changed: volume(1),
+			instead := map[string]corev1.VolumeSource{changedContent: volume(1, defaultMode), otherModes: volume(0, otherMode)}
+			if env.Fixture(onDisk) {
+				same, err := makeConfigMap(ctx, env, &corev1.ConfigMap{Data: map[string]string{plainKey: plain}, BinaryData: map[string][]byte{nestedKey: nested}})
+				if err != nil {
+					return err
+				}
+				instead[onDisk] = configMapVolume(same, defaultMode)
+			}
+			return arrives(ctx, env, twoContainers(env), content{protocol: "Secret", volume: volume(0, defaultMode), instead: instead,
 				variables: []corev1.EnvVar{{Name: "PLAIN", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
 					LocalObjectReference: corev1.LocalObjectReference{Name: secrets[0].Name}, Key: plainKey}}}},
 				files:       always(map[string]string{plainKey: plain, nestedPath: string(nested)}),
 				environment: always(map[string]string{"PLAIN": plain}), modes: objectModes, inMemory: true})
 		},
 		Control: changed(),
+		MoreControls: append(asAskedFor(), requirement.Control{Says: onDisk, Variant: &requirement.Variant{Fixture: onDisk, Given: diskIsTold},
+			Red: []requirement.Reason{requirement.WrongSetting}}),
 	}
+}
+
+// onDisk is what a Secret is not to be: a ConfigMap's files are the same and lie on the kubelet's own file system.
+const onDisk = "a ConfigMap of the same content in place of the Secret in one of the containers"
+
+// diskIsTold says whether a container sees that what the kubelet keeps for it on its own file system is on no tmpfs.
+func diskIsTold(ctx context.Context, env *requirement.Env) error {
+	const hosts = "/etc/hosts" // which the kubelet writes there
+	end := env.Role(world.SiblingA)
+	seen, err := file(ctx, end, wire.File{Do: "stat", Path: hosts})
+	if err != nil {
+		return err
+	}
+	if inMemory(env, end, hosts, seen.FSType) {
+		return fmt.Errorf("%s in %s, which the kubelet keeps on its own file system, is on %s, too", hosts, end, seen.FSType)
+	}
+	return nil
 }

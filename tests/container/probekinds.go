@@ -40,7 +40,7 @@ func portName(place int) intstr.IntOrString {
 }
 
 var httpProbe = func() probed {
-	p := probed{kind: "http", title: "HTTP probes", timeout: probeTimeout, url: probesPage + "#httpget",
+	p := probed{kind: "http", half: lastingReadiness, title: "HTTP probes", timeout: probeTimeout, url: probesPage + "#httpget",
 		says: "An HTTP GET to the pod's IP, at a port of the container by number or name; a status from 200 to 399 is success, and any other is failure.",
 		why: "Rollouts, endpoints and restarts all rest on it. The kubelet asks from the node, so that a policy or firewall which takes the node for " +
 			"a stranger has healthy pods restarted.",
@@ -52,7 +52,7 @@ var httpProbe = func() probed {
 }()
 
 var tcpProbe = func() probed {
-	p := probed{kind: "tcp", title: "TCP probes", timeout: probeTimeout, url: probesPage + "#tcpsocket",
+	p := probed{kind: "tcp", half: lastingLiveness, title: "TCP probes", timeout: probeTimeout, url: probesPage + "#tcpsocket",
 		says: "A TCP connection to the pod's IP at a port of the container: it succeeds when it opens, even if it is closed at once.",
 		why:  "What speaks no HTTP is watched so: databases, brokers, proxies. A data path that answers for the pod has dead ones look alive.",
 		handler: func(_ *requirement.Env, place int) corev1.ProbeHandler {
@@ -63,7 +63,7 @@ var tcpProbe = func() probed {
 }()
 
 var grpcProbe = func() probed {
-	p := probed{kind: "grpc", title: "gRPC probes", timeout: grpcTimeout, url: probesPage + "#grpc",
+	p := probed{kind: "grpc", half: noStartupProbe, title: "gRPC probes", timeout: grpcTimeout, url: probesPage + "#grpc",
 		says: "A call of grpc.health.v1 to the pod's IP at a port by number: it succeeds when the answer is SERVING.",
 		why:  "Servers of gRPC need no second port and no helper for it. It is HTTP/2 without TLS, which proxies in between may not pass.",
 		handler: func(env *requirement.Env, place int) corev1.ProbeHandler {
@@ -76,7 +76,7 @@ var grpcProbe = func() probed {
 // probeFile is what an exec probe looks for in its container's own file system.
 func probeFile(place int) string { return fmt.Sprintf("/run/parley/probe-%d", place) }
 
-var execProbe = probed{kind: "exec", title: "Exec probes", timeout: probeTimeout, url: probesPage + "#exec",
+var execProbe = probed{kind: "exec", half: siblingProbed, title: "Exec probes", timeout: probeTimeout, url: probesPage + "#exec",
 	says: "A command run within the container: it succeeds when it ends with 0.",
 	why: "It sees what is in the container and nothing of the network, through the runtime's exec. It has to run in the container that names it, " +
 		"whose files it looks at.",

@@ -13,6 +13,7 @@ import (
 	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
+	"github.com/parley-k8s/parley/framework/until"
 )
 
 // Timeouts are in seconds: what is judged is what comes of an answer, not how fast a busy node asks. A gRPC probe of a
@@ -22,8 +23,17 @@ const (
 	grpcTimeout  = 1
 )
 
-// wrongProbe is the control of the rows about probes.
-const wrongProbe = "a wrong port or command"
+// Variants of the pod with probes. The rows share their check: wrongProbe, of each, is what depends on the kind of probe; the others break
+// one of the halves that do not, each in one of the rows.
+const (
+	wrongProbe       = "a wrong port or command"
+	noStartupProbe   = "no startup probe"
+	lastingReadiness = "a readiness probe that may fail a hundred times"
+	lastingLiveness  = "a liveness probe that may fail a hundred times"
+	siblingProbed    = "the liveness probe in the sibling, too"
+	mayFail          = 100
+	probeRedWithin   = 3 * time.Second
+)
 
 // The three probes of a container, each asked at a place of its own.
 const (
@@ -36,6 +46,7 @@ const (
 // probed is one kind of probe.
 type probed struct {
 	kind, title, says, why string
+	half                   string // the variant that breaks one more half of the check here
 	url                    string
 	timeout                int32 // of startup and readiness
 	handler                func(env *requirement.Env, place int) corev1.ProbeHandler
@@ -57,12 +68,12 @@ func probeOf(p probed) requirement.Requirement {
 		PerNode: true,
 		Roles:   nearOnly,
 		Check:   p.check,
-		Control: requirement.Control{Says: wrongProbe, Variant: &requirement.Variant{Fixture: wrongProbe},
-			Red: []requirement.Reason{requirement.NoEffect}},
+		Control: inOne(wrongProbe, requirement.NoEffect), MoreControls: []requirement.Control{inOne(p.half, requirement.NoEffect)},
 	}
 }
 
-func (p probed) check(ctx context.Context, env *requirement.Env) error {
+// pod has a container with the three probes, and a sibling without.
+func (p probed) pod(env *requirement.Env) *corev1.Pod {
 	pod := env.NewPod(nodeOfSiblings(env), world.Container("a"), world.Container("b"))
 	of := func(place int, timeout, failures int32) *corev1.Probe {
 		return &corev1.Probe{ProbeHandler: p.handler(env, place), PeriodSeconds: 1, TimeoutSeconds: timeout, FailureThreshold: failures}
@@ -76,8 +87,22 @@ func (p probed) check(ctx context.Context, env *requirement.Env) error {
 	if env.Fixture(wrongProbe) {
 		ready = nowhere
 	}
-	c.StartupProbe, c.ReadinessProbe, c.LivenessProbe = of(startup, p.timeout, 100), of(ready, p.timeout, 1), of(liveness, probeTimeout, 1)
-	started, err := env.StartUntil(ctx, pod, running())
+	c.StartupProbe, c.ReadinessProbe, c.LivenessProbe = of(startup, p.timeout, mayFail), of(ready, p.timeout, 1), of(liveness, probeTimeout, 1)
+	switch {
+	case env.Fixture(noStartupProbe):
+		c.StartupProbe = nil
+	case env.Fixture(lastingReadiness):
+		c.ReadinessProbe.FailureThreshold = mayFail
+	case env.Fixture(lastingLiveness):
+		c.LivenessProbe.FailureThreshold = mayFail
+	case env.Fixture(siblingProbed):
+		pod.Spec.Containers[1].LivenessProbe = of(liveness, probeTimeout, 2) // it answers nowhere there
+	}
+	return pod
+}
+
+func (p probed) check(ctx context.Context, env *requirement.Env) error {
+	started, err := env.StartUntil(ctx, p.pod(env), running())
 	if err != nil {
 		return err
 	}
@@ -86,7 +111,7 @@ func (p probed) check(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	within := kubeletActs
+	within := unlessRed(env, probeRedWithin)
 	becomes := func(expected string, right func(corev1.ContainerStatus) bool) error {
 		last, err := becomeWithin(ctx, env, started.Pod, within, func(now *corev1.Pod) error {
 			s := statusOf(now, "a")
@@ -94,7 +119,11 @@ func (p probed) check(ctx context.Context, env *requirement.Env) error {
 				return kubeletFailure(requirement.NoEffect, a, now, p.kind+" probe", expected, stateWords(s))
 			}
 			if other := statusOf(now, "b"); !other.Ready || other.RestartCount > 0 {
-				return kubeletFailure(requirement.NoEffect, b, now, p.kind+" probe", "the sibling, which has no probe, to stay ready", stateWords(other))
+				err := kubeletFailure(requirement.NoEffect, b, now, p.kind+" probe", "the sibling, which has no probe, to stay ready", stateWords(other))
+				if other.RestartCount > 0 {
+					err = until.Final(err)
+				}
+				return err
 			}
 			return nil
 		})
@@ -107,16 +136,17 @@ func (p probed) check(ctx context.Context, env *requirement.Env) error {
 	is := func(value *bool) bool { return value != nil && *value }
 	answers := func(place int) error { return p.answer(ctx, env, a, place) }
 
-	if err := becomes("the startup probe to hold the container back", func(s corev1.ContainerStatus) bool { return !is(s.Started) && !s.Ready }); err != nil {
+	if err := becomes("the startup probe to hold the container back", func(s corev1.ContainerStatus) bool { return !is(s.Started) && !s.Ready && s.RestartCount == 0 }); err != nil {
 		return err
 	}
+	within = kubeletActs
 	for _, step := range []func() error{
 		func() error { return answers(liveness) },
 		func() error { return answers(startup) },
 		func() error {
-			return becomes("the container to count as started once its startup probe is answered", func(s corev1.ContainerStatus) bool { return is(s.Started) && !s.Ready })
+			return becomes("the container to count as started once its startup probe is answered", func(s corev1.ContainerStatus) bool { return is(s.Started) && !s.Ready && s.RestartCount == 0 })
 		},
-		func() error { within = unlessRed(env, 3*time.Second); return answers(readiness) },
+		func() error { within = unlessRed(env, probeRedWithin); return answers(readiness) },
 		func() error {
 			return becomes("the container to be ready once its readiness probe is answered", func(s corev1.ContainerStatus) bool { return s.Ready })
 		},

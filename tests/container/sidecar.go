@@ -19,8 +19,15 @@ import (
 // nearOnly are the roles of a check that makes its own pods on the siblings' node.
 var nearOnly = []world.Role{world.SiblingA}
 
+// Variants of the pod with sidecars.
+const (
+	plain        = "plain containers in their place"
+	podIPAlone   = "a sidecar that listens on the pod's IP and not on localhost"
+	withSibling  = "a sibling that ends when the sidecar does"
+	endsTogether = "a sidecar that ends when the main container is told to"
+)
+
 func sidecar() requirement.Requirement {
-	const plain = "plain containers in their place"
 	return requirement.Requirement{
 		ID:   "container/sidecar",
 		Long: true,
@@ -36,10 +43,13 @@ func sidecar() requirement.Requirement {
 			"proxy listens and loses it while it shuts down.",
 		PerNode: true,
 		Roles:   nearOnly,
-		Check: func(ctx context.Context, env *requirement.Env) error {
-			return checkSidecar(ctx, env, env.Fixture(plain))
+		Check:   checkSidecar,
+		Control: inOne(plain, requirement.NoEffect),
+		MoreControls: []requirement.Control{
+			inOne(podIPAlone, requirement.Refused),
+			inOne(withSibling, requirement.NoEffect),
+			inOne(endsTogether, requirement.NoEffect),
 		},
-		Control: requirement.Control{Says: plain, Variant: &requirement.Variant{Fixture: plain}, Red: []requirement.Reason{requirement.NoEffect}},
 	}
 }
 
@@ -47,6 +57,8 @@ func sidecar() requirement.Requirement {
 const (
 	goFile   = "/run/parley/go" // for a probe, in the container itself
 	holdFile = "hold"           // for a preStop hook, on the shared volume
+	// releaseFile has the hook end that waits at holdFile.
+	releaseFile = world.SharedPath + "/" + holdFile + ".go"
 )
 
 func execProbeOf(args ...string) *corev1.Probe {
@@ -56,7 +68,7 @@ func execProbeOf(args ...string) *corev1.Probe {
 
 // sidecarPod has the sidecar, a second one whose agent is the only program between it and the main container, and
 // the main container.
-func sidecarPod(env *requirement.Env, plain bool) *corev1.Pod {
+func sidecarPod(env *requirement.Env) *corev1.Pod {
 	pod := env.NewPod(nodeOfSiblings(env), world.Container("sidecar"), world.Container("second"), world.Container("main"))
 	shareEmptyDir(pod)
 	grace := int64(15)
@@ -67,7 +79,7 @@ func sidecarPod(env *requirement.Env, plain bool) *corev1.Pod {
 	c[1].StartupProbe = execProbeOf("exists", goFile)
 	c[2].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{
 		Command: []string{"/agent", "hold", path.Join(world.SharedPath, holdFile)}}}}
-	if !plain {
+	if !env.Fixture(plain) {
 		always := corev1.ContainerRestartPolicyAlways
 		c[0].RestartPolicy, c[1].RestartPolicy = &always, &always
 		pod.Spec.InitContainers, pod.Spec.Containers = c[:2:2], c[2:]
@@ -75,14 +87,21 @@ func sidecarPod(env *requirement.Env, plain bool) *corev1.Pod {
 	return pod
 }
 
-func checkSidecar(ctx context.Context, env *requirement.Env, plain bool) error {
-	started, err := env.StartUntil(ctx, sidecarPod(env, plain), running("sidecar"))
+func checkSidecar(ctx context.Context, env *requirement.Env) error {
+	started, err := env.StartUntil(ctx, sidecarPod(env), running("sidecar"))
 	if err != nil {
 		return err
 	}
 	s := sidecars{env: env, pod: started.Pod, side: started.Ends["sidecar"], second: started.Ends["second"], main: started.Ends["main"]}
-	for _, phase := range []func(context.Context) error{s.startInOrder, s.restartAlone, s.endLast} {
-		if err := phase(ctx); err != nil {
+	for _, phase := range []struct {
+		judge func(context.Context) error
+		there *requirement.End // throughout
+	}{{s.startInOrder, s.side}, {s.restartAlone, s.side}, {s.endLast, s.main}} {
+		if err := phase.judge(ctx); err != nil {
+			// The pod is removed now, which its hook is not to hold up.
+			cleanUp(ctx, func(ctx context.Context) error {
+				return fileSteps(ctx, phase.there, wire.File{Do: "write", Path: releaseFile})
+			})
 			return err
 		}
 	}
@@ -101,7 +120,7 @@ func (s sidecars) startInOrder(ctx context.Context) error {
 	if err := s.waits(ctx, "second", "the sidecar's startup probe"); err != nil {
 		return err
 	}
-	if err := listens(ctx, s.env, s.side); err != nil {
+	if err := s.listens(ctx); err != nil {
 		return err
 	}
 	if err := s.runs(ctx, "second"); err != nil {
@@ -129,9 +148,14 @@ func (s sidecars) restartAlone(ctx context.Context) error {
 		return err
 	}
 	if err := restart(ctx, s.env, s.side); err != nil {
-		return err
+		return s.notBack(ctx, err)
 	}
-	if err := listens(ctx, s.env, s.side); err != nil {
+	if s.env.Fixture(withSibling) {
+		if err := restart(ctx, s.env, s.main); err != nil {
+			return err
+		}
+	}
+	if err := s.listens(ctx); err != nil {
 		return err
 	}
 	if err := s.isReached(ctx, s.main); err != nil {
@@ -142,6 +166,19 @@ func (s sidecars) restartAlone(ctx context.Context) error {
 
 func (s sidecars) fail(end *requirement.End, expected, observed string) error {
 	return kubeletFailure(requirement.NoEffect, end, s.pod, "sidecar", expected, observed)
+}
+
+// notBack is the verdict on a sidecar that did not come back: a failure where its kubelet, too, says that it does not run, or else why
+// that can't be told.
+func (s sidecars) notBack(ctx context.Context, why error) error {
+	pod, err := s.env.Kube.CoreV1().Pods(s.pod.Namespace).Get(ctx, s.pod.Name, metav1.GetOptions{})
+	if err != nil {
+		return why
+	}
+	if is := statusOf(pod, "sidecar"); is.State.Running == nil {
+		return s.fail(s.side, "the sidecar to be started again after it ended", stateWords(is))
+	}
+	return why
 }
 
 // waits says whether the container has not started yet, and the pod is not initialized.
@@ -180,44 +217,46 @@ func (s sidecars) isReached(ctx context.Context, from *requirement.End) error {
 	return err
 }
 
-// listens opens the server that the sidecar's startup probe dials. It goes with the agent.
-func listens(ctx context.Context, env *requirement.Env, end *requirement.End) error {
-	server, err := end.Listen(ctx, wire.Listen{Network: "tcp", Address: fmt.Sprintf(":%d", env.Port(0))})
-	if err != nil {
-		return fmt.Errorf("opening a server in %s: %w", end, err)
+// listens opens the server that the sidecar's startup probe dials.
+func (s sidecars) listens(ctx context.Context) error {
+	at := fmt.Sprintf(":%d", s.env.Port(0))
+	if s.env.Fixture(podIPAlone) {
+		ip, err := s.env.IP(s.side)
+		if err != nil {
+			return err
+		}
+		at = requirement.At(ip, s.env.Port(0))
 	}
-	if !server.Ok() {
-		return fmt.Errorf("%s cannot open a server: %s", end, server.Errno)
-	}
-	return nil
+	return listens(ctx, s.side, at)
 }
 
-// endLast deletes the pod, holds the main container in its preStop hook, and looks whether the sidecar is still there.
+// endLast deletes the pod, holds the main container in its preStop hook, and looks whether the sidecar is still there. What the hook is
+// told and tells goes through the main container, which is there as long as that is.
 func (s sidecars) endLast(ctx context.Context) error {
 	env, pod, side := s.env, s.pod, s.side
-	held, release := path.Join(world.SharedPath, holdFile+".begun"), path.Join(world.SharedPath, holdFile+".go")
-	before, err := boots(ctx, side)
-	if err != nil {
-		return err
-	}
 	if err := env.Kube.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{}); err != nil {
 		return fmt.Errorf("deleting the pod %s: %w", pod.Name, err)
 	}
-	if err := appears(ctx, env, side, pod, held); err != nil {
+	if err := appears(ctx, env, s.main, pod, path.Join(world.SharedPath, holdFile+".begun")); err != nil {
 		return err
+	}
+	if env.Fixture(endsTogether) {
+		if err := ends(ctx, side); err != nil {
+			return err
+		}
 	}
 	// The main container has been told to end and has not ended.
-	if err := s.isReached(ctx, s.main); err != nil {
+	if err := answersOn(ctx, env, s.main, env.Port(0)); err != nil {
+		if f := requirement.AsFailure(err); f != nil {
+			err = s.fail(side, "the sidecar to run on while the main container does", "its server, from the main container: "+f.Observed)
+		}
 		return err
 	}
-	if err := sameBoots(ctx, before, side); err != nil {
-		return err
-	}
-	if err := fileSteps(ctx, side, wire.File{Do: "write", Path: release}); err != nil {
+	if err := fileSteps(ctx, s.main, wire.File{Do: "write", Path: releaseFile}); err != nil {
 		return err
 	}
 	var ended *corev1.Pod
-	_, err = become(ctx, env, pod, func(now *corev1.Pod) error {
+	_, err := become(ctx, env, pod, func(now *corev1.Pod) error {
 		if statusOf(now, "main").State.Terminated != nil && statusOf(now, "sidecar").State.Terminated != nil {
 			ended = now
 			return nil
@@ -238,44 +277,4 @@ func (s sidecars) endLast(ctx context.Context) error {
 			fmt.Sprintf("it ended at %s, the main one at %s", last, first))
 	}
 	return nil
-}
-
-// boots are the lives that the ends' agents are in.
-func boots(ctx context.Context, ends ...*requirement.End) ([]string, error) {
-	var all []string
-	for _, end := range ends {
-		id, err := end.Identity(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("asking %s who it is: %w", end, err)
-		}
-		all = append(all, id.Boot)
-	}
-	return all, nil
-}
-
-// sameBoots says whether none of the ends was restarted since.
-func sameBoots(ctx context.Context, before []string, ends ...*requirement.End) error {
-	for i, end := range ends {
-		now, err := boots(ctx, end)
-		if err != nil {
-			return err
-		}
-		if now[0] != before[i] {
-			return &requirement.Failure{Reason: requirement.NoEffect, From: end, Protocol: "restart", Expected: "this container to run on",
-				Observed: "another life of it", Again: fmt.Sprintf("kubectl get pod -n %s %s", end.Namespace, end.Pod)}
-		}
-	}
-	return nil
-}
-
-// appears waits for a file that a hook makes.
-func appears(ctx context.Context, env *requirement.Env, end *requirement.End, pod *corev1.Pod, at string) error {
-	_, err := become(ctx, env, pod, func(*corev1.Pod) error {
-		seen, err := file(ctx, end, wire.File{Do: "stat", Path: at})
-		if err == nil && !seen.Ok() {
-			return kubeletFailure(requirement.NoEffect, end, pod, "hook", "the hook to leave "+at, seen.Errno.String())
-		}
-		return err
-	})
-	return err
 }

@@ -85,8 +85,7 @@ func restart(ctx context.Context, env *requirement.Env, end *requirement.End) er
 	if err != nil {
 		return fmt.Errorf("asking %s who it is: %w", end, err)
 	}
-	// Its answer may be lost together with the agent.
-	if err := signal(ctx, end, before.PID, unix.SIGTERM); err != nil && !errors.Is(err, probe.ErrRestarted) && !errors.Is(err, probe.ErrLost) {
+	if err := askedToEnd(ctx, end, before.PID); err != nil {
 		return err
 	}
 	seen, err := until.Settled(ctx, until.Policy{Within: restartWithin}, func(ctx context.Context) error {
@@ -103,6 +102,15 @@ func restart(ctx context.Context, env *requirement.Env, end *requirement.End) er
 	})
 	env.Note("the container was back after %s", seen.Took.Round(time.Millisecond))
 	return err
+}
+
+// askedToEnd has the end's agent end its own main process.
+func askedToEnd(ctx context.Context, end *requirement.End, pid int) error {
+	// The answer may be lost together with the agent.
+	if err := signal(ctx, end, pid, unix.SIGTERM); err != nil && !errors.Is(err, probe.ErrRestarted) && !errors.Is(err, probe.ErrLost) {
+		return err
+	}
+	return nil
 }
 
 func sysvMessageType() requirement.Requirement {

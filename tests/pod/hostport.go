@@ -90,6 +90,16 @@ func hostPort(protocol corev1.Protocol) requirement.Requirement {
 			Variant: &requirement.Variant{Fixture: noHostPort},
 			Red:     []requirement.Reason{requirement.Refused, requirement.NoAnswer, requirement.Unreachable},
 		},
+		// Without the hostPort it is the pod on another node that is not answered, the first of the clients.
+		MoreControls: []requirement.Control{
+			{Says: "what its node sends there dropped",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.OnNodeOf(world.SiblingA, fault.DropOwnPorts("output", network))}},
+				Red:   []requirement.Reason{requirement.NoAnswer, requirement.Denied}, // a UDP sender is told
+				Wants: []world.Role{world.Node}},
+			{Says: "what comes there from the outside dropped on its node",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.OnNodeOf(world.SiblingA, fault.DropOwnPortsFrom(world.Outside, network))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}, Wants: []world.Role{world.Outside}},
+		},
 	}
 }
 

@@ -17,6 +17,9 @@ import (
 	"github.com/parley-k8s/parley/framework/until"
 )
 
+// swappedIPs has each of the two pods of TCP answer at the address where the other should.
+const swappedIPs = "the pods of TCP at each other's address"
+
 func hostPortCoexist() requirement.Requirement {
 	return requirement.Requirement{
 		ID:   "pod/host-port-coexist",
@@ -37,11 +40,17 @@ func hostPortCoexist() requirement.Requirement {
 			Variant: &requirement.Variant{Fixture: noHostPort},
 			Red:     []requirement.Reason{requirement.Refused, requirement.NoAnswer, requirement.Unreachable},
 		},
-		MoreControls: []requirement.Control{{
-			Says:  "what comes to the port over UDP dropped on its node",
-			Fault: &requirement.Fault{Points: []requirement.Point{fault.OnNodeOf(world.SiblingA, fault.DropOwnPorts("prerouting", "udp"))}},
-			Red:   []requirement.Reason{requirement.NoAnswer}, Wants: []world.Role{world.Far},
-		}},
+		// Without hostPorts the pod at the loopback is not answered, the first of the three. What a node
+		// sends to its own loopback does not come by the hook where the others' packets are dropped.
+		MoreControls: []requirement.Control{
+			{Says: "what comes to the port over TCP dropped on its node",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.OnNodeOf(world.SiblingA, fault.DropOwnPorts("prerouting", "tcp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}, Wants: []world.Role{world.Far}},
+			{Says: "what comes to the port over UDP dropped on its node",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.OnNodeOf(world.SiblingA, fault.DropOwnPorts("prerouting", "udp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer}, Wants: []world.Role{world.Far}},
+			{Says: swappedIPs, Variant: &requirement.Variant{Fixture: swappedIPs}, Red: []requirement.Reason{requirement.WrongPeer}},
+		},
 	}
 }
 
@@ -70,9 +79,12 @@ func checkHostPortCoexist(ctx context.Context, env *requirement.Env) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	for i := range places {
 		group.Go(func() (err error) {
-			p := &places[i]
+			p, ip := &places[i], places[i].ip
+			if env.Fixture(swappedIPs) && p.protocol == "TCP" {
+				ip = places[1-i].ip
+			}
 			p.server, err = startHostPort(groupCtx, env, local.Node,
-				corev1.ContainerPort{Protocol: corev1.Protocol(p.protocol), HostPort: int32(env.Port(0)), HostIP: p.ip})
+				corev1.ContainerPort{Protocol: corev1.Protocol(p.protocol), HostPort: int32(env.Port(0)), HostIP: ip})
 			return err
 		})
 	}

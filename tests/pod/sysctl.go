@@ -18,7 +18,13 @@ import (
 // Local ports that the pod of safe-sysctls may use.
 const (
 	lowestPort, highestPort = 34000, 34999
-	sysctlsUnset            = "sysctls-unset"
+)
+
+// Variants of the pod of safe-sysctls and of what is compared with it.
+const (
+	sysctlsUnset = "sysctls-unset"
+	podForNode   = "the pod in place of its node once it runs"
+	chosenPort   = "a local port that the program chose in place of one of the kernel's"
 )
 
 // safeSysctl is one that every kubelet of the version allows and the restricted Pod Security level admits. The values are
@@ -60,6 +66,10 @@ func safeSysctls() requirement.Requirement {
 			Variant: &requirement.Variant{Fixture: sysctlsUnset},
 			Red:     []requirement.Reason{requirement.WrongSetting},
 		},
+		MoreControls: []requirement.Control{
+			{Says: podForNode, Variant: &requirement.Variant{Fixture: podForNode}, Red: []requirement.Reason{requirement.WrongSetting}, Wants: []world.Role{world.Node}},
+			{Says: chosenPort, Variant: &requirement.Variant{Fixture: chosenPort}, Red: []requirement.Reason{requirement.WrongSetting}},
+		},
 	}
 }
 
@@ -92,6 +102,9 @@ func checkSysctls(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	inside := started.Ends["agent"]
+	if node != nil && env.Fixture(podForNode) {
+		node = inside
+	}
 	wrong := func(end *requirement.End, name, expected, observed string) error {
 		return &requirement.Failure{Reason: requirement.WrongSetting, To: end, Target: name, Protocol: "sysctl", Expected: expected, Observed: observed,
 			Again: "cat /proc/sys/" + strings.ReplaceAll(name, ".", "/")}
@@ -122,7 +135,11 @@ func checkSysctls(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	seen, err := exchange.Works(ctx, env, exchange.Talk{From: inside, To: peer, Network: "tcp",
+	source := ""
+	if env.Fixture(chosenPort) {
+		source = fmt.Sprintf(":%d", env.Port(1)) // which is not in the range
+	}
+	seen, err := exchange.Works(ctx, env, exchange.Talk{From: inside, To: peer, Network: "tcp", Source: source,
 		Bind: requirement.At(env.Any(), env.Port(0)), Dial: requirement.At(ip, env.Port(0))})
 	if err != nil {
 		return err

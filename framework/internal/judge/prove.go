@@ -67,7 +67,8 @@ func proofNotRun(q requirement.Requirement, why string) *reports.Proof {
 	return proof
 }
 
-// proveByEach proves by each control of the requirement on its own, up to the first that is refuted.
+// proveByEach proves by each control of the requirement on its own, up to the first that is refuted. After those that leave nothing to
+// lift the requirement need not be green again each time, but once, before the proof ends.
 func (j *Judge) proveByEach(ctx context.Context, q requirement.Requirement) *reports.Proof {
 	// What the check does not judge here needs no proof.
 	q.MoreControls = slices.DeleteFunc(slices.Clone(q.MoreControls), func(c requirement.Control) bool {
@@ -77,6 +78,7 @@ func (j *Judge) proveByEach(ctx context.Context, q requirement.Requirement) *rep
 		return j.proveInFamilies(ctx, q, 0)
 	}
 	var parts []reports.Proof
+	owing := -1 // the last part after which it was not yet seen green again
 	for i, c := range q.Controls() {
 		start, of := time.Now(), q
 		of.Control = c
@@ -86,8 +88,31 @@ func (j *Judge) proveByEach(ctx context.Context, q requirement.Requirement) *rep
 		}
 		part.Took = time.Since(start)
 		parts = append(parts, *part)
+		if part.State == reports.Proved {
+			if owing = i; greenAfter(of, i) {
+				owing = -1
+			}
+		}
 	}
+	proof := reports.ProofOfAll(parts)
+	if owing < 0 || proof.State == reports.Refuted {
+		return proof
+	}
+	start := time.Now()
+	for _, family := range j.familiesOf(q) {
+		of := q
+		of.Control = q.Controls()[owing]
+		j.greenAgain(ctx, view{family, j.proveFrom(of)}, of, &parts[owing])
+	}
+	parts[owing].Took += time.Since(start)
 	return reports.ProofOfAll(parts)
+}
+
+// greenAfter says whether the requirement must be green again after its nth control: unless another control follows, and this one made
+// nothing but what the check makes and removes itself.
+func greenAfter(q requirement.Requirement, nth int) bool {
+	v := q.Control.Variant
+	return nth >= len(q.MoreControls) || v == nil || v.Make != nil
 }
 
 // proveInFamilies proves by the control of q, the nth of the requirement's, in each family that it is judged in, up to the first that is
@@ -120,10 +145,13 @@ func (j *Judge) proveOnce(ctx context.Context, e *requirement.Env, q requirement
 	} else {
 		j.proveByFault(ctx, e, q, q.Control.Fault, proof)
 	}
-	if proof.State != reports.Proved {
-		return
+	if proof.State == reports.Proved && greenAfter(q, e.Proof) {
+		j.greenAgain(ctx, view{e.Family, e.Node}, q, proof)
 	}
-	if err := j.guarded(ctx, j.env(q, view{e.Family, e.Node}, patience), q, nil); err != nil && ctx.Err() == nil {
+}
+
+func (j *Judge) greenAgain(ctx context.Context, from view, q requirement.Requirement, proof *reports.Proof) {
+	if err := j.guarded(ctx, j.env(q, from, patience), q, nil); err != nil && ctx.Err() == nil {
 		proof.State, proof.Reason = reports.Refuted, "it is not green again after the control was lifted: "+err.Error()
 	}
 }
@@ -178,6 +206,10 @@ func (j *Judge) proveByFault(ctx context.Context, e *requirement.Env, q requirem
 	var tried []string
 	for _, point := range f.Points {
 		acted, err := j.tryPoint(ctx, e, q, point, proof)
+		if !acted && requirement.AsFailure(err) != nil && ctx.Err() == nil {
+			// Red before the check came to what the fault is about: of a single attempt that may be a datagram lost on the way.
+			acted, err = j.tryPoint(ctx, e, q, point, proof)
+		}
 		if acted {
 			return
 		}
@@ -187,7 +219,7 @@ func (j *Judge) proveByFault(ctx context.Context, e *requirement.Env, q requirem
 }
 
 // tryPoint injects at one point. acted is false where the fault could not be injected, or met none of
-// the check's packets and left it green.
+// the check's packets; the error has the check's failure then, where there was one.
 func (j *Judge) tryPoint(ctx context.Context, e *requirement.Env, q requirement.Requirement, point requirement.Point, proof *reports.Proof) (acted bool, err error) {
 	fault, err := point.Inject(ctx, e)
 	if err != nil {
@@ -208,7 +240,11 @@ func (j *Judge) tryPoint(ctx context.Context, e *requirement.Env, q requirement.
 		return false, err
 	}
 	if !met {
-		return false, errors.New("it met none of the check's traffic")
+		err := errors.New("it met none of the check's traffic")
+		if verdict != nil {
+			err = fmt.Errorf("%w; the check ended with: %w", err, verdict)
+		}
+		return false, err
 	}
 	proof.Point = point.Where + " (" + how + ")"
 	conclude(ctx, verdict, q, proof)

@@ -49,7 +49,7 @@ func TestProveByFault(t *testing.T) {
 		"red without a packet that met it proves nothing": {
 			points: func(p *path) []requirement.Point {
 				return []requirement.Point{point("node", &injected{path: p}, noAnswer)}
-			}, want: reports.Unproved, says: "it met none of the check's traffic",
+			}, want: reports.Unproved, says: "it met none of the check's traffic; the check ended with: ",
 		},
 		"it acts and the check stays green": {
 			points: func(p *path) []requirement.Point {
@@ -200,6 +200,19 @@ func TestProveTwice(t *testing.T) {
 			require.Equal(t, c.put, r.unsure.has(q))
 		})
 	}
+}
+
+// Red before the fault met anything is tried once more: a lost packet of another client hides the one that the fault is about.
+func TestAFaultThatWasNotReachedIsTriedAgain(t *testing.T) {
+	p, runs := &path{}, 0
+	q := byFault(p, requirement.Point{Where: "node", Inject: func(context.Context, *requirement.Env) (requirement.Injected, error) {
+		runs++
+		p.set(noAnswer)
+		return &injected{path: p, met: runs == 2}, nil
+	}})
+	proof := newRound(t, &fakeStage{faults: true}, Options{}).proveInFamilies(t.Context(), q, 0)
+	require.Equal(t, reports.Proved, proof.State, proof.Reason)
+	require.Equal(t, 2, runs)
 }
 
 // errNotMet has the fault of a try meet no traffic.

@@ -79,3 +79,52 @@ func TestEachControlIsProvedOnItsOwn(t *testing.T) {
 		})
 	}
 }
+
+// What a control leaves nothing of to be lifted need not be followed by green before the next one, and the proof ends in green all the same.
+func TestEachProofEndsInGreen(t *testing.T) {
+	const own, lifted, unmade = "own", "lifted", "unmade"
+	control := map[string]*requirement.Variant{own: {Fixture: own}, lifted: {Fixture: lifted, Make: made(nil, nil)}, unmade: {Make: made(errAgent, nil)}}
+	for name, c := range map[string]struct {
+		controls []string
+		broken   bool // it is not green again
+		want     reports.ProofState
+		seen     string // r: a run under a control, g: one without
+		parts    []reports.ProofState
+	}{
+		"one of them":                  {[]string{own}, false, reports.Proved, "rg", nil},
+		"two with nothing to lift":     {[]string{own, own}, false, reports.Proved, "rrg", []reports.ProofState{reports.Proved, reports.Proved}},
+		"something was lifted before":  {[]string{lifted, own}, false, reports.Proved, "rgrg", []reports.ProofState{reports.Proved, reports.Proved}},
+		"the last can't be made":       {[]string{own, unmade}, false, reports.Unproved, "rg", []reports.ProofState{reports.Proved, reports.Unproved}},
+		"not green, the last not made": {[]string{own, unmade}, true, reports.Refuted, "rg", []reports.ProofState{reports.Refuted, reports.Unproved}},
+		"not green after two":          {[]string{own, own}, true, reports.Refuted, "rrg", []reports.ProofState{reports.Proved, reports.Refuted}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			seen := ""
+			q := requirement.Requirement{ID: "pod/x", Check: func(_ context.Context, e *requirement.Env) error {
+				if e.Variant != nil {
+					seen += "r"
+					return noAnswer
+				}
+				if seen += "g"; c.broken {
+					return noAnswer
+				}
+				return nil
+			}}
+			for _, name := range c.controls {
+				q.MoreControls = append(q.MoreControls, requirement.Control{Says: name, Variant: control[name], Red: []requirement.Reason{requirement.NoAnswer}})
+			}
+			q.Control, q.MoreControls = q.MoreControls[0], q.MoreControls[1:]
+			proof := newRound(t, &fakeStage{}, Options{}).proveByEach(t.Context(), q)
+			require.Equal(t, c.want, proof.State, proof.Reason)
+			require.Equal(t, c.seen, seen)
+			var states []reports.ProofState
+			for _, p := range proof.Parts {
+				states = append(states, p.State)
+			}
+			require.Equal(t, c.parts, states)
+			if c.broken {
+				require.Contains(t, proof.Reason, "not green again")
+			}
+		})
+	}
+}
