@@ -18,17 +18,20 @@ func (e *Env) Role(r world.Role) *End {
 	return all[0]
 }
 
-// Roles are all the ends that play the role, under the variant in force: one on every node for world.Everywhere and world.Node.
+// Roles are all the ends that play one of the roles, role by role, under the variant in force: one on every node for world.Everywhere and world.Node.
 // It panics as Role does for a role that is not declared: what is not declared is deployed only if some other requirement of the
 // run happens to need it.
-func (e *Env) Roles(r world.Role) []*End {
-	e.mustDeclare(r)
-	if e.Variant != nil {
-		if other, ok := e.Variant.Roles[r]; ok {
-			r = other
+func (e *Env) Roles(roles ...world.Role) (all []*End) {
+	for _, r := range roles {
+		e.mustDeclare(r)
+		if e.Variant != nil {
+			if other, ok := e.Variant.Roles[r]; ok {
+				r = other
+			}
 		}
+		all = append(all, e.Players.EndsFrom(e.Node, r)...)
 	}
-	return e.Players.EndsFrom(e.Node, r)
+	return all
 }
 
 // RolesAsDeployed are the ends that play the role whatever the variant in force says, for a check that asks who else is

@@ -58,7 +58,7 @@ func checkFirstEndpoint(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	routes := toService(env, service, webEndpoints(env))
+	routes := toService(env, service, env.Roles(world.WebNear, world.WebFar))
 	if len(routes) == 0 {
 		return fmt.Errorf("the Service %s was given no virtual IP of %s", service.Name, env.Family)
 	}
@@ -85,7 +85,7 @@ func checkFirstEndpoint(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	joins := convergence.Expect{What: "the first endpoint of a TCP Service joins", Within: programmedWithin}
-	if joins.By, err = requirement.Hostnames(ctx, webEndpoints(env)...); err != nil {
+	if joins.By, err = requirement.Hostnames(ctx, env.Roles(world.WebNear, world.WebFar)...); err != nil {
 		return err
 	}
 	watch := convergence.Begin(ctx, env, newcomers...)

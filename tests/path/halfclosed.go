@@ -68,7 +68,7 @@ func checkHalfClosed(ctx context.Context, env *requirement.Env) error {
 	if env.Patience == 0 {
 		pause, within = controlSilence, env.Attempt
 	}
-	release, err := serve(ctx, webEndpoints(env), wire.Listen{Network: "tcp", Address: requirement.At(env.Any(), env.Port(0)), Behave: "answer-after-fin",
+	release, err := serve(ctx, env.Roles(world.WebNear, world.WebFar), wire.Listen{Network: "tcp", Address: requirement.At(env.Any(), env.Port(0)), Behave: "answer-after-fin",
 		Delay: int(pause.Milliseconds())})
 	if err != nil {
 		return err

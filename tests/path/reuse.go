@@ -107,7 +107,7 @@ func checkReuse(ctx context.Context, env *requirement.Env) error {
 // toPods are the paths to each endpoint of Web from the pod of every node.
 func toPods(env *requirement.Env) (all []route, err error) {
 	for _, from := range env.Roles(world.Everywhere) {
-		for _, to := range webEndpoints(env) {
+		for _, to := range env.Roles(world.WebNear, world.WebFar) {
 			ip, err := env.IP(to)
 			if err != nil {
 				return nil, err

@@ -90,11 +90,6 @@ func toService(env *requirement.Env, service requirement.ServiceSeen, endpoints 
 	return all
 }
 
-// webEndpoints are those behind Web: both, or the near one where the cluster has one node for pods.
-func webEndpoints(env *requirement.Env) []*requirement.End {
-	return append(env.Roles(world.WebNear), env.Roles(world.WebFar)...)
-}
-
 // targets are the pods that the routes lead to.
 func targets(all []route) (ends []*requirement.End) {
 	for _, r := range all {

@@ -61,7 +61,7 @@ func checkSecondSYN(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	release, err := serve(ctx, append(targets(routes), webEndpoints(env)...), wire.Listen{Network: "tcp", Address: requirement.At(env.Any(), env.Port(0))})
+	release, err := serve(ctx, append(targets(routes), env.Roles(world.WebNear, world.WebFar)...), wire.Listen{Network: "tcp", Address: requirement.At(env.Any(), env.Port(0))})
 	if err != nil {
 		return err
 	}

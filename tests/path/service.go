@@ -25,7 +25,7 @@ func ownService(ctx context.Context, env *requirement.Env, target int) ([]route,
 	if err != nil {
 		return nil, err
 	}
-	routes := toService(env, made, webEndpoints(env))
+	routes := toService(env, made, env.Roles(world.WebNear, world.WebFar))
 	return routes, sideBySide(ctx, routes, func(ctx context.Context, r route) error { return connects(ctx, env, r) })
 }
 

@@ -33,7 +33,7 @@ func clusterIP(protocol string) requirement.Requirement {
 		Services:  []world.Service{world.Web},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			return calls{clients: env.Roles(world.Everywhere), service: world.Web, endpoints: webEndpoints(env), protocols: []string{protocol}}.work(ctx, env)
+			return calls{clients: env.Roles(world.Everywhere), service: world.Web, endpoints: env.Roles(world.WebNear, world.WebFar), protocols: []string{protocol}}.work(ctx, env)
 		},
 		Control: requirement.Control{
 			Says: "what goes to the cluster IP dropped on one node",
@@ -130,7 +130,7 @@ func fromNode(r requirement.Requirement, role world.Role, dropped func(protocol 
 	r.Services = []world.Service{world.Web}
 	r.PerFamily, r.PerNode = true, role == world.HostNetwork
 	r.Check = func(ctx context.Context, env *requirement.Env) error {
-		return calls{clients: env.Roles(role), service: world.Web, endpoints: webEndpoints(env), protocols: bothProtocols,
+		return calls{clients: env.Roles(role), service: world.Web, endpoints: env.Roles(world.WebNear, world.WebFar), protocols: bothProtocols,
 			judge: func(client *requirement.End, protocol string, seen wire.Exchange) error {
 				env.Note("%s %s: an endpoint saw the node %s as %s", env.Family, protocol, client.Node, exchange.Addr(seen.Witness.Remote))
 				return nil
@@ -167,7 +167,7 @@ func crossNamespace() requirement.Requirement {
 		Services:  []world.Service{world.Web, world.Foreign},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			abroad := calls{clients: env.Roles(world.Foreigner), service: world.Web, endpoints: webEndpoints(env), protocols: bothProtocols}
+			abroad := calls{clients: env.Roles(world.Foreigner), service: world.Web, endpoints: env.Roles(world.WebNear, world.WebFar), protocols: bothProtocols}
 			if err := abroad.work(ctx, env); err != nil {
 				return err
 			}

@@ -28,11 +28,6 @@ func virtualIPOf(env *requirement.Env, service requirement.ServiceSeen) (netip.A
 	return ip, nil
 }
 
-// webEndpoints are those behind Web: both, or the near one where the cluster has one node for pods.
-func webEndpoints(env *requirement.Env) []*requirement.End {
-	return append(env.Roles(world.WebNear), env.Roles(world.WebFar)...)
-}
-
 // calls are talks of every client with the Service, over every protocol, which one of the endpoints must answer.
 type calls struct {
 	clients   []*requirement.End

@@ -49,7 +49,7 @@ func dualStack() requirement.Requirement {
 							Expected: "one cluster IP of each family", Observed: fmt.Sprint(service.Spec.ClusterIPs)}
 					}
 					for i, protocol := range bothProtocols {
-						if _, err := fromPort(ctx, env, i, exchange.Talk{From: client, Among: webEndpoints(env), Network: protocol,
+						if _, err := fromPort(ctx, env, i, exchange.Talk{From: client, Among: env.Roles(world.WebNear, world.WebFar), Network: protocol,
 							Dial: requirement.At(ip, world.ServicePort)}); err != nil {
 							return err
 						}

@@ -26,7 +26,7 @@ func ledTo(ctx context.Context, env *requirement.Env, client *requirement.End, s
 		return err
 	}
 	for _, p := range ports {
-		talk := exchange.Talk{From: client, Among: webEndpoints(env), Network: p.protocol, Dial: requirement.At(ip, p.from)}
+		talk := exchange.Talk{From: client, Among: env.Roles(world.WebNear, world.WebFar), Network: p.protocol, Dial: requirement.At(ip, p.from)}
 		if err := env.Until(ctx, func(ctx context.Context) error {
 			seen, err := exchange.Again(ctx, env, talk)
 			if err != nil {
@@ -136,14 +136,14 @@ func targetPortDiffers() requirement.Requirement {
 			env.Role(world.WebFar).Pod: world.DiffersPort(world.WebFar)}
 		client, target := env.Role(world.Near), requirement.At(ip, world.DiffersServicePort)
 		from := draw.Source{Env: env, Client: client, Protocol: "tcp", Target: target}
-		if err := from.Known(ctx, webEndpoints(env)...); err != nil {
+		if err := from.Known(ctx, env.Roles(world.WebNear, world.WebFar)...); err != nil {
 			return err
 		}
 		s, seen, err := from.TakeSeen(ctx, draw.Leaks())
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(s.Among(webEndpoints(env), 1), s.Each(webEndpoints(env))); err != nil {
+		if err := errors.Join(s.Among(env.Roles(world.WebNear, world.WebFar), 1), s.Each(env.Roles(world.WebNear, world.WebFar))); err != nil {
 			return err
 		}
 		for _, x := range seen {

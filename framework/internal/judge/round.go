@@ -43,7 +43,7 @@ type round struct {
 
 	mu      sync.Mutex
 	results map[string]*reports.Result // by ID, of this round and those before
-	unsure  putOff                 // proofs
+	unsure  putOff                     // proofs
 }
 
 // group are requirements that are judged, or proved, under one name of a subtest.
