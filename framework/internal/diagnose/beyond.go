@@ -3,11 +3,11 @@ package diagnose
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
+	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
@@ -84,14 +84,11 @@ func (w *walk) repeatedTarget(ctx context.Context, t target) (told string, whole
 
 // tell is what became of many exchanges. whole is whether all of them went as they should.
 func tell(got wire.Connected, what, protocol string) (told string, whole bool) {
-	ok, again, other := got.Tally[wire.OK], 0, 0
+	ok, again, other := got.Tally[wire.OK], 0, changedOf(got)
 	var first wire.Exchange
 	for _, seen := range got.Seen {
 		if seen.SYNsAgain > 0 {
 			again++
-		}
-		if seen.Step == "compare" {
-			other++
 		}
 		if !seen.Ok() && first.Ok() {
 			first = seen
@@ -122,18 +119,12 @@ func (w *walk) exact(ctx context.Context, server *requirement.End, own bool) str
 		return ""
 	}
 	if own {
-		ip, _ := netip.ParseAddrPort(c.Address)
-		behave := ""
-		if c.Digest {
-			behave = "digest"
-		}
-		port := w.env.Port(sourcePort)
-		opened, err := server.Listen(ctx, wire.Listen{Network: c.Network, Address: requirement.At(w.env.Any(), port), Behave: behave})
-		if err != nil || !opened.Ok() {
+		address, release := w.stand(ctx, server, c)
+		if release == nil {
 			return ""
 		}
-		defer exchange.Release(ctx, server, opened.Handle)
-		c.Address = requirement.At(ip.Addr(), port)
+		defer release()
+		c.Address = address
 	}
 	c.Count, c.Parallel, c.Timeout = few, few/2, 2*c.Timeout
 	got, err := w.ask(ctx, w.failure.From, c)
@@ -145,12 +136,73 @@ func (w *walk) exact(ctx context.Context, server *requirement.End, own bool) str
 	if whole {
 		return ""
 	}
+	if changedOf(got) > 0 && server != nil {
+		return told + w.changedFrom(ctx, server, c, own)
+	}
 	if c.Bytes > small && server != nil && w.failure.From.Pod != "" {
 		if size := w.sizes(ctx, w.failure.From, server); size != "" {
 			told += "; " + size
 		}
 	}
 	return told
+}
+
+// stand opens a server for the exchange in the pod, at the address that comes back; release is nil where that can't be.
+func (w *walk) stand(ctx context.Context, server *requirement.End, c wire.Connect) (address string, release func()) {
+	ip, ok := server.IP(w.env.Family)
+	if !ok || server.Agent == nil {
+		return "", nil
+	}
+	behave := ""
+	if c.Digest {
+		behave = "digest"
+	}
+	port := w.env.Port(sourcePort)
+	opened, err := server.Listen(ctx, wire.Listen{Network: c.Network, Address: requirement.At(w.env.Any(), port), Behave: behave})
+	if err != nil || !opened.Ok() {
+		return "", nil
+	}
+	return requirement.At(ip, port), func() { exchange.Release(ctx, server, opened.Handle) }
+}
+
+// changedOf is how many exchanges came with other bytes than were sent.
+func changedOf(got wire.Connected) (n int) {
+	for _, seen := range got.Seen {
+		if seen.Step == "compare" {
+			n++
+		}
+	}
+	return n
+}
+
+// changedFrom says from which nodes the exchange arrives changed when it is asked of the server itself, and from which it does not: the
+// way that these have in common is where to look. standing says that c leads to a server of the diagnosis's own there already.
+func (w *walk) changedFrom(ctx context.Context, server *requirement.End, c wire.Connect, standing bool) string {
+	if !standing {
+		address, release := w.stand(ctx, server, c)
+		if release == nil {
+			return ""
+		}
+		defer release()
+		c.Address = address
+	}
+	var told []string
+	for _, end := range w.env.Players.Ends(world.Everywhere) {
+		if end.Pod == server.Pod {
+			continue
+		}
+		got, err := w.ask(ctx, end, c)
+		if err != nil || len(got.Seen) == 0 {
+			continue
+		}
+		told = append(told, fmt.Sprintf("%d of %d from %s", changedOf(got), len(got.Seen), end.Node))
+	}
+	if len(told) == 0 {
+		return ""
+	}
+	line := fmt.Sprintf("straight to %s are changed: %s", server.Where(), strings.Join(told, ", "))
+	w.note("%s", line)
+	return "; " + line
 }
 
 // formOf says what distinguishes an exchange from a small one.

@@ -184,12 +184,12 @@ func TestTheFailingQuestionItselfIsAsked(t *testing.T) {
 			}, want: []string{"the exchange as it was asked (100000 bytes)", "8 end with timed out", "datagrams of up to 1222 bytes with DF arrive, and of 1223 bytes and more are lost",
 				"back datagrams of every size up to the interface's MTU arrive", "of small messages each answers now: loopback, own pod IP, pod on another node"}},
 		"other bytes": {to: true, target: "10.0.2.1:20001", protocol: "tcp", reason: requirement.Broken, exchange: &wire.Connect{Network: "tcp", Address: "10.0.2.1:20001", Bytes: 100000},
-			net: func(_ string, c wire.Connect, n int) wire.Exchange {
-				if c.Bytes > 1400 && n%2 == 0 && !c.DF {
+			net: func(from string, c wire.Connect, n int) wire.Exchange {
+				if from == "a" && c.Bytes > 1400 && n%2 == 0 && !c.DF {
 					return wire.Exchange{Errno: wire.Errno{Class: wire.Other}, Step: "compare"}
 				}
 				return wire.Exchange{Same: true}
-			}, want: []string{"of 8 exchanges over tcp 4 came with other bytes than were sent"}},
+			}, want: []string{"of 8 exchanges over tcp 4 came with other bytes than were sent; straight to b on n2 are changed: 4 of 8 from n1"}},
 		"nothing, of a pod": {net: whole, to: true, target: "10.0.2.1:20001", protocol: "tcp", want: []string{"none now: each answers now: loopback, own pod IP, pod on another node",
 			"port 20001 itself was not asked again"}, not: []string{"only"}},
 		"nothing, of a Service": {net: whole, target: "10.96.0.1:80", protocol: "udp", want: []string{"none now: each answers now: endpoint, ClusterIP",
