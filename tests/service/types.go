@@ -32,7 +32,8 @@ func typeChanges() requirement.Requirement {
 			"is an outage behind a load balancer.",
 		Needs: []requirement.Feature{requirement.NodeAgent},
 		Roles: []world.Role{world.Everywhere, world.Node, world.WebNear}, PerFamily: true,
-		Check: checkTypeChanges,
+		Services: []world.Service{world.NodePort}, // beside whose node port silence is judged
+		Check:    checkTypeChanges,
 		Control: requirement.Control{
 			Says: "the service proxy of one node held by SIGSTOP",
 			Fault: &requirement.Fault{Points: []requirement.Point{
@@ -79,10 +80,12 @@ func checkTypeChanges(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	onBoth := func(what string, by ...*requirement.End) error {
-		if err := atIP.Change(ctx, expectAnswers(what, by...), madeAt(made)); err != nil {
+		ip, nodes := expectAnswers(what, by...), expectAnswers(what+", at the node port", by...)
+		ip.Beside, nodes.Beside = atOwnAddress(server), atNodePort(env, world.NodePort)
+		if err := atIP.Change(ctx, ip, madeAt(made)); err != nil {
 			return err
 		}
-		return atNodes.Change(ctx, expectAnswers(what+", at the node port", by...), madeAt(made))
+		return atNodes.Change(ctx, nodes, madeAt(made))
 	}
 	if err := atNodes.Change(ctx, turnsRed(expectAnswers("a node port opens", server)), madeAt(made)); err != nil {
 		return err
@@ -121,7 +124,7 @@ func checkTypeChanges(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	env.Note("%s: the cluster IP was %s before the Service was ExternalName and is %s after it", env.Family, first, now)
-	return atNodes.Change(ctx, expectAnswers("ExternalName becomes ClusterIP, at the node port"), madeAt(made))
+	return atNodes.Change(ctx, expectNobody("ExternalName becomes ClusterIP, at the node port", atNodePort(env, world.NodePort)), madeAt(made))
 }
 
 // retype changes the Service's type, and what the type demands: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1/
