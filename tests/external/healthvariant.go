@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,7 +30,8 @@ func hasOtherNodes(ctx context.Context, env *requirement.Env) error {
 }
 
 // healthyElsewhere makes a Service like that one which has an endpoint on each of the other nodes as well, by a hand-written EndpointSlice:
-// the address is the real endpoint's, and the node the one that is written. It waits until the health checks of all say 200.
+// each has an address that nobody has and nobody dials, since proxies keep one endpoint of an address. It waits until the health checks of all
+// say 200.
 func healthyElsewhere(ctx context.Context, env *requirement.Env, like requirement.ServiceSeen) (*corev1.Service, error) {
 	meta := env.ObjectMeta("")
 	spec := corev1.ServiceSpec{Type: like.Spec.Type, LoadBalancerClass: like.Spec.LoadBalancerClass, Selector: like.Spec.Selector,
@@ -46,12 +48,7 @@ func healthyElsewhere(ctx context.Context, env *requirement.Env, like requiremen
 	if err != nil {
 		return nil, err
 	}
-	server := env.Role(world.WebNear)
-	ip, err := env.IP(server)
-	if err != nil {
-		return nil, err
-	}
-	_, others, err := split(env, nodes, server.Node)
+	_, others, err := split(env, nodes, env.Role(world.WebNear).Node)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +57,13 @@ func healthyElsewhere(ctx context.Context, env *requirement.Env, like requiremen
 	slice := &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: discoveryv1.AddressType(env.Family),
 		Ports: []discoveryv1.EndpointPort{{Name: &service.Spec.Ports[0].Name, Protocol: &service.Spec.Ports[0].Protocol, Port: &port}}}
 	slice.Labels = labels
+	prefix, err := netip.ParsePrefix(nobodysRange(env.Family))
+	if err != nil {
+		return nil, err
+	}
+	ip := prefix.Addr()
 	for _, node := range others {
+		ip = ip.Next()
 		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{ip.String()}, NodeName: &node.name,
 			Conditions: discoveryv1.EndpointConditions{Ready: &ready}})
 	}
