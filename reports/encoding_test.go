@@ -37,7 +37,7 @@ func TestReadReportIgnoresUnknownFields(t *testing.T) {
 	got, err := ReadReport(strings.NewReader(`{"apiVersion":"parley.dev/v1","kind":"ConformanceReport","clusters":[{"name":"c","results":[
 		{"id":"a","level":"MUST","outcome":"passed","measured":[{"name":"address assigned","took":"812ms","bound":"30s"}],"putOff":"no answer"}]}]}`))
 	require.NoError(t, err)
-	require.Equal(t, []Result{{ID: "a", Level: Must, Outcome: Passed, RetriedAlone: "no answer"}}, got.Clusters[0].Results)
+	require.Equal(t, []Result{{ID: "a", Level: Must, Outcome: Passed, PutOff: "no answer"}}, got.Clusters[0].Results)
 }
 
 func TestReadReportRefuses(t *testing.T) {

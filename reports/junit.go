@@ -194,8 +194,8 @@ func systemOut(r *Result) string {
 			line("proof by each", r.Proof.Parts[i].sentence())
 		}
 	}
-	if r.RetriedAlone != "" {
-		line("put off", "judged again alone, since the nodes were too busy at first, when this was seen: "+r.RetriedAlone)
+	if r.PutOff != "" {
+		line("put off", "judged again when all else was done, since the nodes were too busy at first, when this was seen: "+r.PutOff)
 	}
 	for _, h := range r.HeldLate {
 		line("held late", h.sentence())

@@ -145,9 +145,9 @@ type Result struct {
 	Rounds map[Outcome]int `json:"rounds,omitempty"`
 	// Proof is nil where no proof was asked for.
 	Proof *Proof `json:"proof,omitempty"`
-	// RetriedAlone is the sentence of the first failure of a requirement that was judged again with nothing beside it, since
+	// PutOff is the sentence of the first failure of a requirement that was judged again when all else was done, since
 	// the nodes were too busy the first time. The result is of the second time. "" where it was judged once.
-	RetriedAlone string `json:"putOff,omitempty"`
+	PutOff string `json:"putOff,omitempty"`
 	// HeldLate is what held only on a later attempt than the first, over all rounds: a change that was still becoming known, a machine
 	// that was busy, or a path that works now and then.
 	HeldLate []LateHold `json:"heldLate,omitempty"`

@@ -109,7 +109,7 @@ func (s *summaryWriter) cluster(c *Cluster) {
 	unsupported := c.reasons(func(r *Result) bool { return r.Outcome == Unsupported }, (*Result).Sentence)
 	s.list("UNSUPPORTED BY THIS CLUSTER", s.yellow, reasonLines(unsupported))
 	// The reader judges whether the machine is to blame.
-	retried := c.reasons(func(r *Result) bool { return r.Outcome == Passed && r.RetriedAlone != "" }, func(r *Result) string { return r.RetriedAlone })
+	retried := c.reasons(func(r *Result) bool { return r.Outcome == Passed && r.PutOff != "" }, func(r *Result) string { return r.PutOff })
 	s.list("PASSED WHEN JUDGED AGAIN ALONE; AT FIRST, WHILE THE NODES WERE TOO BUSY", s.yellow, reasonLines(retried))
 	s.heldLate(c)
 	s.list(strings.ToUpper(changedDuringTheRun), s.yellow, sentencesOf(c.Changes))

@@ -94,8 +94,8 @@ func TestSummaryText(t *testing.T) {
 func TestPutOffIsShown(t *testing.T) {
 	r := New("1a-2b", began)
 	r.Clusters = []Cluster{{Name: "kind-parley", Results: []Result{
-		{ID: "c/x", Chapter: "c", Level: Must, Outcome: Passed, RetriedAlone: "no answer"},
-		{ID: "c/y", Chapter: "c", Level: Must, Outcome: Failed, Reason: "refused", RetriedAlone: "no answer either"},
+		{ID: "c/x", Chapter: "c", Level: Must, Outcome: Passed, PutOff: "no answer"},
+		{ID: "c/y", Chapter: "c", Level: Must, Outcome: Failed, Reason: "refused", PutOff: "no answer either"},
 	}}}
 	summary := string(written(t, func(w io.Writer, r *Report) error { return WriteSummary(w, r, false) }, r))
 	require.Contains(t, summary, "WHILE THE NODES WERE TOO BUSY\n  c/x: no answer\n")

@@ -65,7 +65,7 @@ type Failure struct {
 	// Question is the DNS question that was not answered as expected, which a diagnosis asks again elsewhere: of a program the name as
 	// it has it, without a dot at its end where the search list completes it. nil where none was asked.
 	Question *wire.DNS
-	// Final is why no later attempt forgives what was seen, neither of the check nor of a row that is judged again alone; "" where one may.
+	// Final is why no later attempt forgives what was seen, neither of the check nor of a row that is judged again when all else is done; "" where one may.
 	Final    string
 	becoming bool // it was waited for, see WhyFinal
 	// FirstBrokenHop is set by the suite, after walking the ladder.

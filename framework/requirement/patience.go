@@ -17,11 +17,17 @@ const (
 	AnswerIsFinal  = "an answer where none was due is never the machine's doing"
 	// SampleIsFinal is of a sample whose probability to be judged wrong is stated: a second one that is judged well says nothing of the first.
 	SampleIsFinal = "a sample is judged once"
+	// RowIsFinal is of what nothing changed, and failed often in a row.
+	RowIsFinal = "what nothing changed and fails a hundred times in a row is never the machine's doing"
 	// SharedIsFinal is of an address that two have who must each have their own.
 	SharedIsFinal = "an address that two have at any time is never the machine's doing"
 	// SickIsFinal is of a node that was watched beside the others before the row was judged.
 	SickIsFinal = "the node was found sick beside others on the same machine, and was given its time then"
 )
+
+// inARow is how many failures in a row of what nothing changed are the cluster's: a machine that bears so many attempts in the time of
+// the patience is not too busy for one of them.
+const inARow = 100
 
 // finalOf is why a failure for that reason is final where nothing has changed that could still become known; "" where a later attempt may
 // show that it was a matter of time.
@@ -54,6 +60,21 @@ func (e *Env) holdLate(h LateHold) {
 	defer e.mu.Unlock()
 	h.Steady = len(e.after) == 0
 	e.late = append(e.late, h)
+}
+
+// finalInARow is why so many failures in a row are final; "" where they are not.
+func finalInARow(attempts int, steady bool) string {
+	if attempts >= inARow && steady {
+		return RowIsFinal
+	}
+	return ""
+}
+
+// steady says whether the check has made and changed nothing so far.
+func (e *Env) steady() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.after) == 0
 }
 
 // observed is what was seen in place of what was due, of a failure; of any other error what it says.
@@ -113,6 +134,9 @@ func (e *Env) observe(ctx context.Context, policy until.Policy, observe func(con
 		}
 		return err
 	})
+	if f := AsFailure(err); f != nil && f.Final == "" {
+		f.Final = finalInARow(seen.Attempts, e.steady())
+	}
 	if err == nil && seen.Attempts > 1 {
 		e.Note("held on attempt %d, after %s", seen.Attempts, seen.Took.Round(time.Millisecond))
 		e.holdLate(LateHold{Attempts: seen.Attempts, Took: seen.Took, First: first})

@@ -75,3 +75,13 @@ func TestWhyFinal(t *testing.T) {
 	err = (&Env{}).Until(t.Context(), func(context.Context) error { return &Failure{Reason: WrongPeer} })
 	require.Equal(t, PeerIsFinal, AsFailure(err).WhyFinal())
 }
+
+func TestManyFailuresInARowAreFinal(t *testing.T) {
+	require.Equal(t, RowIsFinal, finalInARow(inARow, true))
+	require.Empty(t, finalInARow(inARow-1, true), "a machine that is so busy that it bears few attempts")
+	require.Empty(t, finalInARow(inARow, false), "a change of the check's own may be late")
+	env := &Env{}
+	require.True(t, env.steady())
+	env.Defer(func(context.Context) error { return nil })
+	require.False(t, env.steady(), "it has made something")
+}

@@ -92,7 +92,11 @@ func checkReuse(ctx context.Context, env *requirement.Env) error {
 		s, err := r.sample(ctx, env, r.fromOnePort(env), may, 0)
 		mu.Lock()
 		defer mu.Unlock()
-		all = append(all, reused{r, s})
+		one := reused{r, s}
+		if n := one.unused(may); n > 0 {
+			env.Note("%s: of %s only %d reuses were judged: the server's FIN did not arrive, so the client holds its source port in TIME-WAIT", env.Family, r, one.Sent)
+		}
+		all = append(all, one)
 		return err
 	}); err != nil {
 		return err
@@ -123,6 +127,18 @@ func (r route) fromOnePort(env *requirement.Env) wire.Connect {
 		c.Source = fmt.Sprintf(":%d", env.Port(2))
 	}
 	return c
+}
+
+// unused takes those attempts out that could not be made, since the client had to close the last connection itself and holds its port in
+// TIME-WAIT: the server's FIN was lost or late, which is no matter of reuse. It says how many there were.
+func (r *reused) unused(may chance.Losses) int {
+	n := r.tally[wire.NotFree]
+	if n > 0 {
+		delete(r.tally, wire.NotFree)
+		r.Sent -= n
+		r.fault, r.sure = may.Decided(r.bad(), r.Sent)
+	}
+	return n
 }
 
 // reuseFailure names the path that is served worst, and the others; nil where all are served.

@@ -76,6 +76,10 @@ func (w *walk) failingQuestion(ctx context.Context, pods []dnsPod, known wire.DN
 		again := ways()[at.way]
 		again.Name, again.Type, again.Server = q.Name, q.Type, pods[at.server].address
 		found.text += w.followQuestion(ctx, askers[at.asker], pods[at.server].end(), again)
+	case w.failure.Reason == requirement.NoAnswer:
+		if told := w.questionRepeated(ctx, pods, q); told != "" {
+			found.text = told + "; asked once, " + strings.TrimPrefix(found.text, noneNow)
+		}
 	}
 	return "DNS: " + found.text
 }

@@ -263,7 +263,10 @@ func (h *heard) alike() string {
 	case got.Ok() && len(got.Answers) > 0 && h.wrong:
 		return text
 	case got.Ok() && len(got.Answers) > 0:
-		return "none now: " + text
+		return noneNow + text
 	}
 	return text + ", and kubernetes.default rightly: only this question is affected"
 }
+
+// noneNow begins what is said where the question is answered by everybody as it should be.
+const noneNow = "none now: "

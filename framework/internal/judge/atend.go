@@ -57,7 +57,7 @@ func bothLooks(ctx context.Context, before, now reports.Result) reports.Result {
 			delete(both.Rounds, outcome)
 		}
 	}
-	both.RetriedAlone = before.RetriedAlone
+	both.PutOff = before.PutOff
 	both.Proof = before.Proof
 	both.Notes = append(slices.Clone(now.Notes), fmt.Sprintf("it held when it was judged first, at %s", clock(before.Started)))
 	if now.Failure != nil {

@@ -80,7 +80,7 @@ func blank(q requirement.Requirement) reports.Result {
 // What judging takes on a busy machine of two cores.
 const (
 	judgeRows = time.Minute // at least, and more for each of many:
-	judgeRow  = 500 * time.Millisecond
+	judgeRow  = 700 * time.Millisecond
 	proveRows = 90 * time.Second // the same
 	proveRow  = 800 * time.Millisecond
 	slowRows  = 12 * time.Minute

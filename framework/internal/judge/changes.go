@@ -9,10 +9,12 @@ import (
 	"strings"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/parley-k8s/parley/framework/addresses"
+	"github.com/parley-k8s/parley/framework/internal/nodehealth"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/reports"
 )
@@ -25,6 +27,10 @@ type clusterSeen struct {
 	at    time.Time
 	nodes map[string]*corev1.Node // by name
 	pods  map[string]*corev1.Pod  // by namespace/name: the system's and the run's own
+	// leases are when each node's Lease was renewed last, by the node's own clock, and renewed how often it is due; both are empty where
+	// the Leases can't be read.
+	leases map[string]time.Time
+	due    map[string]time.Duration
 	// shared are the addresses of several holders, whatever pods they are.
 	shared []addresses.Shared
 	err    error // of looking
@@ -45,7 +51,20 @@ func (r *round) lookAtCluster() clusterSeen {
 	}
 	seen := seenOf(env.World.Labels[requirement.RunLabel], nodes.Items, pods.Items)
 	seen.at = time.Now()
+	if leases, err := env.Kube.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, metav1.ListOptions{}); err == nil {
+		seen.take(leases.Items)
+	}
 	return seen
+}
+
+// take keeps when the nodes' Leases were renewed.
+func (c *clusterSeen) take(leases []coordinationv1.Lease) {
+	c.leases, c.due = map[string]time.Time{}, map[string]time.Duration{}
+	for _, l := range leases {
+		if l.Spec.RenewTime != nil && l.Spec.LeaseDurationSeconds != nil {
+			c.leases[l.Name], c.due[l.Name] = l.Spec.RenewTime.Time, nodehealth.RenewedEvery(*l.Spec.LeaseDurationSeconds)
+		}
+	}
 }
 
 // seenOf sorts what was listed. run is the run's ID.
@@ -94,6 +113,9 @@ func changesBetween(before, after clusterSeen) (all []reports.Change) {
 	}
 	for _, name := range union(before.nodes, after.nodes) {
 		add("node "+name, nodeChange(before.at, before.nodes[name], after.nodes[name]))
+		if is := after.nodes[name]; is != nil && readyCondition(is).Status == corev1.ConditionTrue {
+			add("node "+name, leaseChange(name, before, after))
+		}
 	}
 	for _, name := range union(before.pods, after.pods) {
 		was, is := before.pods[name], after.pods[name]
@@ -149,6 +171,21 @@ func nodeChange(begun time.Time, was, is *corev1.Node) string {
 		told = append(told, map[bool]string{true: "was cordoned", false: "was uncordoned"}[is.Spec.Unschedulable])
 	}
 	return strings.Join(told, "; ")
+}
+
+// leaseChange says that a node which is still called Ready has ceased to renew its Lease, as of a kubelet that hangs; "" where it goes on.
+// A Lease is compared with itself alone: the nodes' clocks may differ.
+func leaseChange(node string, before, after clusterSeen) string {
+	was, is, due := before.leases[node], after.leases[node], after.due[node]
+	if was.IsZero() || is.IsZero() || due == 0 {
+		return ""
+	}
+	behind := after.at.Sub(before.at) - is.Sub(was)
+	// The first look may have come right after a renewal, and the second right before one.
+	if behind <= 2*due {
+		return ""
+	}
+	return fmt.Sprintf("has not renewed its Lease since %s, though one is due every %s: its kubelet or its way to the API server hangs", clock(is), due.Round(time.Second))
 }
 
 func readyCondition(node *corev1.Node) corev1.NodeCondition {

@@ -2,10 +2,12 @@ package judge
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -115,4 +117,41 @@ func TestAnAddressThatIsSharedForAWhileIsSeen(t *testing.T) {
 	require.Equal(t, "10.0.0.2", changes[0].Of)
 	require.Contains(t, changes[0].What, "was for a while the address of pod kube-system/one on n1 and of pod kube-system/two on n1 (seen at ")
 	require.Contains(t, r.Judge.env(requirement.Requirement{}, view{family: corev1.IPv4Protocol}, 0).SharedAddresses[0], "10.0.0.2", "and pod/ip-unique is told at its look at the end")
+}
+
+func TestALeaseThatIsNotRenewedAnyMore(t *testing.T) {
+	skew := -time.Hour // of the node's clock
+	lease := func(at time.Duration) []coordinationv1.Lease {
+		l := coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}
+		seconds, when := int32(40), metav1.NewMicroTime(begun.Add(skew+at))
+		l.Spec.LeaseDurationSeconds, l.Spec.RenewTime = &seconds, &when
+		return []coordinationv1.Lease{l}
+	}
+	seen := func(at time.Duration, n corev1.Node, leases []coordinationv1.Lease) clusterSeen {
+		s := seenOf("r", []corev1.Node{n}, nil)
+		s.at = begun.Add(at)
+		s.take(leases)
+		return s
+	}
+	up := node("n1", nil)
+	for name, c := range map[string]struct {
+		after clusterSeen
+		want  string
+	}{
+		"renewed":               {seen(2*time.Minute, up, lease(119*time.Second)), ""},
+		"one is just due":       {seen(2*time.Minute, up, lease(110*time.Second)), ""},
+		"hangs":                 {seen(2*time.Minute, up, lease(40*time.Second)), "has not renewed its Lease since 09:00:40, though one is due every 10s: its kubelet or its way to the API server hangs"},
+		"was never renewed":     {seen(2*time.Minute, up, lease(-time.Second)), "has not renewed its Lease since 08:59:59, though one is due every 10s: its kubelet or its way to the API server hangs"},
+		"the Lease is gone":     {seen(2*time.Minute, up, nil), ""},
+		"told as not Ready":     {seen(2*time.Minute, node("n1", ready(corev1.ConditionUnknown, time.Minute)), lease(0)), "is not Ready since 10:01:00 (NodeStatusUnknown: Kubelet stopped posting node status.)"},
+		"a short run ends soon": {seen(5*time.Second, up, lease(-9*time.Second)), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var told []string
+			for _, change := range changesBetween(seen(0, up, lease(-time.Second)), c.after) {
+				told = append(told, change.What)
+			}
+			require.Equal(t, c.want, strings.Join(told, "; "))
+		})
+	}
 }

@@ -13,7 +13,7 @@ import (
 type Record struct {
 	mu      sync.Mutex
 	cluster reports.Cluster
-	retries retryAlone
+	retries putOff
 }
 
 // NewRecord is the record of a column about which nothing is known but its name and its values.

@@ -43,7 +43,7 @@ type round struct {
 
 	mu      sync.Mutex
 	results map[string]*reports.Result // by ID, of this round and those before
-	unsure  retryAlone                 // proofs
+	unsure  putOff                 // proofs
 }
 
 // group are requirements that are judged, or proved, under one name of a subtest.
@@ -54,14 +54,14 @@ type group struct {
 	do       func(*testing.T, requirement.Requirement)
 }
 
-// judge gives the verdicts: side by side, then alone what failed while the nodes were too busy, and what disrupts others; at the end
+// judge gives the verdicts: side by side, then what failed while the nodes were too busy, and alone what disrupts others; at the end
 // again what may have changed meanwhile.
 func (r *round) judge(t *testing.T) {
 	disrupts := func(q requirement.Requirement) bool { return q.Disrupts != "" }
 	before := r.lookAtCluster()
 	stop := r.follow(r.followAddresses)
 	r.run(t, group{"holds", func(q requirement.Requirement) bool { return !disrupts(q) }, true, r.judgeOne})
-	r.run(t, group{"holds, put off", r.record.retries.has, false, r.judgeOne})
+	r.run(t, group{"holds, put off", r.record.retries.has, true, r.judgeOne})
 	after := r.lookAtCluster() // before what disrupts, which changes things itself
 	r.run(t, group{"holds, one at a time", disrupts, false, r.judgeOne})
 	stop()
@@ -128,17 +128,17 @@ func (r *round) run(t *testing.T, g group) {
 	})
 }
 
-// judgeOne judges a requirement, unless what was seen is to be judged again alone.
+// judgeOne judges a requirement, unless what was seen is to be judged again when all else is done.
 func (r *round) judgeOne(t *testing.T, q requirement.Requirement) {
 	result := r.resultOf(r.ctx, q)
 	r.record.markKnown(&result, r.options.Known)
 	tooBusy := q.Disrupts == "" && r.ctx.Err() == nil && r.busy.since(result.Started)
 	retries := &r.record.retries
-	result.RetriedAlone = retries.first(q.ID)
+	result.PutOff = retries.first(q.ID)
 	if retriable(result) && tooBusy {
 		retries.add(q.ID, result.Sentence())
 		r.options.Log.Verdict(q.ID, "put off", result.Sentence(), result.Took)
-		t.Skip("put off, to be judged alone: the nodes are too busy to tell")
+		t.Skip("put off, to be judged when all else is done: the nodes are too busy to tell")
 	}
 	r.options.Log.Verdict(q.ID, label(result.Outcome), cmp.Or(result.Sentence(), result.Partly()), result.Took)
 	all := r.overRounds(result)

@@ -32,7 +32,7 @@ func overRounds(before, now reports.Result) reports.Result {
 	all.HeldLate = append(append([]reports.LateHold(nil), before.HeldLate...), now.HeldLate...)
 	all.Took = before.Took + now.Took
 	all.Proof = before.Proof
-	all.RetriedAlone = cmp.Or(before.RetriedAlone, now.RetriedAlone)
+	all.PutOff = cmp.Or(before.PutOff, now.PutOff)
 	return all
 }
 

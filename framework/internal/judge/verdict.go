@@ -105,6 +105,15 @@ func (j *Judge) missing(q requirement.Requirement) (outcome reports.Outcome, rea
 // wrong there too is seen at once.
 const impatience = 2 * time.Second
 
+// patienceWith is how long the check of the requirement goes on observing: half as long where it was seen to fail already, and is judged
+// again now that the nodes have nothing else to do.
+func (j *Judge) patienceWith(q requirement.Requirement) time.Duration {
+	if j.record.retries.has(q) {
+		return patience / 2
+	}
+	return patience
+}
+
 // seenFrom is what the check sees over the family from each of the requirement's nodes. Long checks, which mostly wait for pods of their
 // own, go side by side. The others are quick, and might want one port of a pod that is near to one node and far from the other.
 func (j *Judge) seenFrom(ctx context.Context, q requirement.Requirement, family corev1.IPFamily, before reports.Outcome) []seen {
@@ -113,13 +122,13 @@ func (j *Judge) seenFrom(ctx context.Context, q requirement.Requirement, family 
 	if q.Long {
 		var each sync.WaitGroup
 		for i, node := range nodes {
-			each.Go(func() { all[i] = j.seenOnce(ctx, q, view{family, node}, patience) })
+			each.Go(func() { all[i] = j.seenOnce(ctx, q, view{family, node}, j.patienceWith(q)) })
 		}
 		each.Wait()
 		return all
 	}
 	for i, node := range nodes {
-		within := patience
+		within := j.patienceWith(q)
 		if before == reports.Failed {
 			within = impatience
 		}

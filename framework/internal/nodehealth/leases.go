@@ -94,14 +94,18 @@ func (l *Leases) take(lease *coordinationv1.Lease) {
 	if before, ok := l.last[lease.Name]; ok && !at.After(before.at) {
 		return
 	}
-	interval := float64(*lease.Spec.LeaseDurationSeconds) * renewFraction * renewJitter * float64(time.Second)
-	l.last[lease.Name] = renewal{at: at, due: time.Duration(interval), arrived: now}
+	l.last[lease.Name] = renewal{at: at, due: RenewedEvery(*lease.Spec.LeaseDurationSeconds), arrived: now}
 	for node, r := range l.last {
 		if node != lease.Name && now.After(r.arrived) {
 			r.others = now
 			l.last[node] = r
 		}
 	}
+}
+
+// RenewedEvery is how long a kubelet lets pass, at most, before it renews a Lease of that duration again.
+func RenewedEvery(leaseSeconds int32) time.Duration {
+	return time.Duration(float64(leaseSeconds) * renewFraction * renewJitter * float64(time.Second))
 }
 
 // Overdue is how a node stands that has not renewed its Lease when it was due.

@@ -20,14 +20,14 @@ func TestRetriable(t *testing.T) {
 		"passed":                              {reports.Result{Outcome: reports.Passed}, false},
 		"unsupported":                         {reports.Result{Outcome: reports.Unsupported}, false},
 		"known, nobody waits for its verdict": {reports.Result{Outcome: reports.Failed, Known: &reports.Known{}}, false},
-		"once only":                           {reports.Result{Outcome: reports.Failed, RetriedAlone: "no answer"}, false},
+		"once only":                           {reports.Result{Outcome: reports.Failed, PutOff: "no answer"}, false},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, retriable(c.result)) })
 	}
 }
 
-func TestRetryAlone(t *testing.T) {
-	var r retryAlone
+func TestPutOff(t *testing.T) {
+	var r putOff
 	q := requirement.Requirement{ID: "c/x"}
 	require.Empty(t, r.first("c/x"))
 	require.False(t, r.has(q))
@@ -38,4 +38,12 @@ func TestRetryAlone(t *testing.T) {
 	require.Empty(t, r.notJudgedAgain("c/y", "by ^C"))
 	r.forget()
 	require.False(t, r.has(q))
+}
+
+func TestWhatIsPutOffIsGivenHalfThePatience(t *testing.T) {
+	j := &Judge{record: &Record{}}
+	q := requirement.Requirement{ID: "c/x"}
+	require.Equal(t, patience, j.patienceWith(q))
+	j.record.retries.add("c/x", "no answer")
+	require.Equal(t, patience/2, j.patienceWith(q))
 }
