@@ -12,6 +12,9 @@ type Expect struct {
 	Within time.Duration // of the change
 	// By are the hostnames of those who may answer; none: nobody answers any more.
 	By []string
+	// Beside is, where nobody is to answer any more, an address that answers the client all along, over its network: silence counts only at
+	// the moments at which that answers.
+	Beside func(Client) (dial string, err error)
 	// Every is where each of them is to answer each client at least once.
 	Every bool
 	// Red is the step that a control turns red: under one it gets less time, and what comes before it does not.
@@ -59,12 +62,14 @@ type progress struct {
 	firstRight, lastWrong time.Duration
 	asked, changed        int      // questions, and those whose bytes arrived as others
 	last                  question // the last that was wrong, or the last of all
+	unheard               bool     // silence at a moment at which nothing was heard beside it, after the last that was wrong
 	missing               []string // who has not answered yet, under Every
 }
 
 // judge looks at the closed questions that were asked since the change at, in their order. A question that is asked after
 // the time that the change has must be answered rightly: what is slow to answer is no failure. What arrives changed is one at any time.
-func (e Expect) judge(all []question, at time.Time, within time.Duration) progress {
+// beside are the closed questions that the same client asked at Beside.
+func (e Expect) judge(all, beside []question, at time.Time, within time.Duration) progress {
 	p := progress{asked: len(all)}
 	if e.Every {
 		p.missing = slices.Clone(e.By)
@@ -73,7 +78,7 @@ func (e Expect) judge(all []question, at time.Time, within time.Duration) progre
 	for _, q := range all {
 		after := q.asked.Sub(at)
 		if !e.right(q) {
-			row, wrong, p.lastWrong = 0, true, after
+			row, wrong, p.lastWrong, p.unheard = 0, true, after, false
 			if p.changed == 0 {
 				p.last = q
 			}
@@ -83,10 +88,20 @@ func (e Expect) judge(all []question, at time.Time, within time.Duration) progre
 			p.late = p.late || after >= within || q.changed
 			continue
 		}
-		row++
 		if !wrong {
 			p.last = q
 		}
+		if len(e.By) == 0 {
+			heard, known := heardAt(beside, q.asked)
+			if !known {
+				break
+			}
+			if !heard {
+				row, p.unheard = 0, true
+				continue
+			}
+		}
+		row++
 		p.missing = slices.DeleteFunc(p.missing, func(name string) bool { return name == q.who })
 		if !seenRight && len(p.missing) == 0 {
 			seenRight, p.firstRight = true, q.answered.Sub(at)
@@ -95,4 +110,20 @@ func (e Expect) judge(all []question, at time.Time, within time.Duration) progre
 	}
 	p.settled = seenRight && row >= inRow
 	return p
+}
+
+// heardAt says whether a question that was asked beside about that time was answered; known is false while one may still be.
+func heardAt(beside []question, at time.Time) (heard, known bool) {
+	for _, q := range beside {
+		if q.asked.After(at.Add(besideWithin)) {
+			return false, true
+		}
+		if q.asked.Before(at.Add(-besideWithin)) {
+			continue
+		}
+		if q.errno.Ok() && q.same && !q.changed {
+			return true, true
+		}
+	}
+	return false, false
 }

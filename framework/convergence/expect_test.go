@@ -45,6 +45,8 @@ func TestJudge(t *testing.T) {
 		firstRight, lastWrong time.Duration
 		missing               []string
 		within                time.Duration // 0 is an hour
+		beside                []string      // got beside it, 10 ms after one another, too; where it is nil each is answered
+		unheard               bool
 		late                  bool
 	}{
 		{name: "nothing asked", expect: a},
@@ -54,6 +56,14 @@ func TestJudge(t *testing.T) {
 		{name: "a relapse", expect: a, got: append([]string{"b", "a", "b"}, many("a", inRow)...), settled: true, firstRight: 11 * ms, lastWrong: 20 * ms},
 		{name: "a relapse at the end", expect: a, got: append(many("a", inRow), "b"), firstRight: ms, lastWrong: inRow * 10 * ms},
 		{name: "nobody answers any more", expect: nobody, got: append([]string{"a"}, many("", inRow)...), settled: true, firstRight: 11 * ms},
+		{name: "silence, and nothing is known of what was asked beside", expect: nobody, got: many("", 3*inRow), beside: []string{}},
+		{name: "silence, and the client hears nothing at all", expect: nobody, got: many("", 4*inRow), beside: many("", 4*inRow), unheard: true},
+		{name: "silence, and the client hears nothing at first", expect: nobody, got: many("", 5*inRow), beside: append(many("", 3*inRow), many("a", 2*inRow)...),
+			settled: true, firstRight: 351 * ms, unheard: true},
+		{name: "silence, and what was asked beside is lost now and then", expect: nobody, got: many("", inRow), beside: []string{"", "", "a", "", "", "", "a", ""},
+			settled: true, firstRight: ms},
+		{name: "an answer while the client hears nothing else", expect: nobody, got: append([]string{"a"}, many("", 4*inRow)...), beside: many("", 5*inRow),
+			unheard: true},
 		{name: "one of two", expect: ab, got: many("a", 3*inRow), missing: []string{"b"}},
 		{name: "both", expect: ab, got: append(append(many("a", 3), "b"), many("a", inRow)...), settled: true, firstRight: 31 * ms},
 		{name: "both and a stranger", expect: ab, got: append([]string{"a", "b", "c"}, many("a", inRow)...), settled: true, firstRight: 11 * ms, lastWrong: 20 * ms},
@@ -67,7 +77,11 @@ func TestJudge(t *testing.T) {
 			if c.within == 0 {
 				c.within = time.Hour
 			}
-			p := c.expect.judge(asked(c.got...), at, c.within)
+			if c.beside == nil {
+				c.beside = many("beside", len(c.got))
+			}
+			p := c.expect.judge(asked(c.got...), asked(c.beside...), at, c.within)
+			require.Equal(t, c.unheard, p.unheard)
 			require.Equal(t, c.late, p.late)
 			require.Equal(t, c.settled, p.settled)
 			require.Equal(t, c.firstRight, p.firstRight)

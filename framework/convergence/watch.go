@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/until"
 )
@@ -25,6 +26,8 @@ const (
 	inRow = 20
 	// redWithin is the bound in place of Expect.Within for the step that a control is to turn red, which is to be soon.
 	redWithin = 3 * time.Second
+	// besideWithin is how far apart a question that nobody answers and one that is answered beside it may be asked.
+	besideWithin = 10 * every
 	// settleWithin bounds the wait for as many answers beyond the time that the change has.
 	settleWithin = time.Minute
 	// pollEvery is how often the answers are looked at.
@@ -55,12 +58,39 @@ func Begin(ctx context.Context, env *requirement.Env, clients ...Client) *Watch 
 	ctx, stop := context.WithCancel(ctx)
 	w := &Watch{env: env, stop: stop}
 	for _, c := range clients {
-		s := &stream{Client: c}
-		w.streams = append(w.streams, s)
-		w.running.Go(func() { s.run(ctx) })
+		w.streams = append(w.streams, w.begin(ctx, c))
 	}
 	env.Defer(func(context.Context) error { w.Stop(); return nil })
 	return w
+}
+
+func (w *Watch) begin(ctx context.Context, c Client) *stream {
+	s := &stream{Client: c}
+	w.running.Go(func() { s.run(ctx) })
+	return s
+}
+
+// besides are what the clients ask beside until the context ends, by their own streams; none where somebody is to answer.
+func (w *Watch) besides(ctx context.Context, expect Expect) (map[*stream]*stream, error) {
+	if len(expect.By) > 0 {
+		return nil, nil
+	}
+	if expect.Beside == nil {
+		return nil, fmt.Errorf("%s: nobody is to answer, and nothing is asked beside it that does", expect.What)
+	}
+	all, begun := map[*stream]*stream{}, map[Client]*stream{}
+	for _, s := range w.streams {
+		dial, err := expect.Beside(s.Client)
+		if err != nil {
+			return nil, err
+		}
+		c := Client{From: s.From, Network: s.Network, Dial: dial, Within: s.Within}
+		if begun[c] == nil {
+			begun[c] = w.begin(ctx, c)
+		}
+		all[s] = begun[c]
+	}
+	return all, nil
 }
 
 // Stop ends the asking and waits for what is open.
@@ -73,6 +103,12 @@ func (w *Watch) Stop() {
 // measured is kept for the report. The change may say when it was made, where that is not when it was asked for. The error is
 // a *requirement.Failure where a client does not get there in time.
 func (w *Watch) Change(ctx context.Context, expect Expect, change func(context.Context) (time.Time, error)) error {
+	asking, stop := context.WithCancel(ctx)
+	defer stop()
+	besides, err := w.besides(asking, expect)
+	if err != nil {
+		return err
+	}
 	began := time.Now()
 	at, err := change(ctx)
 	if err != nil {
@@ -96,13 +132,22 @@ func (w *Watch) Change(ctx context.Context, expect Expect, change func(context.C
 				late = err
 				return nil
 			}
-			seen := expect.judge(all, at, within)
+			var heard []question
+			if b := besides[s]; b != nil {
+				if heard, err = b.since(at); err != nil {
+					late = err
+					return nil
+				}
+			}
+			seen := expect.judge(all, heard, at, within)
 			switch {
 			case seen.settled:
 				samples = append(samples, requirement.ConvergenceSample{Node: s.From.Node, Family: family(s.Dial), FirstRight: seen.firstRight, LastWrong: seen.lastWrong})
 			case seen.late:
 				late = s.failure(expect, seen, at, within)
 				return nil
+			case seen.unheard:
+				open = besides[s].unheard(s, heard, at)
 			default:
 				open = s.failure(expect, seen, at, within)
 			}
@@ -174,6 +219,20 @@ func (s *stream) failure(expect Expect, seen progress, at time.Time, within time
 		f.Reason = requirement.Missing
 		f.Observed = fmt.Sprintf("no answer by %s among %d", list(seen.missing), seen.asked)
 	}
+	return f
+}
+
+// unheard is the failure that the client was not answered beside silence at another address, so that this tells nothing.
+func (s *stream) unheard(other *stream, asked []question, at time.Time) error {
+	lost := question{errno: wire.Errno{Class: wire.TimedOut, Text: "no answer in time"}}
+	for _, q := range asked {
+		if !q.errno.Ok() {
+			lost = q
+		}
+	}
+	f := s.failed(Expect{}, lost)
+	f.Attempts, f.Took, f.Observed = len(asked), time.Since(at), lost.describe()
+	f.Expected = fmt.Sprintf("an answer at %s all along, beside which silence at %s is judged", s.Dial, other.Dial)
 	return f
 }
 

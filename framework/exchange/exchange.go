@@ -36,8 +36,10 @@ type Talk struct {
 	HalfClose bool
 	// Unconnected is as in wire.Connect: the answer must then come from what was dialled.
 	Unconnected bool
-	Reuse       string // the handle of a connection that KeepOpen opened, for Again
-	keepOpen    bool
+	// Knock is as in wire.Connect, for servers that are no agents: a connection is all that is judged then, and who takes it is not.
+	Knock    bool
+	Reuse    string // the handle of a connection that KeepOpen opened, for Again
+	keepOpen bool
 	// Stall is as in wire.Connect, for a connection that Reuse names; Within bounds the whole besides.
 	Stall time.Duration
 	// Converging says that the check changed a moment ago who is to answer, or made it: a wrong peer or address is forgiven then while
@@ -142,7 +144,7 @@ func Once(ctx context.Context, env *requirement.Env, talk Talk) (wire.Exchange, 
 // connect is what From is asked, without how long it may take.
 func (t Talk) connect() wire.Connect {
 	return wire.Connect{Network: t.Network, Address: t.Dial, Source: t.Source, Bytes: t.Bytes, Digest: t.Digest, DF: t.DF, HalfClose: t.HalfClose,
-		KeepOpen: t.keepOpen, Reuse: t.Reuse, Unconnected: t.Unconnected, Stall: int(t.Stall / time.Millisecond)}
+		KeepOpen: t.keepOpen, Reuse: t.Reuse, Unconnected: t.Unconnected, Knock: t.Knock, Stall: int(t.Stall / time.Millisecond)}
 }
 
 // KeepOpen makes a single attempt and keeps its connection, which the Handle of what was seen names, for Again. The caller

@@ -52,7 +52,11 @@ func (t Talk) silentInRow(ctx context.Context, env *requirement.Env, heard Talk,
 			by = seen.Errno
 			switch {
 			case seen.Ok() || seen.Witness != nil || seen.Step == wire.StepCompare:
-				answered = t.answered(seen, "no answer at "+t.Dial+comma(why))
+				expected := "no answer at "
+				if t.Knock {
+					expected = "no connection to "
+				}
+				answered = t.answered(seen, expected+t.Dial+comma(why))
 			case !slices.Contains([]wire.Class{wire.TimedOut, wire.Refused, wire.Unreachable, wire.Denied, wire.Reset}, seen.Class):
 				return fmt.Errorf("%s could not dial %s: %s", t.From, t.Dial, seen.Errno)
 			}
@@ -111,7 +115,10 @@ func comma(why string) string {
 // answered is the failure of an answer where none was due.
 func (t Talk) answered(seen wire.Exchange, expected string) error {
 	observed := "an answer by somebody who is no agent: " + seen.Text
-	if seen.Witness != nil {
+	switch {
+	case t.Knock:
+		observed = "a connection to " + seen.Remote
+	case seen.Witness != nil:
 		observed = "an answer by " + seen.Witness.Who
 		if seen.Witness.Local != "" {
 			observed += " at " + seen.Witness.Local

@@ -47,10 +47,12 @@ func TestSilenceIsSeveralAttemptsBesideOneThatIsHeard(t *testing.T) {
 		}
 	}
 	stranger := wire.Exchange{Errno: wire.Errno{Class: wire.Other, Text: "no witness"}, Step: wire.StepCompare}
+	knocked := wire.Exchange{Local: "10.0.0.1:40000", Remote: at} // a connection and no exchange
 	for name, c := range map[string]struct {
 		answers    func(n int) wire.Exchange // at
 		heard      func(n int) wire.Exchange
 		converging bool
+		knock      bool
 		reason     requirement.Reason
 		final      bool
 		attempts   int
@@ -63,6 +65,11 @@ func TestSilenceIsSeveralAttemptsBesideOneThatIsHeard(t *testing.T) {
 		"an answer by no agent":                       {answers: always(stranger), heard: always(worked()), reason: requirement.Answered, final: true, attempts: 1},
 		"an answer while nothing else is heard":       {answers: always(worked()), heard: always(lost), reason: requirement.Answered, final: true, attempts: 1},
 		"answers of before, while it converges":       {answers: except(1, 7, worked(), lost), heard: always(worked()), converging: true},
+		"a port that is closed":                       {answers: always(refused), heard: always(knocked), knock: true},
+		"a port that takes a connection":              {answers: always(knocked), heard: always(knocked), knock: true, reason: requirement.Answered, final: true, attempts: 1},
+		"a port that was closed and takes one":        {answers: except(5, 5, knocked, refused), heard: always(knocked), knock: true, reason: requirement.Answered, final: true, attempts: 1},
+		"a port that took one and is closed":          {answers: except(1, 1, knocked, refused), heard: always(knocked), knock: true, reason: requirement.Answered, final: true, attempts: 1},
+		"a port whose node takes no connection":       {answers: always(lost), heard: always(lost), knock: true, reason: requirement.NoAnswer, attempts: 2},
 		"silence where nothing would be heard":        {answers: always(lost), heard: always(lost), reason: requirement.NoAnswer, attempts: 2},
 		"silence at a moment where nothing was heard": {answers: always(lost), heard: except(1, 1, lost, worked())},
 	} {
@@ -73,8 +80,8 @@ func TestSilenceIsSeveralAttemptsBesideOneThatIsHeard(t *testing.T) {
 				env.Patience = time.Minute
 			}
 			from := dialling(t, map[string]func(int) wire.Exchange{at: c.answers, beside: c.heard})
-			_, err := Silent(t.Context(), env, Talk{From: from, Network: "udp", Dial: at, Converging: c.converging},
-				Talk{From: from, To: near, Network: "udp", Dial: beside}, "a node without an endpoint")
+			_, err := Silent(t.Context(), env, Talk{From: from, Network: "udp", Dial: at, Converging: c.converging, Knock: c.knock},
+				Talk{From: from, To: near, Network: "udp", Dial: beside, Knock: c.knock}, "a node without an endpoint")
 			if c.reason == "" {
 				require.NoError(t, err)
 				return

@@ -27,10 +27,10 @@ func FileInPlaceOf(find Find, text string) requirement.Point {
 }
 
 // SocketInPlaceOf mounts a socket that does not speak the protocol over the one at the path, for the last node's agent
-// alone.
-func SocketInPlaceOf(find Find) requirement.Point {
+// alone. mode is of its permissions.
+func SocketInPlaceOf(find Find, mode uint32) requirement.Point {
 	return inPlaceOf(find, func(ctx context.Context, agent *requirement.End, at string) (remove func(context.Context) error, err error) {
-		server, err := agent.Listen(ctx, wire.Listen{Network: "unix", Address: at, Mode: 0o660})
+		server, err := agent.Listen(ctx, wire.Listen{Network: "unix", Address: at, Mode: mode})
 		return func(ctx context.Context) error { return agent.Release(ctx, server.Handle) }, probe.Either(server.Errno, err)
 	})
 }

@@ -60,7 +60,10 @@ var namings = []naming{
 		clause: requirement.Clause{URL: podSpec,
 			Says: "subdomain: the fully qualified hostname is hostname.subdomain.namespace.svc.cluster-domain."},
 		why:   "`hostname -f` and cluster software learn their own full name so, before any DNS record of it exists.",
-		roles: []world.Role{world.Subdomained}, want: fixed(world.PodHostname), more: fqdnInHosts,
+		roles: []world.Role{world.Subdomained}, more: fqdnInHosts,
+		want: func(_ context.Context, env *requirement.Env, end *requirement.End) (string, error) {
+			return env.World.SubdomainedName(end.Node), nil
+		},
 		says: "no subdomain", others: []world.Role{world.NamedA},
 	},
 	{
@@ -199,7 +202,7 @@ func nodeHostname(ctx context.Context, env *requirement.Env, end *requirement.En
 
 // fqdnInHosts judges that the pod's full name stands for all of its IPs.
 func fqdnInHosts(ctx context.Context, env *requirement.Env, end *requirement.End) error {
-	fqdn := env.World.FQDN(world.PodHostname, world.PodSubdomain)
+	fqdn := env.World.FQDN(env.World.SubdomainedName(end.Node), world.PodSubdomain)
 	addrs, err := fromHosts(ctx, end, fqdn, "ip")
 	if err != nil {
 		return err

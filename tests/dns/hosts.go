@@ -25,17 +25,17 @@ func etcHosts() requirement.Requirement {
 		Clause: hostsFile,
 		Why: "Cluster software looks up its own full name to tell its peers. It must not depend on DNS, which has the record only once the pod is " +
 			"ready, and the two must agree: else a member introduces itself under an address that its peers don't know.",
-		OneNode:   "the names that a kubelet writes into /etc/hosts are judged on each node by container/hostname-resolves and container/hostname-subdomain",
-		Roles:     []world.Role{world.MemberNear, world.Near},
-		Services:  []world.Service{world.Members},
+		PerNode:   true,
+		Roles:     []world.Role{world.Subdomained, world.Near},
+		Services:  []world.Service{world.Subdomain},
 		PerFamily: true,
 		Check: func(ctx context.Context, env *requirement.Env) error {
-			pod := env.Role(world.MemberNear)
+			pod := env.Role(world.Subdomained)
 			own, err := env.IP(pod)
 			if err != nil {
 				return err
 			}
-			name := world.MemberNearName + "." + nameOf(env, world.Members)
+			name := env.World.SubdomainedName(pod.Node) + "." + nameOf(env, world.Subdomain)
 			if err := inHosts(ctx, env, pod, strings.TrimSuffix(name, "."), own.String()); err != nil {
 				return err
 			}
@@ -43,7 +43,7 @@ func etcHosts() requirement.Requirement {
 		},
 		Control: requirement.Control{
 			Says:    "a pod without hostname and subdomain",
-			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.MemberNear: world.Near}},
+			Variant: &requirement.Variant{Roles: map[world.Role]world.Role{world.Subdomained: world.Near}},
 			Red:     []requirement.Reason{requirement.NameLost},
 		},
 		MoreControls: []requirement.Control{lied(world.LiarPort, requirement.WrongRecord)},

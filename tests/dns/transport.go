@@ -20,6 +20,8 @@ const (
 	plainUDP = 512
 	// ednsSize is what resolvers announce since the flag day of 2020: no fragments on any usual path.
 	ednsSize = 1232
+	// withoutEDNS is the variant that asks without it.
+	withoutEDNS = "without-edns"
 )
 
 func noTCP() requirement.Control {
@@ -185,6 +187,9 @@ func edns() requirement.Requirement {
 			if err := hasRecords(ctx, env, client, q, ip); err != nil {
 				return err
 			}
+			if env.Fixture(withoutEDNS) {
+				q.EDNS = 0
+			}
 			got, err := askServer(ctx, env, client, q)
 			if err != nil {
 				return err
@@ -198,5 +203,10 @@ func edns() requirement.Requirement {
 			return nil
 		},
 		Control: lied(world.LiarPort, requirement.WrongRecord),
+		MoreControls: []requirement.Control{{
+			Says:    "the same question without EDNS, whose answer has the records and no OPT",
+			Variant: &requirement.Variant{Fixture: withoutEDNS},
+			Red:     []requirement.Reason{requirement.WrongRecord},
+		}},
 	}
 }

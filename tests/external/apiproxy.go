@@ -56,6 +56,7 @@ func apiProxies() []requirement.Requirement {
 				Variant: &requirement.Variant{Fixture: closedPort},
 				Red:     []requirement.Reason{requirement.Refused, requirement.NoAnswer},
 			},
+			MoreControls: []requirement.Control{askedWithoutQuery()},
 		},
 		{
 			ID:     "external/api-proxy-service",
@@ -68,11 +69,24 @@ func apiProxies() []requirement.Requirement {
 			Roles:   []world.Role{world.WebNear},
 			Check:   checkServiceProxy,
 			Control: requirement.Control{
-				Says:    "the server on another port than the Service's",
+				Says:    "the server on the target of the Service's other port",
 				Variant: &requirement.Variant{Fixture: closedPort},
 				Red:     []requirement.Reason{requirement.Refused, requirement.NoAnswer},
 			},
+			MoreControls: []requirement.Control{askedWithoutQuery()},
 		},
+	}
+}
+
+// withoutQuery is the variant that asks for the path alone.
+const withoutQuery = "without-query"
+
+// askedWithoutQuery is the control of what the proxy passes on: one is enough, since the server's word of path and query is judged as one.
+func askedWithoutQuery() requirement.Control {
+	return requirement.Control{
+		Says:    "the query left out of what is asked for",
+		Variant: &requirement.Variant{Fixture: withoutQuery},
+		Red:     []requirement.Reason{requirement.Broken},
 	}
 }
 
@@ -83,8 +97,10 @@ func checkServiceProxy(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	defer close()
-	service, err := makeService(ctx, env, env.World.NewService("api-proxy", "nodeport", corev1.ServicePort{Name: "http", Protocol: corev1.ProtocolTCP,
-		Port: world.ServicePort, TargetPort: intstr.FromInt(env.Port(0))}))
+	// Where the name of the port is not followed the first one is taken, at which nobody listens.
+	service, err := makeService(ctx, env, env.World.NewService("api-proxy", "nodeport",
+		corev1.ServicePort{Name: "closed", Protocol: corev1.ProtocolTCP, Port: world.ServicePort, TargetPort: intstr.FromInt(env.Port(1))},
+		corev1.ServicePort{Name: "http", Protocol: corev1.ProtocolTCP, Port: world.ServicePort + 1, TargetPort: intstr.FromInt(env.Port(0))}))
 	if err != nil {
 		return fmt.Errorf("making a Service: %w", err)
 	}
@@ -123,7 +139,10 @@ func proxiedTo(ctx context.Context, env *requirement.Env, server *requirement.En
 		ctx, cancel := context.WithTimeout(ctx, proxyAnswer)
 		defer cancel()
 		request := env.Kube.CoreV1().RESTClient().Get().Namespace(server.Namespace).Resource(resource).Name(name).
-			SubResource("proxy").Suffix("some/path").Param("query", "kept")
+			SubResource("proxy").Suffix("some/path")
+		if !env.Fixture(withoutQuery) {
+			request = request.Param("query", "kept")
+		}
 		body, err := request.DoRaw(ctx)
 		return judgeProxied(server, request.URL().RequestURI(), body, err)
 	})

@@ -41,12 +41,63 @@ func egress() requirement.Requirement {
 			}},
 			Red: []requirement.Reason{requirement.NoAnswer},
 		},
-		MoreControls: []requirement.Control{{
-			Says:  "what goes to that host over UDP dropped on one node",
-			Fault: &requirement.Fault{Points: []requirement.Point{fault.OnOneNode(fault.DropOwnPorts("prerouting", "udp"))}},
-			Red:   []requirement.Reason{requirement.NoAnswer},
-		}},
+		MoreControls: []requirement.Control{
+			{
+				Says:  "what goes to that host over UDP dropped on one node",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.OnOneNode(fault.DropOwnPorts("prerouting", "udp"))}},
+				Red:   []requirement.Reason{requirement.NoAnswer},
+			},
+			// Whose address the host sees is judged alike over both protocols: TCP is enough.
+			{
+				Says:    "a relay before that host's server over TCP, whose address it sees in place of the pod's",
+				Variant: &requirement.Variant{Fixture: behindRelay, Given: sourceJudged},
+				Red:     []requirement.Reason{requirement.Translated},
+			},
+		},
 	}
+}
+
+// behindRelay is the variant in which the host outside serves behind a relay, and relayed the n of the port of the server behind it.
+const (
+	behindRelay = "behind-relay"
+	relayed     = 2
+)
+
+// sourceJudged says whether the check judges the source: where the host outside has no address that is known it may be translated on the way.
+func sourceJudged(_ context.Context, env *requirement.Env) error {
+	if _, known := env.Role(world.Outside).IP(env.Family); !known {
+		return errors.New("this machine's own address towards the nodes is not known, and what is seen here may be translated on the way")
+	}
+	return nil
+}
+
+// serveOutside opens the server of the host outside at that port of the requirement's, or under the variant a relay there and the server
+// behind it.
+func serveOutside(ctx context.Context, env *requirement.Env, protocol string, at netip.Addr, n int) (close func(), err error) {
+	outside := env.Role(world.Outside)
+	all := []wire.Listen{{Network: protocol, Address: requirement.At(env.Any(), env.Port(n))}}
+	if protocol == "tcp" && env.Fixture(behindRelay) {
+		all[0].Behave, all[0].Target = "relay", requirement.At(at, env.Port(relayed))
+		all = append(all, wire.Listen{Network: protocol, Address: requirement.At(env.Any(), env.Port(relayed))})
+	}
+	var handles []string
+	close = func() {
+		for _, handle := range handles {
+			exchange.Release(ctx, outside, handle)
+		}
+	}
+	for _, listen := range all {
+		opened, err := outside.Listen(ctx, listen)
+		if err == nil && !opened.Ok() {
+			err = errors.New(opened.Errno.String())
+		}
+		if err != nil {
+			close()
+			return nil, fmt.Errorf("opening a server in the %s: %w", outside, err)
+		}
+		handles = append(handles, opened.Handle)
+	}
+	return close, nil
 }
 
 func checkEgress(ctx context.Context, env *requirement.Env) error {
@@ -56,14 +107,11 @@ func checkEgress(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	for i, protocol := range []string{"tcp", "udp"} {
-		opened, err := outside.Listen(ctx, wire.Listen{Network: protocol, Address: requirement.At(env.Any(), env.Port(i))})
-		if err == nil && !opened.Ok() {
-			err = errors.New(opened.Errno.String())
-		}
+		close, err := serveOutside(ctx, env, protocol, at, i)
 		if err != nil {
-			return fmt.Errorf("opening a server in the %s: %w", outside, err)
+			return err
 		}
-		defer exchange.Release(ctx, outside, opened.Handle)
+		defer close()
 		clients, err := whoseNodesReach(ctx, env, protocol, requirement.At(at, env.Port(i)))
 		if err != nil {
 			return err

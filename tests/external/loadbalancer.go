@@ -20,6 +20,7 @@ import (
 
 const (
 	withoutRanges = "without-source-ranges"
+	neverAdmitted = "never-admitted"
 	withNodePorts = "with-node-ports"
 	policyCluster = "policy-cluster"
 	// addressGiven bounds the wait for a new Service's address: clouds take half a minute, announcers milliseconds. Where

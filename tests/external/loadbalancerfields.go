@@ -40,6 +40,11 @@ func loadBalancerSourceRanges(r *requirement.Requirement) {
 		Variant: &requirement.Variant{Fixture: withoutRanges},
 		Red:     []requirement.Reason{requirement.Answered},
 	}
+	r.MoreControls = []requirement.Control{{
+		Says:    "ranges that do not have the client in place of those that do",
+		Variant: &requirement.Variant{Fixture: neverAdmitted},
+		Red:     []requirement.Reason{requirement.NoAnswer, requirement.Refused, requirement.Unreachable},
+	}}
 }
 
 func checkSourceRanges(ctx context.Context, env *requirement.Env) error {
@@ -58,6 +63,9 @@ func checkSourceRanges(ctx context.Context, env *requirement.Env) error {
 	own = asSeenBy(ctx, env, client, nodes[0], own)
 	b, err := balanceForOutside(ctx, env, func(spec *corev1.ServiceSpec) {
 		spec.LoadBalancerSourceRanges = []string{netip.PrefixFrom(own, own.BitLen()).String()}
+		if env.Fixture(neverAdmitted) {
+			spec.LoadBalancerSourceRanges = []string{nobodysRange(env.Family)}
+		}
 	}, corev1.ProtocolTCP)
 	if err != nil {
 		return err

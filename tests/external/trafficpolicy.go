@@ -103,11 +103,23 @@ func healthCheckNodePort() requirement.Requirement {
 			Variant: &requirement.Variant{Services: map[world.Service]world.Service{world.HealthChecked: world.HealthUnbacked}},
 			Red:     []requirement.Reason{requirement.WrongAnswer},
 		},
+		MoreControls: []requirement.Control{{
+			Says:    "the same Service with an endpoint on the other nodes as well, by a hand-written EndpointSlice",
+			Variant: &requirement.Variant{Fixture: endpointElsewhere, Given: hasOtherNodes},
+			Red:     []requirement.Reason{requirement.WrongAnswer},
+		}},
 	}
 }
 
 func checkHealthCheckNodePort(ctx context.Context, env *requirement.Env) error {
 	service := env.Service(world.HealthChecked)
+	if env.Fixture(endpointElsewhere) {
+		made, err := healthyElsewhere(ctx, env, service)
+		if err != nil {
+			return err
+		}
+		service.Service = made
+	}
 	port := int(service.Spec.HealthCheckNodePort)
 	if port == 0 {
 		return &requirement.Failure{Reason: requirement.Missing, Target: "Service " + service.Name, Protocol: "API",

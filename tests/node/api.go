@@ -3,15 +3,21 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"path"
+	"slices"
+	"strings"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/tests/internal/authority"
 )
@@ -21,6 +27,10 @@ const (
 	accountPath = "/var/run/secrets/kubernetes.io/serviceaccount"
 	// anotherCA is the variant whose pod is given a CA that is not the cluster's.
 	anotherCA = "another-ca"
+	// anotherAccount and anotherPod are the variants in which a pod of the world shows the token of the check's pod, which has another service
+	// account, or the same.
+	anotherAccount = "another-account"
+	anotherPod     = "another-pod"
 	// apiAnswer bounds one request: name, connection, TLS and an answer that reads nothing from etcd.
 	apiAnswer = 3000 // milliseconds
 )
@@ -45,6 +55,18 @@ func podToAPI() requirement.Requirement {
 			Variant: &requirement.Variant{Fixture: anotherCA},
 			Red:     []requirement.Reason{requirement.Untrusted},
 		},
+		MoreControls: []requirement.Control{
+			{
+				Says:    "the token of a pod with another service account, shown by a pod of the world",
+				Variant: &requirement.Variant{Fixture: anotherAccount},
+				Red:     []requirement.Reason{requirement.WrongName},
+			},
+			{
+				Says:    "the token of another pod with the same service account, shown by a pod of the world",
+				Variant: &requirement.Variant{Fixture: anotherPod, Given: tokensBound},
+				Red:     []requirement.Reason{requirement.WrongName},
+			},
+		},
 	}
 }
 
@@ -57,48 +79,103 @@ func knownToAPI(ctx context.Context, env *requirement.Env) error {
 			return err
 		}
 	}
+	if env.Fixture(anotherAccount) {
+		made, err := requirement.Own(ctx, env, env.Kube.CoreV1().ServiceAccounts(pod.Namespace), &corev1.ServiceAccount{ObjectMeta: env.ObjectMeta("")})
+		if err != nil {
+			return fmt.Errorf("making a service account: %w", err)
+		}
+		pod.Spec.ServiceAccountName = made.Name
+	}
 	started, err := env.Start(ctx, pod)
 	if err != nil {
 		return err
 	}
-	client := started.Ends["client"]
-	account := "system:serviceaccount:" + started.Pod.Namespace + ":" + started.Pod.Spec.ServiceAccountName
-	return env.Until(ctx, func(ctx context.Context) error { return authenticatedAs(ctx, client, account, string(started.Pod.UID)) })
+	client, mounted := started.Ends["client"], wire.HTTP{CAFile: path.Join(accountPath, "ca.crt"), TokenFile: path.Join(accountPath, "token")}
+	is := started.Pod
+	if env.Fixture(anotherAccount) || env.Fixture(anotherPod) {
+		if mounted, err = readAccount(ctx, client); err != nil {
+			return err
+		}
+		client = env.Roles(world.Everywhere)[0]
+		if is, err = env.Kube.CoreV1().Pods(client.Namespace).Get(ctx, client.Pod, metav1.GetOptions{}); err != nil {
+			return fmt.Errorf("reading the pod of %s: %w", client, err)
+		}
+	}
+	account := "system:serviceaccount:" + is.Namespace + ":" + is.Spec.ServiceAccountName
+	return env.Until(ctx, func(ctx context.Context) error {
+		user, err := authenticatedAs(ctx, client, mounted, account)
+		if err != nil {
+			return err
+		}
+		// A token that is bound to its pod says so; an API server that mounts others says nothing.
+		switch bound := user.Extra["authentication.kubernetes.io/pod-uid"]; {
+		case len(bound) == 0:
+			env.Note(unbound)
+		case bound[0] != string(is.UID):
+			return accountFailure(client, account, requirement.WrongName, "a token bound to pod UID "+string(is.UID), fmt.Sprintf("one bound to %v", bound))
+		}
+		return nil
+	})
 }
 
-func authenticatedAs(ctx context.Context, client *requirement.End, account, uid string) error {
-	const url = "https://kubernetes.default.svc/apis/authentication.k8s.io/v1/selfsubjectreviews"
-	got, err := client.HTTP(ctx, wire.HTTP{URL: url, Method: http.MethodPost, Timeout: apiAnswer,
-		Header:    map[string]string{"Content-Type": "application/json"},
-		Body:      `{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}`,
-		CAFile:    path.Join(accountPath, "ca.crt"),
-		TokenFile: path.Join(accountPath, "token")})
+// readAccount is what is mounted in the end's container, for another to show.
+func readAccount(ctx context.Context, end *requirement.End) (wire.HTTP, error) {
+	var texts [][]byte
+	for _, name := range []string{"ca.crt", "token"} {
+		read, err := end.File(ctx, wire.File{Do: "read", Path: path.Join(accountPath, name)})
+		if err := probe.Either(read.Errno, err); err != nil {
+			return wire.HTTP{}, fmt.Errorf("reading %s of %s: %w", name, end, err)
+		}
+		texts = append(texts, read.Data)
+	}
+	return wire.HTTP{CA: texts[0], Header: map[string]string{"Authorization": "Bearer " + strings.TrimSpace(string(texts[1]))}}, nil
+}
+
+// unbound is noted where the API server does not say which pod the token is bound to.
+const unbound = "the API server does not say which pod the token is bound to, so that this is not judged"
+
+// tokensBound says whether the check judged which pod a token is bound to.
+func tokensBound(_ context.Context, env *requirement.Env) error {
+	if slices.Contains(env.Notes(), unbound) {
+		return errors.New(unbound)
+	}
+	return nil
+}
+
+const apiURL = "https://kubernetes.default.svc/apis/authentication.k8s.io/v1/selfsubjectreviews"
+
+func accountFailure(client *requirement.End, account string, reason requirement.Reason, expected, observed string) error {
+	return &requirement.Failure{Reason: reason, From: client, Target: apiURL, Protocol: "https", Expected: expected, Observed: observed,
+		Again: fmt.Sprintf("kubectl auth whoami --as=%s; kubectl exec -n %s %s -- /agent version", account, client.Namespace, client.Pod)}
+}
+
+// authenticatedAs is whom the API server takes the client for, by the CA and the token that are given: the account, or it is a failure.
+func authenticatedAs(ctx context.Context, client *requirement.End, by wire.HTTP, account string) (user authenticationv1.UserInfo, err error) {
+	header := map[string]string{"Content-Type": "application/json"}
+	maps.Copy(header, by.Header)
+	got, err := client.HTTP(ctx, wire.HTTP{URL: apiURL, Method: http.MethodPost, Timeout: apiAnswer, Header: header,
+		Body:   `{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}`,
+		CAFile: by.CAFile, CA: by.CA, TokenFile: by.TokenFile})
 	if err != nil {
-		return fmt.Errorf("asking %s to reach the API server: %w", client, err)
+		return user, fmt.Errorf("asking %s to reach the API server: %w", client, err)
 	}
 	fail := func(reason requirement.Reason, expected, observed string) error {
-		return &requirement.Failure{Reason: reason, From: client, Target: url, Protocol: "https", Expected: expected, Observed: observed,
-			Again: fmt.Sprintf("kubectl auth whoami --as=%s; kubectl exec -n %s %s -- /agent version", account, client.Namespace, client.Pod)}
+		return accountFailure(client, account, reason, expected, observed)
 	}
 	switch {
 	case !got.Ok():
-		return fail(requirement.ReasonOf(got.Errno), "an answer that the mounted ca.crt verifies", got.Errno.String())
+		return user, fail(requirement.ReasonOf(got.Errno), "an answer that the mounted ca.crt verifies", got.Errno.String())
 	case got.Status != http.StatusCreated:
-		return fail(requirement.Denied, "status 201", fmt.Sprintf("status %d: %.300s", got.Status, got.Body))
+		return user, fail(requirement.Denied, "status 201", fmt.Sprintf("status %d: %.300s", got.Status, got.Body))
 	}
 	var review authenticationv1.SelfSubjectReview
 	if err := json.Unmarshal([]byte(got.Body), &review); err != nil {
-		return fail(requirement.WrongServer, "a SelfSubjectReview", err.Error())
+		return user, fail(requirement.WrongServer, "a SelfSubjectReview", err.Error())
 	}
-	user := review.Status.UserInfo
-	if user.Username != account {
-		return fail(requirement.WrongName, "to be known as "+account, user.Username)
+	if user = review.Status.UserInfo; user.Username != account {
+		return user, fail(requirement.WrongName, "to be known as "+account, user.Username)
 	}
-	// A token that is bound to its pod says so; an API server that mounts others says nothing.
-	if bound := user.Extra["authentication.kubernetes.io/pod-uid"]; len(bound) > 0 && bound[0] != uid {
-		return fail(requirement.WrongName, "a token bound to pod UID "+uid, fmt.Sprintf("one bound to %v", bound))
-	}
-	return nil
+	return user, nil
 }
 
 // mountAnotherCA gives the pod's container a mount in the place of the one that would be made for it: the same, but

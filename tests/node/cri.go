@@ -17,6 +17,9 @@ import (
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
+// anotherRuntime is the variant in which a Node reports a runtime that nobody has.
+const anotherRuntime = "another-runtime"
+
 func criSocket() requirement.Requirement {
 	return requirement.Requirement{
 		ID: "node/cri-socket",
@@ -41,17 +44,32 @@ func criSocket() requirement.Requirement {
 			return nil
 		},
 		Control: requirement.Control{
-			Says: "another socket in its place, in one agent's own mount namespace",
-			Fault: &requirement.Fault{Points: []requirement.Point{
-				fault.SocketInPlaceOf(func(ctx context.Context, env *requirement.Env, end *requirement.End) (string, error) {
-					endpoint, err := cri.Endpoint(ctx, env, end.Node)
-					return cri.Direct(endpoint), err
-				}),
-			}},
+			Says:  "another socket in its place, in one agent's own mount namespace",
+			Fault: &requirement.Fault{Points: []requirement.Point{fault.SocketInPlaceOf(ofRuntime, 0o660)}},
 			Red:   []requirement.Reason{requirement.WrongServer},
 			Alone: true, // whoever asks that node's runtime meets the decoy
 		},
+		// That the runtime answers at all is Control's; a condition of Status that is false takes a runtime that is down for everybody.
+		MoreControls: []requirement.Control{
+			{
+				Says:  "a socket in its place that others can write to",
+				Fault: &requirement.Fault{Points: []requirement.Point{fault.SocketInPlaceOf(ofRuntime, 0o666)}},
+				Red:   []requirement.Reason{requirement.Leaked},
+				Alone: true,
+			},
+			{
+				Says:    "the name of a runtime that nobody has in place of the one that the Node reports",
+				Variant: &requirement.Variant{Fixture: anotherRuntime},
+				Red:     []requirement.Reason{requirement.WrongServer},
+			},
+		},
 	}
+}
+
+// ofRuntime is where the runtime's socket lies on the node.
+func ofRuntime(ctx context.Context, env *requirement.Env, end *requirement.End) (string, error) {
+	endpoint, err := cri.Endpoint(ctx, env, end.Node)
+	return cri.Direct(endpoint), err
 }
 
 func runtimeAnswers(ctx context.Context, env *requirement.Env, end *requirement.End) error {
@@ -64,6 +82,9 @@ func runtimeAnswers(ctx context.Context, env *requirement.Env, end *requirement.
 		return fmt.Errorf("reading Node %s: %w", end.Node, err)
 	}
 	reported := node.Status.NodeInfo.ContainerRuntimeVersion
+	if env.Fixture(anotherRuntime) {
+		reported = "nobodys://1.0.0"
+	}
 	fail := func(reason requirement.Reason, expected, observed string) error {
 		return &requirement.Failure{Reason: reason, From: end, Target: endpoint, Protocol: "CRI", Expected: expected, Observed: observed,
 			Again: "crictl --runtime-endpoint unix://" + endpoint + " version   (on node " + end.Node + ")"}

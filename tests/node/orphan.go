@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/cri"
+	"github.com/parley-k8s/parley/framework/probe"
 	"github.com/parley-k8s/parley/framework/requirement"
 	"github.com/parley-k8s/parley/framework/until"
 	"github.com/parley-k8s/parley/tests/internal/cni"
@@ -21,6 +23,9 @@ import (
 
 // housekeeping bounds the wait for a kubelet to stop a sandbox of no pod. It looks every two seconds.
 const housekeeping = 15 * time.Second
+
+// orphanFolder is the folder of host-local's that orphanAddress makes a network in, which is gone with the node's next boot at the latest.
+const orphanFolder = "/run/cni-ipam-state"
 
 var errStillThere = errors.New("the kubelet has not stopped it yet")
 
@@ -72,20 +77,65 @@ func keepAttachment(ctx context.Context, env *requirement.Env, end *requirement.
 		return nil, err
 	}
 	at := path.Join(nodeRoot, cni.ResultFolder, "parley-"+name+"-eth0")
-	do := func(ctx context.Context, f wire.File) error {
-		seen, err := end.File(ctx, f)
-		if err == nil && !seen.Ok() {
-			err = errors.New(seen.Errno.String())
-		}
-		if err != nil {
-			return fmt.Errorf("%s %s on %s: %w", f.Do, f.Path, end.Node, err)
-		}
-		return nil
-	}
-	if err := do(ctx, wire.File{Do: "write", Path: at, Data: data, Mode: 0o600}); err != nil {
+	if err := fileOp(ctx, end, wire.File{Do: "write", Path: at, Data: data, Mode: 0o600}); err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) error { return do(ctx, wire.File{Do: "remove", Path: at}) }, nil
+	return func(ctx context.Context) error { return fileOp(ctx, end, wire.File{Do: "remove", Path: at}) }, nil
+}
+
+// fileOp does something to a file of the end, and gives an errno as an error.
+func fileOp(ctx context.Context, end *requirement.End, f wire.File) error {
+	seen, err := end.File(ctx, f)
+	if err := probe.Either(seen.Errno, err); err != nil {
+		return fmt.Errorf("%s %s on %s: %w", f.Do, f.Path, end.Node, err)
+	}
+	return nil
+}
+
+// orphanAddress keeps two addresses as host-local does, in a network of their own that no plugin uses: one for a sandbox that the runtime
+// of the last node has, which makes the network one of pods, and one for a sandbox that nobody has.
+func orphanAddress(ctx context.Context, env *requirement.Env) (func(context.Context) error, error) {
+	nodes := env.Roles(world.Node)
+	end := nodes[len(nodes)-1]
+	client, err := cri.Connect(ctx, env, end)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	list, err := client.ListPodSandbox(ctx, &runtime.ListPodSandboxRequest{Filter: &runtime.PodSandboxFilter{
+		State: &runtime.PodSandboxStateValue{State: runtime.PodSandboxState_SANDBOX_READY}}})
+	if err == nil && len(list.Items) == 0 {
+		err = errors.New("there is none")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking for a sandbox on %s: %w", end.Node, err)
+	}
+	var made []string
+	undo := func(ctx context.Context) error {
+		var problems []error
+		for _, at := range slices.Backward(made) {
+			problems = append(problems, fileOp(ctx, end, wire.File{Do: "remove", Path: at}))
+		}
+		return errors.Join(problems...)
+	}
+	folder := path.Join(nodeRoot, orphanFolder)
+	network := path.Join(folder, "parley-"+rand.String(12))
+	for _, f := range []wire.File{
+		{Do: "mkdir", Path: folder, Mode: 0o755},
+		{Do: "mkdir", Path: network, Mode: 0o755},
+		{Do: "write", Path: path.Join(network, "192.0.2.1"), Data: []byte(list.Items[0].Id + "\r\neth0"), Mode: 0o600},
+		{Do: "write", Path: path.Join(network, "192.0.2.2"), Data: []byte(path.Base(network) + "\r\neth0"), Mode: 0o600},
+	} {
+		seen, err := end.File(ctx, f)
+		if f.Path == folder && seen.Class == wire.Exists {
+			continue
+		}
+		if err := probe.Either(seen.Errno, err); err != nil {
+			return nil, lift(ctx, undo, fmt.Errorf("%s %s on %s: %w", f.Do, f.Path, end.Node, err))
+		}
+		made = append(made, f.Path)
+	}
+	return undo, nil
 }
 
 // orphanSandbox makes a sandbox for no pod on the last node. Kubelets stop such sandboxes within seconds, so the first

@@ -8,12 +8,14 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
+	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
@@ -53,7 +55,8 @@ func requiredPorts() requirement.Requirement {
 				"for the node itself. Nodes: 10250 for the control plane, 10256 for the node and load balancers. All may be changed.",
 		},
 		Why: "These are the ports that a firewall between nodes has to let through. A closed one shows late, in a log that nobody reads: " +
-			"a control plane node that can't join, a leader that is never elected, kubectl logs that hang.",
+			"a control plane node that can't join, a leader that is never elected, kubectl logs that hang. Where a component does not run, five " +
+			"attempts in a row are not taken, each beside one to the kubelet that is.",
 		Needs:       []requirement.Feature{requirement.NodeAgent},
 		PodSecurity: "privileged",
 		Roles:       []world.Role{world.Node},
@@ -106,12 +109,15 @@ func portsAnswer(ctx context.Context, env *requirement.Env) error {
 	if err := kubeletsAnswer(ctx, env, components[0]); err != nil {
 		return err
 	}
+	var closed []closedPort
 	for _, c := range components {
-		if err := componentAnswers(ctx, env, c); err != nil {
+		more, err := componentAnswers(ctx, env, c)
+		if err != nil {
 			return err
 		}
+		closed = append(closed, more...)
 	}
-	return nil
+	return allClosed(ctx, env, closed)
 }
 
 // kubeletsAnswer judges the kubelets' port: from each node itself, and from those that run an API server. One that runs elsewhere has its own
@@ -123,11 +129,10 @@ func kubeletsAnswer(ctx context.Context, env *requirement.Env, apiServer compone
 	}
 	ends := env.Roles(world.Node)
 	for _, end := range ends {
-		node, err := env.Kube.CoreV1().Nodes().Get(ctx, end.Node, metav1.GetOptions{})
+		port, err := kubeletPortOf(ctx, env, end)
 		if err != nil {
-			return fmt.Errorf("reading Node %s: %w", end.Node, err)
+			return err
 		}
-		port := int(node.Status.DaemonEndpoints.KubeletEndpoint.Port)
 		for _, from := range ends {
 			if from != end && !control[from.Node] {
 				continue
@@ -155,24 +160,22 @@ func nodesOf(ctx context.Context, env *requirement.Env, c component) (map[string
 	return running, nil
 }
 
-// componentAnswers judges one component on all nodes. One that runs in no pod is not looked at: it may be managed by
-// somebody else, or run in another form.
-func componentAnswers(ctx context.Context, env *requirement.Env, c component) error {
+// componentAnswers judges one component on the nodes that run it, and gives its ports on the others, which are to be closed. One that runs in
+// no pod is not looked at: it may be managed by somebody else, or run in another form.
+func componentAnswers(ctx context.Context, env *requirement.Env, c component) (closed []closedPort, err error) {
 	running, err := nodesOf(ctx, env, c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(running) == 0 {
 		env.Note("the %s runs in no pod of kube-system labelled %s, and was not looked at", c.name, c.label)
-		return nil
+		return nil, nil
 	}
 	ends := env.Roles(world.Node)
 	for _, end := range ends {
 		for _, port := range c.ports {
 			if !running[end.Node] {
-				if err := closed(ctx, env, end, c.name, port); err != nil {
-					return err
-				}
+				closed = append(closed, closedPort{end, c.name, port})
 				continue
 			}
 			froms := []*requirement.End{end}
@@ -181,12 +184,12 @@ func componentAnswers(ctx context.Context, env *requirement.Env, c component) er
 			}
 			for _, from := range froms {
 				if err := portAnswers(ctx, env, from, end, c.name, port); err != nil {
-					return err
+					return nil, err
 				}
 			}
 		}
 	}
-	return nil
+	return closed, nil
 }
 
 // portAnswers says whether the port takes connections: at the node's address, or for the node itself on loopback too.
@@ -206,21 +209,63 @@ func portAnswers(ctx context.Context, env *requirement.Env, from, to *requiremen
 	})
 }
 
-// closed says whether nothing takes connections on a node that does not run the component.
-func closed(ctx context.Context, env *requirement.Env, end *requirement.End, what string, port int) error {
-	return env.Until(ctx, func(ctx context.Context) error {
-		for _, ip := range []netip.Addr{end.IPs[0], env.Loopback()} {
-			seen, err := knock(ctx, env, end, ip, port)
-			if err != nil {
-				return err
-			}
-			if seen.Ok() {
-				return portFailure(end, end, requirement.Answered, port, "nothing on the port of the "+what+", which does not run on this node",
-					"a connection to "+seen.Remote)
-			}
+// closedPort is a port of a component on a node that does not run it.
+type closedPort struct {
+	end  *requirement.End
+	what string
+	port int
+}
+
+// allClosed says whether nothing takes connections at any of the ports, from the node itself: several attempts in a row, each beside one to
+// the node's kubelet that is taken. One that is taken is final, whatever was seen before or is seen after it.
+func allClosed(ctx context.Context, env *requirement.Env, ports []closedPort) error {
+	heard := map[*requirement.End]exchange.Talk{}
+	for _, p := range ports {
+		if _, known := heard[p.end]; known {
+			continue
 		}
-		return nil
-	})
+		talk, err := kubeletOf(ctx, env, p.end)
+		if err != nil {
+			return err
+		}
+		heard[p.end] = talk
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, p := range ports {
+		for _, ip := range []netip.Addr{p.end.IPs[0], env.Loopback()} {
+			group.Go(func() error {
+				talk := exchange.Talk{From: p.end, Network: "tcp", Knock: true, Dial: requirement.At(ip, p.port)}
+				_, err := exchange.Silent(ctx, env, talk, heard[p.end], "the port of the "+p.what+", which does not run on node "+p.end.Node)
+				if f := requirement.AsFailure(err); f != nil && f.Reason == requirement.Answered {
+					f.To, f.Again = p.end, fmt.Sprintf("nc -vz %s %d   (on node %s)", ip, p.port, p.end.Node)
+				}
+				return err
+			})
+		}
+	}
+	return group.Wait()
+}
+
+// kubeletOf is a connection to the node's kubelet from the node itself, at the node's address, or on loopback where it listens there alone.
+func kubeletOf(ctx context.Context, env *requirement.Env, end *requirement.End) (exchange.Talk, error) {
+	port, err := kubeletPortOf(ctx, env, end)
+	if err != nil {
+		return exchange.Talk{}, err
+	}
+	talk := exchange.Talk{From: end, To: end, Network: "tcp", Knock: true, Dial: requirement.At(end.IPs[0], port)}
+	seen, err := exchange.Once(ctx, env, talk)
+	if err == nil && !seen.Ok() {
+		talk.Dial = requirement.At(env.Loopback(), port)
+	}
+	return talk, err
+}
+
+func kubeletPortOf(ctx context.Context, env *requirement.Env, end *requirement.End) (int, error) {
+	node, err := env.Kube.CoreV1().Nodes().Get(ctx, end.Node, metav1.GetOptions{})
+	if err != nil {
+		return 0, fmt.Errorf("reading Node %s: %w", end.Node, err)
+	}
+	return int(node.Status.DaemonEndpoints.KubeletEndpoint.Port), nil
 }
 
 func portFailure(from, to *requirement.End, reason requirement.Reason, port int, expected, observed string) error {

@@ -49,11 +49,20 @@ func sandboxes() requirement.Requirement {
 			// Which of the two is told depends on whether the kubelet has stopped the sandbox before the check lists them.
 			Red: []requirement.Reason{requirement.Orphaned, requirement.LeftOver},
 		},
-		MoreControls: []requirement.Control{{
-			Says:    "a network namespace with a name that no pod has",
-			Variant: &requirement.Variant{Make: orphanNamespace, ClusterScoped: "a network namespace on a node that belongs to no pod"},
-			Red:     []requirement.Reason{requirement.LeftOver},
-		}},
+		// That it is judged again at the end needs no control of its own: it is the same check. Neither has that a pod has one sandbox: a
+		// second one of a pod that runs has its kubelet stop one of the two.
+		MoreControls: []requirement.Control{
+			{
+				Says:    "a network namespace with a name that no pod has",
+				Variant: &requirement.Variant{Make: orphanNamespace, ClusterScoped: "a network namespace on a node that belongs to no pod"},
+				Red:     []requirement.Reason{requirement.LeftOver},
+			},
+			{
+				Says:    "an address that is kept for a sandbox that there is none of, in a network of its own",
+				Variant: &requirement.Variant{Make: orphanAddress, ClusterScoped: "a folder on a node with what the IPAM plugin host-local would keep"},
+				Red:     []requirement.Reason{requirement.LeftOver},
+			},
+		},
 	}
 }
 

@@ -120,13 +120,47 @@ func allFamilies(spec *corev1.ServiceSpec) {
 	spec.IPFamilyPolicy, spec.IPFamilies = &prefer, nil
 }
 
-// expectAnswers is what is expected after the change: answers by those ordinary pods alone, or by nobody.
+// expectAnswers is what is expected after the change: answers by those ordinary pods alone.
 func expectAnswers(what string, by ...*requirement.End) convergence.Expect {
 	expect := convergence.Expect{What: what, Within: programmedWithin}
 	for _, end := range by {
 		expect.By = append(expect.By, end.Pod)
 	}
 	return expect
+}
+
+// expectNobody is that nobody answers after the change, while what is asked beside answers all along.
+func expectNobody(what string, beside func(convergence.Client) (string, error)) convergence.Expect {
+	expect := expectAnswers(what)
+	expect.Beside = beside
+	return expect
+}
+
+// atOwnAddress is the end's own address in the family of what the client dials.
+func atOwnAddress(end *requirement.End) func(convergence.Client) (string, error) {
+	return func(c convergence.Client) (string, error) {
+		to, err := netip.ParseAddrPort(c.Dial)
+		if err != nil {
+			return "", fmt.Errorf("what %s dials: %w", c.From, err)
+		}
+		for _, ip := range end.IPs {
+			if ip.Is4() == to.Addr().Is4() {
+				return requirement.At(ip, world.TargetPort), nil
+			}
+		}
+		return "", fmt.Errorf("%s has no address of the family of %s (%v)", end, c.Dial, end.IPs)
+	}
+}
+
+// atNodePort is the node port of the Service at the node that the client dials.
+func atNodePort(env *requirement.Env, service world.Service) func(convergence.Client) (string, error) {
+	return func(c convergence.Client) (string, error) {
+		to, err := netip.ParseAddrPort(c.Dial)
+		if err != nil {
+			return "", fmt.Errorf("what %s dials: %w", c.From, err)
+		}
+		return requirement.At(to.Addr(), int(env.Service(service).Spec.Ports[0].NodePort)), nil
+	}
 }
 
 // atOnce is a change that is made when it is asked for.

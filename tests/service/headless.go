@@ -11,6 +11,7 @@ import (
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
 	"github.com/parley-k8s/parley/framework/exchange"
+	"github.com/parley-k8s/parley/framework/fault"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -36,6 +37,15 @@ func headless() requirement.Requirement {
 			Variant: &requirement.Variant{Services: map[world.Service]world.Service{world.Headless: world.Web}},
 			Red:     []requirement.Reason{requirement.WrongRecord},
 		},
+		// Straight to a pod on the client's node and to one on another: the first that is not straight is told, and the loop is one.
+		MoreControls: []requirement.Control{{
+			Says: "the client's own address translated on the way to the endpoints",
+			Fault: &requirement.Fault{Points: []requirement.Point{
+				fault.OnNodeOf(world.Near, fault.MasqueradeFrom("tcp")),
+				fault.InPodOf(world.WebNear, fault.TranslateFrom("tcp")),
+			}},
+			Red: []requirement.Reason{requirement.Translated},
+		}},
 	}
 }
 
@@ -83,7 +93,7 @@ func checkHeadless(ctx context.Context, env *requirement.Env) error {
 			return err
 		}
 		if _, err := exchange.Works(ctx, env, exchange.Talk{From: client, To: end, Network: "tcp", NoNAT: true,
-			Dial: requirement.At(ip, world.TargetPort)}); err != nil {
+			Source: fmt.Sprintf(":%d", env.Port(0)), Dial: requirement.At(ip, world.TargetPort)}); err != nil {
 			return err
 		}
 	}

@@ -121,11 +121,11 @@ func checkLabelChange(ctx context.Context, env *requirement.Env) error {
 	if err := watch.Change(ctx, expectAnswers(serviceMade, first), unchanged); err != nil {
 		return err
 	}
-	if err := watch.Change(ctx, turnsRed(expectAnswers(endpointLeaves)), atOnce(func(ctx context.Context) error { return mark(ctx, env, first, label, false) })); err != nil {
+	if err := watch.Change(ctx, turnsRed(expectNobody(endpointLeaves, atOwnAddress(first))), atOnce(func(ctx context.Context) error { return mark(ctx, env, first, label, false) })); err != nil {
 		return err
 	}
 	if err := watch.Change(ctx, expectAnswers(endpointJoins, second), atOnce(func(ctx context.Context) error { return mark(ctx, env, second, label, true) })); err != nil {
 		return err
 	}
-	return watch.Change(ctx, expectAnswers(endpointLeaves), atOnce(func(ctx context.Context) error { return mark(ctx, env, second, label, false) }))
+	return watch.Change(ctx, expectNobody(endpointLeaves, atOwnAddress(second)), atOnce(func(ctx context.Context) error { return mark(ctx, env, second, label, false) }))
 }

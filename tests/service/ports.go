@@ -4,6 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/fixtures/world"
@@ -19,11 +24,16 @@ type leads struct {
 	from, to int
 }
 
-// ledTo says whether each port of the Service leads from the client to its own target.
-func ledTo(ctx context.Context, env *requirement.Env, client *requirement.End, service world.Service, ports ...leads) error {
-	ip, err := virtualIP(env, service)
+// ledTo says whether each port of the Service Ports leads from the client to its own target.
+func ledTo(ctx context.Context, env *requirement.Env, client *requirement.End, ports ...leads) error {
+	ip, err := virtualIP(env, world.Ports)
 	if err != nil {
 		return err
+	}
+	if env.Fixture(firstTargetForAll) {
+		if ip, err = oneTargetFor(ctx, env, client, ports); err != nil {
+			return err
+		}
 	}
 	for _, p := range ports {
 		talk := exchange.Talk{From: client, Among: env.Roles(world.WebNear, world.WebFar), Network: p.protocol, Dial: requirement.At(ip, p.from)}
@@ -38,6 +48,39 @@ func ledTo(ctx context.Context, env *requirement.Env, client *requirement.End, s
 		}
 	}
 	return nil
+}
+
+// firstTargetForAll is a Service whose ports all have the first one's target, as of a proxy that takes the first port of an endpoint for all.
+const firstTargetForAll = "first-target-for-all"
+
+// firstTargetControl is of the rows about two ports: the first of them is right.
+func firstTargetControl(says string) requirement.Control {
+	return requirement.Control{Says: says, Variant: &requirement.Variant{Fixture: firstTargetForAll}, Red: []requirement.Reason{requirement.WrongPort}}
+}
+
+// oneTargetFor makes such a Service for the near endpoint, and waits until the client is answered at all of its ports.
+func oneTargetFor(ctx context.Context, env *requirement.Env, client *requirement.End, ports []leads) (netip.Addr, error) {
+	server := env.Role(world.WebNear)
+	service, err := selecting(ctx, env, world.PodLabel, func(s *corev1.ServiceSpec) {
+		s.Selector, s.Ports = map[string]string{world.PodLabel: server.Pod}, nil
+		for _, p := range ports {
+			s.Ports = append(s.Ports, corev1.ServicePort{Name: fmt.Sprintf("%s-%d", p.protocol, p.from), Protocol: corev1.Protocol(strings.ToUpper(p.protocol)),
+				Port: int32(p.from), TargetPort: intstr.FromInt(ports[0].to)})
+		}
+	})
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	ip, err := virtualIPOf(env, service)
+	if err != nil {
+		return ip, err
+	}
+	for _, p := range ports {
+		if err := untilWorks(ctx, env, exchange.Talk{From: client, To: server, Network: p.protocol, Dial: requirement.At(ip, p.from)}); err != nil {
+			return ip, err
+		}
+	}
+	return ip, nil
 }
 
 func arrivedAt(env *requirement.Env, talk exchange.Talk, seen wire.Exchange, port int) error {
@@ -68,7 +111,7 @@ func toPorts(r requirement.Requirement, says string, check func(context.Context,
 }
 
 func multiPort() requirement.Requirement {
-	return toPorts(requirement.Requirement{
+	r := toPorts(requirement.Requirement{
 		ID:    "service/multi-port",
 		Title: "Each port of a ClusterIP Service with several ports leads to its own target port.",
 		Clause: requirement.Clause{
@@ -78,13 +121,15 @@ func multiPort() requirement.Requirement {
 		Why: "Metrics on one port and requests on another are the rule. A proxy that takes the first port of an endpoint for all sends " +
 			"users to the metrics.",
 	}, "a Service whose ports have each other's targets", func(ctx context.Context, env *requirement.Env) error {
-		return ledTo(ctx, env, env.Role(world.Near), world.Ports,
+		return ledTo(ctx, env, env.Role(world.Near),
 			leads{"tcp", world.ServicePort, world.TargetPort}, leads{"tcp", world.SecondServicePort, world.OtherPort})
 	})
+	r.MoreControls = []requirement.Control{firstTargetControl("a Service whose second port has the first one's target")}
+	return r
 }
 
 func samePortTCPUDP() requirement.Requirement {
-	return toPorts(requirement.Requirement{
+	r := toPorts(requirement.Requirement{
 		ID:    "service/same-port-tcp-udp",
 		Title: "One port number of a ClusterIP Service leads over TCP to one target port and over UDP to another.",
 		Clause: requirement.Clause{
@@ -94,9 +139,11 @@ func samePortTCPUDP() requirement.Requirement {
 		},
 		Why: "DNS and HTTP/3 do it. Rules or maps that are keyed by address and port without the protocol let one overwrite the other.",
 	}, "a Service whose two protocols have each other's targets", func(ctx context.Context, env *requirement.Env) error {
-		return ledTo(ctx, env, env.Role(world.Near), world.Ports,
+		return ledTo(ctx, env, env.Role(world.Near),
 			leads{"tcp", world.ServicePort, world.TargetPort}, leads{"udp", world.ServicePort, world.OtherPort})
 	})
+	r.MoreControls = []requirement.Control{firstTargetControl("a Service that leads to one target over both protocols")}
+	return r
 }
 
 func targetPortNamed() requirement.Requirement {
@@ -109,7 +156,7 @@ func targetPortNamed() requirement.Requirement {
 		},
 		Why: "With names the number stays the pod's own affair: it can change with the next version without touching the Service.",
 	}, "a Service with another target", func(ctx context.Context, env *requirement.Env) error {
-		return ledTo(ctx, env, env.Role(world.Near), world.Ports, leads{"tcp", world.NamedServicePort, world.OtherPort})
+		return ledTo(ctx, env, env.Role(world.Near), leads{"tcp", world.NamedServicePort, world.OtherPort})
 	})
 }
 

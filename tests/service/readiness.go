@@ -103,7 +103,7 @@ func checkReadiness(ctx context.Context, env *requirement.Env) error {
 	if err != nil {
 		return err
 	}
-	return watch.Change(ctx, turnsRed(expectAnswers("a pod turns unready")), pod.set(false))
+	return watch.Change(ctx, turnsRed(expectNobody("a pod turns unready", atOwnAddress(pod.end()))), pod.set(false))
 }
 
 func publishNotReady() requirement.Requirement {
@@ -199,7 +199,7 @@ func checkUnreadyKeeps(ctx context.Context, env *requirement.Env) error {
 	}
 	using := convergence.Begin(ctx, env, held...)
 	since := time.Now()
-	if err := watch.Change(ctx, expectAnswers("a pod turns unready"), pod.set(false)); err != nil {
+	if err := watch.Change(ctx, expectNobody("a pod turns unready", atOwnAddress(pod.end())), pod.set(false)); err != nil {
 		return err
 	}
 	return stillHeld(ctx, env, using, since, expectAnswers("the endpoint's turning unready, on connections that stood before", pod.end()))

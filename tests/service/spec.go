@@ -94,7 +94,7 @@ func checkDeleted(ctx context.Context, env *requirement.Env) error {
 	if err := watch.Change(ctx, expectAnswers(serviceMade, server), unchanged); err != nil {
 		return err
 	}
-	return watch.Change(ctx, turnsRed(expectAnswers(serviceDeleted)), atOnce(func(ctx context.Context) error {
+	return watch.Change(ctx, turnsRed(expectNobody(serviceDeleted, atOwnAddress(server))), atOnce(func(ctx context.Context) error {
 		if err := tellMidway(ctx, env, ip); err != nil {
 			return err
 		}
@@ -159,7 +159,7 @@ func checkPortChange(ctx context.Context, env *requirement.Env) error {
 	})); err != nil {
 		return err
 	}
-	return old.Change(ctx, turnsRed(expectAnswers(portRemoved)), unchanged)
+	return old.Change(ctx, turnsRed(expectNobody(portRemoved, atOwnAddress(server))), unchanged)
 }
 
 func recreated() requirement.Requirement {

@@ -3,8 +3,10 @@ package service
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -32,7 +34,8 @@ func typeChanges() requirement.Requirement {
 			"is an outage behind a load balancer.",
 		Needs: []requirement.Feature{requirement.NodeAgent},
 		Roles: []world.Role{world.Everywhere, world.Node, world.WebNear}, PerFamily: true,
-		Check: checkTypeChanges,
+		Services: []world.Service{world.NodePort}, // beside whose node port silence is judged
+		Check:    checkTypeChanges,
 		Control: requirement.Control{
 			Says: "the service proxy of one node held by SIGSTOP",
 			Fault: &requirement.Fault{Points: []requirement.Point{
@@ -79,10 +82,11 @@ func checkTypeChanges(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	onBoth := func(what string, by ...*requirement.End) error {
-		if err := atIP.Change(ctx, expectAnswers(what, by...), madeAt(made)); err != nil {
-			return err
-		}
-		return atNodes.Change(ctx, expectAnswers(what+", at the node port", by...), madeAt(made))
+		ip, nodes := expectAnswers(what, by...), expectAnswers(what+", at the node port", by...)
+		ip.Beside, nodes.Beside = atOwnAddress(server), atNodePort(env, world.NodePort)
+		return sideBySide(ctx,
+			func(ctx context.Context) error { return atIP.Change(ctx, ip, madeAt(made)) },
+			func(ctx context.Context) error { return atNodes.Change(ctx, nodes, madeAt(made)) })
 	}
 	if err := atNodes.Change(ctx, turnsRed(expectAnswers("a node port opens", server)), madeAt(made)); err != nil {
 		return err
@@ -105,15 +109,19 @@ func checkTypeChanges(ctx context.Context, env *requirement.Env) error {
 	if err := onBoth("a Service becomes ExternalName"); err != nil {
 		return err
 	}
-	made = time.Now()
-	if service, err = retype(ctx, env, service, corev1.ServiceTypeClusterIP); err != nil {
+	return becomesClusterIP(ctx, env, service, atNodes, first)
+}
+
+// becomesClusterIP judges the last change, after which the node port, which is closed, stays so. first is the cluster IP that the Service
+// had before it was ExternalName.
+func becomesClusterIP(ctx context.Context, env *requirement.Env, service requirement.ServiceSeen, atNodes *convergence.Watch, first netip.Addr) error {
+	made, server := time.Now(), env.Role(world.WebNear)
+	service, err := retype(ctx, env, service, corev1.ServiceTypeClusterIP)
+	if err != nil {
 		return err
 	}
 	again, err := watchService(ctx, env, service)
 	if err != nil {
-		return err
-	}
-	if err := again.Change(ctx, expectAnswers("ExternalName becomes ClusterIP", server), madeAt(made)); err != nil {
 		return err
 	}
 	now, err := virtualIPOf(env, service)
@@ -121,7 +129,22 @@ func checkTypeChanges(ctx context.Context, env *requirement.Env) error {
 		return err
 	}
 	env.Note("%s: the cluster IP was %s before the Service was ExternalName and is %s after it", env.Family, first, now)
-	return atNodes.Change(ctx, expectAnswers("ExternalName becomes ClusterIP, at the node port"), madeAt(made))
+	return sideBySide(ctx,
+		func(ctx context.Context) error {
+			return again.Change(ctx, expectAnswers("ExternalName becomes ClusterIP", server), madeAt(made))
+		},
+		func(ctx context.Context) error {
+			return atNodes.Change(ctx, expectNobody("ExternalName becomes ClusterIP, at the node port", atNodePort(env, world.NodePort)), madeAt(made))
+		})
+}
+
+// sideBySide waits for changes that are seen at several addresses from the same moment on.
+func sideBySide(ctx context.Context, each ...func(context.Context) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, do := range each {
+		group.Go(func() error { return do(ctx) })
+	}
+	return group.Wait()
 }
 
 // retype changes the Service's type, and what the type demands: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1/
