@@ -28,6 +28,9 @@ type Failure struct {
 	// FirstBrokenHop is the nearest hop that does not work: loopback, own pod IP, pod on the same node, pod on
 	// another node, endpoint, ClusterIP, NodePort or DNS.
 	FirstBrokenHop string `json:"firstBrokenHop,omitempty"`
+	// Cause is what breaks it, as the diagnosis found it, in one sentence that is the same for each requirement that it breaks: "worker2:
+	// the policy drop of ...". "" where none was found.
+	Cause string `json:"cause,omitempty"`
 	// Again is a command that shows the failure by hand.
 	Again string `json:"again,omitempty"`
 	// Evidence is the folder with the evidence that was gathered, relative to the report's folder.

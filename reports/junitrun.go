@@ -1,6 +1,9 @@
 package reports
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // runSuites are a suite of what is said of the run itself and of whole clusters, or none.
 func runSuites(r *Report) []junitSuite {
@@ -19,6 +22,12 @@ func runSuites(r *Report) []junitSuite {
 	for _, c := range r.Clusters {
 		if c.Interrupted != "" {
 			cutShort(strings.TrimSuffix("run/complete/"+c.Name, "/"), c.Interrupted)
+		}
+	}
+	for _, c := range r.Clusters {
+		for i, cause := range c.Causes() {
+			add(strings.TrimSuffix(fmt.Sprintf("run/cause/%d/%s", i+1, c.Name), "/")).Skipped = &junitVerdict{Type: "cause", Message: cause.Sentence(),
+				Body: "\n" + strings.Join(cause.Requirements, "\n") + "\n"}
 		}
 	}
 	for _, c := range r.Clusters {

@@ -100,6 +100,7 @@ func (s *summaryWriter) cluster(c *Cluster) {
 
 	s.b.WriteByte('\n')
 	s.chapterTable(c)
+	s.causes(c)
 	s.failures(c)
 	unjudged := c.reasons((*Result).unjudged, (*Result).Sentence)
 	s.list("COULD NOT BE JUDGED", s.red, groupedReasonLines(unjudged))
@@ -110,7 +111,7 @@ func (s *summaryWriter) cluster(c *Cluster) {
 	s.list("UNSUPPORTED BY THIS CLUSTER", s.yellow, reasonLines(unsupported))
 	// The reader judges whether the machine is to blame.
 	retried := c.reasons(func(r *Result) bool { return r.Outcome == Passed && r.PutOff != "" }, func(r *Result) string { return r.PutOff })
-	s.list("PASSED WHEN JUDGED AGAIN ALONE; AT FIRST, WHILE THE NODES WERE TOO BUSY", s.yellow, reasonLines(retried))
+	s.list("PASSED WHEN JUDGED AGAIN; AT FIRST, WHILE THE NODES WERE TOO BUSY", s.yellow, reasonLines(retried))
 	s.heldLate(c)
 	s.list(strings.ToUpper(changedDuringTheRun), s.yellow, sentencesOf(c.Changes))
 	s.skipped(c)
@@ -237,17 +238,26 @@ func (s *summaryWriter) proofs(c *Cluster) {
 // maxClosingLines is how many of the results that made the run red are named at its end.
 const maxClosingLines = 10
 
-// closing is one line for the whole run, what made it red, which proofs were refuted once before they were proved, and what changed
+// closing is one line for the whole run, what made it red, causes first, which proofs were refuted once before they were proved, and what changed
 // during the run: the end is what a CI system shows of a long output.
 func (s *summaryWriter) closing(r *Report) {
 	s.title(s.bold, ClosingLine(r))
 	var red, doubtful, changed []string
 	for i := range r.Clusters {
+		for _, c := range r.Clusters[i].Causes() {
+			if line := "CAUSE " + c.Sentence(); c.Fails {
+				red = append(red, line)
+			} else {
+				doubtful = append(doubtful, line)
+			}
+		}
+	}
+	for i := range r.Clusters {
 		red = append(red, r.Clusters[i].notJudgedOn()...)
 		changed = append(changed, sentencesOf(r.Clusters[i].Changes)...)
 		for j := range r.Clusters[i].Results {
 			res := &r.Clusters[i].Results[j]
-			if why := res.failsBy(); why != "" {
+			if why := res.failsBy(); why != "" && res.cause() == "" { // those that a cause breaks are named with it
 				red = append(red, why)
 			}
 			if p := res.Proof; p != nil && p.State == Proved && p.Reason != "" {

@@ -68,9 +68,10 @@ type Failure struct {
 	// Final is why no later attempt forgives what was seen, neither of the check nor of a row that is judged again when all else is done; "" where one may.
 	Final    string
 	becoming bool // it was waited for, see WhyFinal
-	// FirstBrokenHop is set by the suite, after walking the ladder.
-	FirstBrokenHop string
-	Again          string // a command to see it by hand
+	// FirstBrokenHop is set by the suite, after walking the ladder, and so is Cause: what breaks this and whatever else it breaks, in one
+	// sentence; "" where none was found.
+	FirstBrokenHop, Cause string
+	Again                 string // a command to see it by hand
 }
 
 func (f *Failure) Error() string {

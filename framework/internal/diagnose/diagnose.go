@@ -6,6 +6,7 @@
 package diagnose
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -29,6 +30,9 @@ const (
 type Finding struct {
 	// Hop names the first broken hop and what is known of it, in one line; empty where there is no path to walk.
 	Hop string
+	// Cause is what breaks it, in one sentence that is the same for everything that it breaks: the rule or policy that drops, the address of
+	// two, the neighbour that is wrong, the node whose service proxy does not answer. "" where none was found.
+	Cause string
 	// Seen is every step that was taken, in order, a line each.
 	Seen []string
 }
@@ -41,11 +45,28 @@ type walk struct {
 	rules bool
 	// target is what the failing exchange dialled, where it was one by TCP or UDP.
 	target target
-	seen   []string
+	cause  string
+	// suspected is the cause where nothing is found that is nearer.
+	suspected string
+	seen      []string
+}
+
+// blame keeps what breaks the path; the first that is found counts.
+func (w *walk) blame(cause string) {
+	if w.cause == "" {
+		w.cause = cause
+	}
 }
 
 func (w *walk) note(format string, args ...any) {
 	w.seen = append(w.seen, fmt.Sprintf(format, args...))
+}
+
+// suspect keeps what breaks the path unless something nearer is found.
+func (w *walk) suspect(cause string) {
+	if w.suspected == "" {
+		w.suspected = cause
+	}
 }
 
 // FirstBrokenHop walks the ladder for the failure. rules says whether counting rules may be put on the nodes.
@@ -61,13 +82,14 @@ func FirstBrokenHop(ctx context.Context, env *requirement.Env, f *requirement.Fa
 	}
 	mine, others := w.secondOwners(ctx)
 	hop := mine
+	w.blame(mine)
 	if hop == "" {
 		hop = w.walkLadder(ctx)
 	}
 	if others != "" && hop != "" {
 		hop += "; besides, " + others
 	}
-	return Finding{Hop: hop, Seen: w.seen}
+	return Finding{Hop: hop, Cause: cmp.Or(w.cause, w.suspected), Seen: w.seen}
 }
 
 // walkLadder chooses the ladder by what was spoken and how it failed.

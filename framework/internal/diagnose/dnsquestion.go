@@ -70,7 +70,9 @@ func (w *walk) failingQuestion(ctx context.Context, pods []dnsPod, known wire.DN
 	found := h.tell()
 	switch {
 	case found.behind >= 0:
-		found.text += w.logOfWatches(ctx, pods[found.behind])
+		log := w.logOfWatches(ctx, pods[found.behind])
+		found.text += log
+		w.blame(fmt.Sprintf("the DNS pod %s answers otherwise than the others%s", pods[found.behind], log))
 	case found.lost != nil:
 		at := found.lost
 		again := ways()[at.way]

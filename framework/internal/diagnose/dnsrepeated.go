@@ -68,7 +68,9 @@ func (w *walk) questionRepeatedAt(ctx context.Context, pod dnsPod, q wire.DNS) (
 	}
 	forth, back := lossOf(p, counts, false), lossOf(p, counts, true)
 	parts := []string{told, forth.says(from.Where(), pod.String(), "questions"), back.says(pod.String(), from.Where(), "answers")}
-	return strings.Join(append(parts, w.culprits(ctx, p, drops)...), "; "), nil
+	culprits := w.culprits(ctx, p, drops)
+	w.blameFirst(culprits)
+	return strings.Join(append(parts, culprits...), "; "), nil
 }
 
 // unanswered says how many of many questions a DNS pod did not answer; "" where it answered all, whatever it said.

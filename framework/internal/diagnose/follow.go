@@ -89,6 +89,7 @@ func (w *walk) follow(ctx context.Context, p *way, attempt func(ctx context.Cont
 	if told == "" {
 		return ""
 	}
+	w.blameFirst(culprits)
 	told += w.facts(ctx, p, lost)
 	if grown := w.grown(ctx, p, before); grown != "" {
 		told += "; " + grown

@@ -238,6 +238,7 @@ func (w *walk) fromOtherNodes(ctx context.Context, r rung, t target, partly bool
 	}
 	switch {
 	case len(answers) > 0 && len(silent) == 0 && though != "" && !partly:
+		w.suspect(fmt.Sprintf("the service proxy of %s: addresses of Services don't answer there that do on other nodes, and their endpoints do", r.from.Node))
 		return fmt.Sprintf("%s, and so does the address from %s: look at the service proxy of %s", though, strings.Join(answers, ", "), r.from.Node)
 	case len(answers) > 0:
 		return fmt.Sprintf("%s; from %s it answers%s", though, strings.Join(answers, ", "), orNot(silent))

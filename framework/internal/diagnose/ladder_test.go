@@ -92,12 +92,17 @@ func newScene(t *testing.T, net network) *scene {
 
 func (s *scene) diagnose(t *testing.T, f *requirement.Failure) string {
 	t.Helper()
+	return s.find(t, f).Hop
+}
+
+func (s *scene) find(t *testing.T, f *requirement.Failure) Finding {
+	t.Helper()
 	f.From = s.client
 	env := &requirement.Env{Requirement: &requirement.Requirement{ID: "service/x"}, Kube: fake.NewClientset(s.objects...), Family: corev1.IPv4Protocol,
 		Players: s.players, Attempt: 100 * time.Millisecond, Base: 20000, World: world.Plan{Prefix: "parley-x"}}
 	found := FirstBrokenHop(t.Context(), env, f, false)
 	t.Log(strings.Join(found.Seen, "\n"))
-	return found.Hop
+	return found
 }
 
 var lost = wire.Exchange{Errno: wire.Errno{Class: wire.TimedOut, Text: "read: no answer"}, Step: "read"}
@@ -238,6 +243,40 @@ func TestAnAddressOfTwoIsTheCause(t *testing.T) {
 	hop := s.diagnose(t, &requirement.Failure{Reason: requirement.NoAnswer, To: s.server, Target: "10.0.2.1:20001", Protocol: "tcp"})
 	require.Contains(t, hop, "loopback: b on n2 dials 127.0.0.1:20023 and gets timed out")
 	require.Contains(t, hop, "; besides, 10.0.2.8 is the address of pod ns/c on n2 and of pod ns/twin on n2", "it may be why a third is not reached")
+}
+
+// A cause is the same sentence for each failure that it explains, so it names nothing of the failure.
+func TestACauseIsTheSameForAllThatItBreaks(t *testing.T) {
+	silent := func(string, wire.Connect, int) wire.Exchange { return lost }
+	twin := func(name string) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name}, Spec: corev1.PodSpec{NodeName: "n2"},
+			Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIPs: []corev1.PodIP{{IP: "10.0.2.1"}}}}
+	}
+	for _, f := range []*requirement.Failure{
+		{Reason: requirement.NoAnswer, Target: "10.0.2.1:20001", Protocol: "tcp"}, {Reason: requirement.Refused, Target: "10.96.0.1:80", Protocol: "udp"},
+	} {
+		s := newScene(t, silent)
+		s.objects = append(s.objects, twin("b"), twin("twin"))
+		require.Equal(t, "10.0.2.1 is the address of pod ns/b on n2 and of pod ns/twin on n2", s.find(t, f).Cause)
+	}
+	s := newScene(t, func(from string, c wire.Connect, _ int) wire.Exchange {
+		if from == "a" && c.Address == "10.96.0.1:80" {
+			return lost
+		}
+		return wire.Exchange{Same: true}
+	})
+	other := *s.server
+	other.Pod, other.Node = "c", "n3"
+	s.players.ends[world.Everywhere] = append(s.players.ends[world.Everywhere], &other)
+	require.Equal(t, "the service proxy of n1: addresses of Services don't answer there that do on other nodes, and their endpoints do",
+		s.find(t, &requirement.Failure{Reason: requirement.NoAnswer, Target: "10.96.0.1:80", Protocol: "tcp"}).Cause)
+	require.Empty(t, newScene(t, silent).find(t, &requirement.Failure{Reason: requirement.NoAnswer, Target: "10.0.2.1:20001", Protocol: "tcp"}).Cause)
+
+	w := &walk{}
+	w.suspect("a proxy")
+	w.blame("a rule")
+	w.blame("another rule")
+	require.Equal(t, []string{"a rule", "a proxy"}, []string{w.cause, w.suspected}, "what is nearest counts")
 }
 
 func TestWrongNeighbour(t *testing.T) {

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -69,6 +70,7 @@ func (w *walk) facts(ctx context.Context, p *way, at int) string {
 				told += "; " + WayOf(place.name, l)
 			}
 			told += "; " + wrong
+			w.blame(fmt.Sprintf("%s has a wrong neighbour entry for %s, %s: %s", place.name, cmp.Or(l.Via, l.To), l.Address, wrong))
 		}
 	}
 	w.note("%s", told)
@@ -186,6 +188,9 @@ func (w *walk) grown(ctx context.Context, p *way, before map[string]map[string]u
 		for _, name := range telling {
 			if now, was := after[place.name][name], before[place.name][name]; now > was && len(before[place.name]) > 0 {
 				told = append(told, counted(place.name, now-was, name))
+				if protocol, sum := strings.CutSuffix(name, ".InCsumErrors"); sum {
+					w.suspect(fmt.Sprintf("packets come by %s to %s with a wrong checksum", strings.ToUpper(protocol), place.agent.Node))
+				}
 			}
 		}
 	}

@@ -68,6 +68,7 @@ func (w *walk) repeated(ctx context.Context, from, to *requirement.End) string {
 	if protocol == "tcp" {
 		unit = "SYNs"
 	}
+	w.blameFirst(culprits)
 	return strings.Join(append([]string{told, forth.says(from.Where(), to.Where(), unit), back.says(to.Where(), from.Where(), unit)}, culprits...), "; ")
 }
 
@@ -87,6 +88,13 @@ func (w *walk) countMany(ctx context.Context, p *way, port int, attempt func(con
 		return nil, nil, false
 	}
 	return counts, w.culprits(ctx, p, drops), true
+}
+
+// blameFirst blames the first of the culprits, where there are any.
+func (w *walk) blameFirst(culprits []string) {
+	if len(culprits) > 0 {
+		w.blame(culprits[0])
+	}
 }
 
 // culprits are the drops in words, with the rules' own text.

@@ -27,7 +27,9 @@ func (w *walk) untranslated(ctx context.Context, t target) string {
 	}
 	where := ""
 	if from.end.Node == w.failure.From.Node && from.end.Node != "" {
-		where = fmt.Sprintf(" Client and endpoint are both on %s%s.", from.end.Node, w.bridgeFilter(ctx, from.end.Node))
+		filter := w.bridgeFilter(ctx, from.end.Node)
+		where = fmt.Sprintf(" Client and endpoint are both on %s%s.", from.end.Node, filter)
+		w.blame(fmt.Sprintf("answers through Services are not translated back where client and endpoint are both on %s%s", from.end.Node, filter))
 	}
 	told := fmt.Sprintf("the answer comes from the endpoint's own address %s (%s) instead of %s: it is not translated back%s.%s",
 		from.at, from.end.Where(), t.at, over(protocol, w.failure.Protocol), where)

@@ -25,6 +25,23 @@ type explainer struct {
 	once  sync.Once
 	until time.Time
 	slots chan struct{}
+
+	mu     sync.Mutex
+	causes map[string]bool // that were found
+}
+
+// first says whether the cause was not found before; "" is none.
+func (e *explainer) first(cause string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if cause == "" || e.causes[cause] {
+		return false
+	}
+	if e.causes == nil {
+		e.causes = map[string]bool{}
+	}
+	e.causes[cause] = true
+	return true
 }
 
 // explain finds the first broken hop of the failure and gathers its evidence, before the check's own pods are removed.
@@ -43,6 +60,12 @@ func (j *Judge) explain(ctx context.Context, e *requirement.Env, q requirement.R
 	found := diagnose.FirstBrokenHop(ctx, e, f, j.stage.FaultsAllowed())
 	if f.FirstBrokenHop == "" {
 		f.FirstBrokenHop = found.Hop
+	}
+	if f.Cause == "" {
+		f.Cause = found.Cause
+	}
+	if j.explainer.first(f.Cause) {
+		j.options.Log.Say("found what breaks %s: %s", q.ID, f.Cause)
 	}
 	told := reportedFailure(q, e, f)
 	subject := evidence.Subject{Env: e, Failure: f, Block: told.Block(), Steps: found.Seen, Since: since, Report: filepath.Join(j.options.Report, j.options.Folder)}

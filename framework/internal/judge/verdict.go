@@ -260,7 +260,7 @@ func (j *Judge) guarded(ctx context.Context, e *requirement.Env, q requirement.R
 // reportedFailure turns the framework's failure into the report's.
 func reportedFailure(q requirement.Requirement, e *requirement.Env, f *requirement.Failure) reports.Failure {
 	told := reports.Failure{Requirement: q.ID + ": " + q.Title, Protocol: f.Protocol, Expected: f.Expected, Observed: f.Observed,
-		Attempts: f.Attempts, Took: f.Took, Final: f.WhyFinal(), FirstBrokenHop: f.FirstBrokenHop, Again: f.Again, To: f.Target}
+		Attempts: f.Attempts, Took: f.Took, Final: f.WhyFinal(), FirstBrokenHop: f.FirstBrokenHop, Cause: f.Cause, Again: f.Again, To: f.Target}
 	if f.From != nil {
 		told.From = f.From.String()
 	}
