@@ -33,9 +33,15 @@ type Finding struct {
 	// Cause is what breaks it, in one sentence that is the same for everything that it breaks: the rule or policy that drops, the address of
 	// two, the neighbour that is wrong, the node whose service proxy does not answer. "" where none was found.
 	Cause string
+	// NothingTo is the node to whose pods nothing passes straight from the failure's From by its protocol, or DNS: none of several attempts
+	// did. "" where something does, or that was not seen.
+	NothingTo string
 	// Seen is every step that was taken, in order, a line each.
 	Seen []string
 }
+
+// DNS stands in Finding.NothingTo for all of the cluster's DNS.
+const DNS = "the cluster's DNS"
 
 // walk is one diagnosis.
 type walk struct {
@@ -48,6 +54,7 @@ type walk struct {
 	cause  string
 	// suspected is the cause where nothing is found that is nearer.
 	suspected string
+	nothingTo string
 	seen      []string
 }
 
@@ -89,7 +96,7 @@ func FirstBrokenHop(ctx context.Context, env *requirement.Env, f *requirement.Fa
 	if others != "" && hop != "" {
 		hop += "; besides, " + others
 	}
-	return Finding{Hop: hop, Cause: cmp.Or(w.cause, w.suspected), Seen: w.seen}
+	return Finding{Hop: hop, Cause: cmp.Or(w.cause, w.suspected), NothingTo: w.nothingTo, Seen: w.seen}
 }
 
 // walkLadder chooses the ladder by what was spoken and how it failed.

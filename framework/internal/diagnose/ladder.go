@@ -145,6 +145,9 @@ func (w *walk) try(ctx context.Context, r rung, t target) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if !partly && r.server != nil && r.from == w.failure.From {
+		w.nothingTo = r.server.Node
+	}
 	if lossy := w.lossy(ctx, r, t, partly); len(lossy) > 0 {
 		return story + ", now and then; " + strings.Join(lossy, "; "), nil
 	}

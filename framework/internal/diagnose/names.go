@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
 	"github.com/parley-k8s/parley/framework/requirement"
@@ -28,6 +30,9 @@ func (w *walk) names(ctx context.Context) string {
 	}
 	for _, pod := range pods {
 		if told, err := w.knownOf(ctx, known, pod); err != nil || told != "" {
+			if err == nil && !w.anyKnows(ctx, known, pods) {
+				w.nothingTo = DNS
+			}
 			return told + gone(w.failure.From, err)
 		}
 	}
@@ -64,6 +69,27 @@ func (w *walk) knownOf(ctx context.Context, known wire.DNS, pod dnsPod) (told st
 	}
 	told = fmt.Sprintf("endpoint: the DNS pod %s (%s), asked by %s, answers %s", pod, pod.address, client.Where(), got.Errno)
 	return told + w.followQuestion(ctx, client, pod.end(), known), nil
+}
+
+// anyKnows says whether a DNS pod or the nameserver answers for the name, each asked once more.
+func (w *walk) anyKnows(ctx context.Context, known wire.DNS, pods []dnsPod) bool {
+	servers := []string{""}
+	for _, pod := range pods[:min(len(pods), podsAsked)] {
+		servers = append(servers, pod.address)
+	}
+	var answered atomic.Bool
+	var asking sync.WaitGroup
+	for _, server := range servers {
+		q := known
+		q.Server = server
+		asking.Go(func() {
+			if got, err := w.askName(ctx, w.failure.From, q); err == nil && got.Ok() {
+				answered.Store(true)
+			}
+		})
+	}
+	asking.Wait()
+	return answered.Load()
 }
 
 // knownOfNameserver asks the nameserver of the asker's resolv.conf for it.

@@ -25,32 +25,24 @@ type explainer struct {
 	once  sync.Once
 	until time.Time
 	slots chan struct{}
-
-	mu     sync.Mutex
-	causes map[string]bool // that were found
+	found found
 }
 
-// first says whether the cause was not found before; "" is none.
-func (e *explainer) first(cause string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if cause == "" || e.causes[cause] {
-		return false
-	}
-	if e.causes == nil {
-		e.causes = map[string]bool{}
-	}
-	e.causes[cause] = true
-	return true
-}
-
-// explain finds the first broken hop of the failure and gathers its evidence, before the check's own pods are removed.
+// explain finds the first broken hop of the failure and gathers its evidence, before the check's own pods are removed. What crosses a way
+// that is known to carry nothing, and why, is not looked into again.
 func (j *Judge) explain(ctx context.Context, e *requirement.Env, q requirement.Requirement, f *requirement.Failure, since time.Time) reports.Failure {
 	j.explainer.once.Do(func() {
 		j.explainer.until, j.explainer.slots = time.Now().Add(explainWithin), make(chan struct{}, atOnceExplained)
 	})
 	j.explainer.slots <- struct{}{}
 	defer func() { <-j.explainer.slots }()
+	ways := waysOf(f, string(e.Family))
+	if known, ok := j.explainer.found.of(ways); ok {
+		f.Cause, f.FirstBrokenHop = known.cause, fmt.Sprintf("over the same way as %s: %s", known.id, known.hop)
+		told := reportedFailure(q, e, f)
+		told.Evidence = known.evidence
+		return told
+	}
 	if ctx.Err() != nil || time.Now().After(j.explainer.until) {
 		return reportedFailure(q, e, f)
 	}
@@ -64,7 +56,7 @@ func (j *Judge) explain(ctx context.Context, e *requirement.Env, q requirement.R
 	if f.Cause == "" {
 		f.Cause = found.Cause
 	}
-	if j.explainer.first(f.Cause) {
+	if j.explainer.found.first(f.Cause) {
 		j.options.Log.Say("found what breaks %s: %s", q.ID, f.Cause)
 	}
 	told := reportedFailure(q, e, f)
@@ -73,5 +65,8 @@ func (j *Judge) explain(ctx context.Context, e *requirement.Env, q requirement.R
 		j.options.Log.Say("%s: %s", q.ID, fmt.Errorf("not all of the evidence could be gathered: %w", err))
 	}
 	told.Evidence = filepath.Join(j.options.Folder, subject.Path())
+	if found.Cause != "" {
+		j.explainer.found.keep(ways, found.NothingTo, explained{id: q.ID, cause: f.Cause, hop: f.FirstBrokenHop, evidence: told.Evidence})
+	}
 	return told
 }
