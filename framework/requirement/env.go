@@ -44,7 +44,10 @@ type Env struct {
 	Proof   int        // which of the requirement's controls is in force, from 0 on
 	// SharedAddresses are sentences on the addresses that two pods or nodes were seen to have while the run went on so far.
 	SharedAddresses []string
-	middle          middle
+	// Explained says that all that the failure crosses was found to carry nothing, and why: it is not waited for longer than an attempt
+	// takes. nil where nothing was found.
+	Explained func(*Failure) bool
+	middle    middle
 
 	mu    sync.Mutex
 	notes []string

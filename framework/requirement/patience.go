@@ -19,6 +19,8 @@ const (
 	SampleIsFinal = "a sample is judged once"
 	// RowIsFinal is of what nothing changed, and failed often in a row.
 	RowIsFinal = "what nothing changed and fails a hundred times in a row is never the machine's doing"
+	// KnownIsFinal is of what crosses a way that was found to carry nothing, and why.
+	KnownIsFinal = "nothing passes over this way, and what breaks it is known"
 	// SharedIsFinal is of an address that two have who must each have their own.
 	SharedIsFinal = "an address that two have at any time is never the machine's doing"
 	// SickIsFinal is of a node that was watched beside the others before the row was judged.
@@ -122,11 +124,14 @@ func (e *Env) Converges(ctx context.Context, observe func(context.Context) error
 }
 
 func (e *Env) observe(ctx context.Context, policy until.Policy, observe func(context.Context) error) error {
-	first := ""
+	first, begun := "", time.Now()
 	seen, err := Settles(ctx, policy, func(ctx context.Context) error {
 		err := observe(ctx)
 		if first == "" && err != nil {
 			first = observed(err)
+		}
+		if f := AsFailure(err); f != nil && f.Final == "" && e.Explained != nil && time.Since(begun) >= e.Attempt && e.Explained(f) {
+			f.Final = KnownIsFinal
 		}
 		var lacks *NotPermitted
 		if errors.As(WithoutRight(err, e.User), &lacks) {

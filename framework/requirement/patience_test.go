@@ -85,3 +85,24 @@ func TestManyFailuresInARowAreFinal(t *testing.T) {
 	env.Defer(func(context.Context) error { return nil })
 	require.False(t, env.steady(), "it has made something")
 }
+
+func TestWhatCrossesAWayThatIsKnownToCarryNothingIsNotWaitedFor(t *testing.T) {
+	for name, dead := range map[string]bool{"known": true, "another way": false} {
+		t.Run(name, func(t *testing.T) {
+			n := 0
+			env := &Env{Patience: time.Minute, Attempt: time.Millisecond, Explained: func(f *Failure) bool { return dead && f.Reason == NoAnswer }}
+			err := env.Converges(t.Context(), func(context.Context) error {
+				if n++; n > 4 {
+					return nil
+				}
+				return &Failure{Reason: NoAnswer}
+			})
+			if !dead {
+				require.NoError(t, err)
+				return
+			}
+			require.Equal(t, KnownIsFinal, AsFailure(err).WhyFinal())
+			require.Less(t, n, 4)
+		})
+	}
+}
