@@ -18,6 +18,8 @@ import (
 const (
 	// pairsInBurst is how many times an asker asks for A and AAAA at once until what was lost is judged again.
 	pairsInBurst = 50
+	// firstPairs is the same until one was answered: where none is, so many show it.
+	firstPairs = 10
 	// mostPairs and askFor bound how often and how long an asker asks, the latter on machines so busy that a pair takes tens of
 	// milliseconds. What is not known for a fault then is none, and the note says how many were asked.
 	mostPairs = 30000
@@ -73,17 +75,21 @@ func lossless(ctx context.Context, env *requirement.Env, client *requirement.End
 	}
 	slices.Sort(want)
 	start := time.Now()
-	q := wire.DNS{Name: nameOf(env, world.Web), Type: "A+AAAA", Count: pairsInBurst, Timeout: int(env.Attempt.Milliseconds())}
+	q := wire.DNS{Name: nameOf(env, world.Web), Type: "A+AAAA", Timeout: int(env.Attempt.Milliseconds())}
 	lost, asked := 0, 0
 	for enough := false; !enough && asked < mostPairs && time.Since(start) < askFor; {
+		q.Count = pairsInBurst
+		if len(each) == 0 { // a hundred that nobody answers take longer than the check may
+			q.Count = firstPairs
+		}
 		got, err := client.DNS(ctx, q)
 		if err != nil {
 			return fmt.Errorf("asking %s for %s: %w", client, q.Name, err)
 		}
-		each, asked = append(each, got.Each...), asked+pairsInBurst
+		each, asked = append(each, got.Each...), asked+q.Count
 		switch {
 		case got.Class == wire.TimedOut: // the first that was not answered; the others are, but for as many as the tally says
-			lost += pairsInBurst - got.Tally[wire.OK]
+			lost += q.Count - got.Tally[wire.OK]
 		case !got.Ok():
 			return unlike(client, q, got, "answers to A and AAAA")
 		case !slices.Equal(values(got, "A"), want):

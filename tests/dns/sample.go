@@ -54,7 +54,9 @@ func answersAll(ctx context.Context, env *requirement.Env, client *requirement.E
 		if answered := got.Tally[wire.OK]; answered+silent < questionsAtOnce || got.Said[right] < answered {
 			f := unlike(client, q, got, fmt.Sprintf("%s %s each time", q.Type, right))
 			f.Reason, f.Final = requirement.WrongRecord, requirement.SampleIsFinal
-			f.Observed = fmt.Sprintf("of %d answers %s; the last: %s", answered, said(got.Said), describe(got))
+			if f.Observed = fmt.Sprintf("of %d answers %s; the last: %s", answered, said(got.Said), describe(got)); answered == 0 {
+				f.Observed = fmt.Sprintf("%s, to each of %d questions", describe(got), questionsAtOnce)
+			}
 			return f
 		}
 		lost += silent
