@@ -86,8 +86,8 @@ func (w *walk) follow(ctx context.Context, p *way, attempt func(ctx context.Cont
 		w.note("%s", line)
 	}
 	told := whereLost(p, lost, counts, culprits)
-	if told == "" {
-		return ""
+	if told == "" { // it came back to the client's own namespace, where the kernel may discard it
+		return w.grown(ctx, p, before)
 	}
 	w.blameFirst(culprits)
 	told += w.facts(ctx, p, lost)

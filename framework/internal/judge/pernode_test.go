@@ -123,3 +123,27 @@ func TestProveFrom(t *testing.T) {
 	require.Equal(t, "n2", j.proveFrom(requirement.Requirement{PerNode: true, Control: made}))
 	require.Empty(t, j.proveFrom(requirement.Requirement{Control: fault}))
 }
+
+func TestOfSeveralFailuresTheOneThatSaysMostIsTold(t *testing.T) {
+	plain, caused := reports.Failure{Observed: "silence"}, reports.Failure{Observed: "silence", Cause: "a rule"}
+	known := reports.Failure{Observed: "silence", Final: requirement.KnownIsFinal}
+	changed := reports.Failure{Observed: "other bytes", Final: requirement.ChangedIsFinal}
+	for name, c := range map[string]struct {
+		seen []reports.Failure
+		want reports.Failure
+	}{
+		"the first":                    {[]reports.Failure{plain, known}, plain},
+		"what breaks it is known":      {[]reports.Failure{plain, caused}, caused},
+		"nothing forgives it":          {[]reports.Failure{caused, changed}, changed},
+		"nobody waits for it is less":  {[]reports.Failure{caused, known}, caused},
+		"forgiven by nothing is first": {[]reports.Failure{changed, caused}, changed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var result reports.Result
+			for _, f := range c.seen {
+				seen{failure: &f}.into(&result, false)
+			}
+			require.Equal(t, c.want, *result.Failure)
+		})
+	}
+}

@@ -154,8 +154,8 @@ func (s seen) into(result *reports.Result, perNode bool) {
 	if perNode {
 		result.ByNode = append(result.ByNode, reports.NodeVerdict{Node: s.node, Family: string(s.family), Outcome: s.outcome, Reason: s.reason})
 	}
-	// The first is told; but one that no later attempt forgives before one that a busy machine may have made.
-	if s.failure != nil && (result.Failure == nil || result.Failure.Final == "" && s.failure.Final != "") {
+	// The first is told, of those that say most.
+	if s.failure != nil && (result.Failure == nil || weight(s.failure) > weight(result.Failure)) {
 		result.Failure = s.failure
 	}
 	if s.env == nil {
@@ -171,6 +171,18 @@ func (s seen) into(result *reports.Result, perNode bool) {
 	for _, h := range s.env.LateHolds() {
 		result.HeldLate = append(result.HeldLate, reports.LateHold(h))
 	}
+}
+
+// weight is how much a failure says: most where no later attempt forgives it, for what was seen and not since nobody waits for it; more
+// where it is known what breaks it.
+func weight(f *reports.Failure) (n int) {
+	if f.Final != "" && f.Final != requirement.KnownIsFinal {
+		n += 2
+	}
+	if f.Cause != "" {
+		n++
+	}
+	return n
 }
 
 // needsFaults says why the check is not run where faults are not allowed; "" where it is.
