@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -26,7 +27,7 @@ func asking(t *testing.T, answers map[string]func(after time.Duration) bool) *re
 			began[q.Connect.Address] = time.Now()
 			return wire.PollResult{Handle: q.Connect.Address}
 		}
-		time.Sleep(10 * ms)
+		time.Sleep(10 * ms) // of the bubble's time
 		got := wire.PollResult{Now: time.Since(began[q.Handle]).Microseconds()}
 		for n := next[q.Handle]; ; n++ {
 			at := time.Duration(n) * every
@@ -47,7 +48,6 @@ func asking(t *testing.T, answers map[string]func(after time.Duration) bool) *re
 }
 
 func TestSilenceCountsBesideWhatAnswers(t *testing.T) {
-	t.Parallel()
 	const service, pod = "10.96.0.1:80", "10.0.0.2:8080"
 	from := func(d time.Duration) func(time.Duration) bool {
 		return func(after time.Duration) bool { return after >= d }
@@ -65,26 +65,27 @@ func TestSilenceCountsBesideWhatAnswers(t *testing.T) {
 		"somebody answers, and the client hears nothing else": {service: always, pod: never, reason: requirement.Answered},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-			defer cancel()
-			env := &requirement.Env{Requirement: &requirement.Requirement{ID: "a/b"}}
-			defer func() { require.NoError(t, env.CleanUp(t.Context())) }()
-			watch := Begin(ctx, env, Client{From: asking(t, map[string]func(time.Duration) bool{service: c.service, pod: c.pod}), Network: "tcp", Dial: service})
-			begun := time.Now()
-			err := watch.Change(ctx, Expect{What: "a Service is deleted", Within: time.Minute, Beside: func(Client) (string, error) { return pod, nil }},
-				func(context.Context) (time.Time, error) { return time.Time{}, nil })
-			require.GreaterOrEqual(t, time.Since(begun), c.atLeast)
-			if c.reason == "" {
-				require.NoError(t, err)
-				return
-			}
-			f := requirement.AsFailure(err)
-			require.NotNil(t, f, "%v", err)
-			require.Equal(t, c.reason, f.Reason, f)
-			if c.reason == requirement.Refused {
-				require.Equal(t, "an answer at 10.0.0.2:8080 all along, beside which silence at 10.96.0.1:80 is judged", f.Expected)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				defer cancel()
+				env := &requirement.Env{Requirement: &requirement.Requirement{ID: "a/b"}}
+				defer func() { require.NoError(t, env.CleanUp(t.Context())) }()
+				watch := Begin(ctx, env, Client{From: asking(t, map[string]func(time.Duration) bool{service: c.service, pod: c.pod}), Network: "tcp", Dial: service})
+				begun := time.Now()
+				err := watch.Change(ctx, Expect{What: "a Service is deleted", Within: time.Minute, Beside: func(Client) (string, error) { return pod, nil }},
+					func(context.Context) (time.Time, error) { return time.Time{}, nil })
+				require.GreaterOrEqual(t, time.Since(begun), c.atLeast)
+				if c.reason == "" {
+					require.NoError(t, err)
+					return
+				}
+				f := requirement.AsFailure(err)
+				require.NotNil(t, f, "%v", err)
+				require.Equal(t, c.reason, f.Reason, f)
+				if c.reason == requirement.Refused {
+					require.Equal(t, "an answer at 10.0.0.2:8080 all along, beside which silence at 10.96.0.1:80 is judged", f.Expected)
+				}
+			})
 		})
 	}
 }
