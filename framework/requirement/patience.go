@@ -58,9 +58,9 @@ func (e *Env) LateHolds() []LateHold {
 }
 
 func (e *Env) holdLate(h LateHold) {
+	h.Steady = e.steady()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	h.Steady = len(e.after) == 0
 	e.late = append(e.late, h)
 }
 

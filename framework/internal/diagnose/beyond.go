@@ -160,6 +160,7 @@ func (w *walk) stand(ctx context.Context, server *requirement.End, c wire.Connec
 	port := w.env.Port(sourcePort)
 	opened, err := server.Listen(ctx, wire.Listen{Network: c.Network, Address: requirement.At(w.env.Any(), port), Behave: behave})
 	if err != nil || !opened.Ok() {
+		w.note("no server could be opened in %s: %s %v", server.Where(), opened.Errno, err)
 		return "", nil
 	}
 	return requirement.At(ip, port), func() { exchange.Release(ctx, server, opened.Handle) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -66,11 +67,9 @@ func (w *walk) questionRepeatedAt(ctx context.Context, pod dnsPod, q wire.DNS) (
 	if failed != nil || told == "" || !counted {
 		return told, failed
 	}
-	forth, back := lossOf(p, counts, false), lossOf(p, counts, true)
-	parts := []string{told, forth.says(from.Where(), pod.String(), "questions"), back.says(pod.String(), from.Where(), "answers")}
 	culprits := w.culprits(ctx, p, drops)
 	w.blameFirst(culprits)
-	return strings.Join(append(parts, culprits...), "; "), nil
+	return strings.Join(slices.Concat([]string{told}, w.losses(p, counts, from.Where(), pod.String(), "questions", "answers"), culprits), "; "), nil
 }
 
 // unanswered says how many of many questions a DNS pod did not answer; "" where it answered all, whatever it said.

@@ -188,8 +188,8 @@ func (w *walk) grown(ctx context.Context, p *way, before map[string]map[string]u
 		for _, name := range telling {
 			if now, was := after[place.name][name], before[place.name][name]; now > was && len(before[place.name]) > 0 {
 				told = append(told, counted(place.name, now-was, name))
-				if protocol, sum := strings.CutSuffix(name, ".InCsumErrors"); sum {
-					w.suspect(fmt.Sprintf("packets come by %s to %s with a wrong checksum", strings.ToUpper(protocol), place.agent.Node))
+				if protocol, sum := checksums(name); sum {
+					w.suspect(fmt.Sprintf("packets come by %s to %s with a wrong checksum", protocol, place.agent.Node))
 				}
 			}
 		}
@@ -201,10 +201,16 @@ func (w *walk) grown(ctx context.Context, p *way, before map[string]map[string]u
 	return strings.Join(told, "; ")
 }
 
+// checksums is the protocol whose wrong checksums the counter counts: "UDP"; ok is false of any other counter.
+func checksums(name string) (protocol string, ok bool) {
+	protocol, ok = strings.CutSuffix(name, ".InCsumErrors")
+	return strings.ToUpper(protocol), ok
+}
+
 // counted is a counter that has grown, in words: a wrong checksum is what nobody finds by the counter's name.
 func counted(place string, by uint64, name string) string {
-	if protocol, sum := strings.CutSuffix(name, ".InCsumErrors"); sum {
-		return fmt.Sprintf("%s discards %s that came by %s with a wrong checksum (%s)", place, packets(by), strings.ToUpper(protocol), name)
+	if protocol, sum := checksums(name); sum {
+		return fmt.Sprintf("%s discards %s that came by %s with a wrong checksum (%s)", place, packets(by), protocol, name)
 	}
 	return fmt.Sprintf("%s counted %d more %s meanwhile", place, by, name)
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/parley-k8s/parley/fixtures/agent/wire"
-	"github.com/parley-k8s/parley/framework/exchange"
 	"github.com/parley-k8s/parley/framework/requirement"
 )
 
@@ -22,20 +21,16 @@ const (
 // needed a second SYN; "" where all went as they should.
 func (w *walk) repeated(ctx context.Context, from, to *requirement.End) string {
 	protocol := w.failure.Protocol
-	ip, ok := to.IP(w.env.Family)
-	if !ok {
+	question := wire.Connect{Network: protocol, Count: often, Parallel: together, Timeout: w.millis()}
+	address, release := w.stand(ctx, to, question)
+	if release == nil {
 		return ""
 	}
-	port := w.env.Port(sourcePort)
-	opened, err := to.Listen(ctx, wire.Listen{Network: protocol, Address: requirement.At(w.env.Any(), port)})
-	if err != nil || !opened.Ok() {
-		w.note("no server could be opened in %s: %s %v", to.Where(), opened.Errno, err)
-		return ""
-	}
-	defer exchange.Release(ctx, to, opened.Handle)
+	defer release()
+	question.Address = address
 	var got wire.Connected
-	attempt := func(ctx context.Context) error {
-		got, err = w.ask(ctx, from, wire.Connect{Network: protocol, Address: requirement.At(ip, port), Count: often, Parallel: together, Timeout: w.millis()})
+	attempt := func(ctx context.Context) (err error) {
+		got, err = w.ask(ctx, from, question)
 		return err
 	}
 	what := fmt.Sprintf("%s to %s", from.Where(), to.Where())
@@ -51,25 +46,31 @@ func (w *walk) repeated(ctx context.Context, from, to *requirement.End) string {
 		}
 		return told + " (which way they are lost was not looked at: no counting rules are put on this cluster)"
 	}
-	counts, culprits, ok := w.countMany(ctx, p, port, attempt)
+	counts, culprits, ok := w.countMany(ctx, p, w.env.Port(sourcePort), attempt)
 	if !ok {
 		return ""
 	}
 	told, whole := tell(got, what, protocol)
 	w.note("%s", told)
-	forth, back := lossOf(p, counts, false), lossOf(p, counts, true)
-	for _, l := range []loss{forth, back} {
-		w.note("%s: %d of %d lost %s", l.direction, l.lost, l.of, l.where)
-	}
-	if whole {
-		return "" // what was lost of other exchanges' packets is not this one's
-	}
 	unit := "packets"
 	if protocol == "tcp" {
 		unit = "SYNs"
 	}
+	lost := w.losses(p, counts, from.Where(), to.Where(), unit, unit)
+	if whole {
+		return "" // what was lost of other exchanges' packets is not this one's
+	}
 	w.blameFirst(culprits)
-	return strings.Join(append([]string{told, forth.says(from.Where(), to.Where(), unit), back.says(to.Where(), from.Where(), unit)}, culprits...), "; ")
+	return strings.Join(slices.Concat([]string{told}, lost, culprits), "; ")
+}
+
+// losses are how many requests were lost on the way from one end to another, and how many answers on the way back, a sentence each.
+func (w *walk) losses(p *way, counts []uint64, from, to, requests, answers string) []string {
+	forth, back := lossOf(p, counts, false), lossOf(p, counts, true)
+	for _, l := range []loss{forth, back} {
+		w.note("%s: %d of %d lost %s", l.direction, l.lost, l.of, l.where)
+	}
+	return []string{forth.says(from, to, requests), back.says(to, from, answers)}
 }
 
 // countMany counts the exchanges' packets with the server's port at each step, of TCP the SYNs alone, and gives the rules that drop some.

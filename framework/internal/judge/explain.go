@@ -25,7 +25,7 @@ type explainer struct {
 	once  sync.Once
 	until time.Time
 	slots chan struct{}
-	found found
+	known findings
 }
 
 // explain finds the first broken hop of the failure and gathers its evidence, before the check's own pods are removed. What crosses a way
@@ -37,7 +37,7 @@ func (j *Judge) explain(ctx context.Context, e *requirement.Env, q requirement.R
 	j.explainer.slots <- struct{}{}
 	defer func() { <-j.explainer.slots }()
 	ways := waysOf(f, string(e.Family))
-	if known, ok := j.explainer.found.of(ways); ok {
+	if known, ok := j.explainer.known.of(ways); ok {
 		f.Cause, f.FirstBrokenHop = known.cause, fmt.Sprintf("over the same way as %s: %s", known.id, known.hop)
 		told := reportedFailure(q, e, f)
 		told.Evidence = known.evidence
@@ -56,7 +56,7 @@ func (j *Judge) explain(ctx context.Context, e *requirement.Env, q requirement.R
 	if f.Cause == "" {
 		f.Cause = found.Cause
 	}
-	if j.explainer.found.first(f.Cause) {
+	if j.explainer.known.first(f.Cause) {
 		j.options.Log.Say("found what breaks %s: %s", q.ID, f.Cause)
 	}
 	told := reportedFailure(q, e, f)
@@ -66,7 +66,7 @@ func (j *Judge) explain(ctx context.Context, e *requirement.Env, q requirement.R
 	}
 	told.Evidence = filepath.Join(j.options.Folder, subject.Path())
 	if found.Cause != "" {
-		j.explainer.found.keep(ways, found.NothingTo, explained{id: q.ID, cause: f.Cause, hop: f.FirstBrokenHop, evidence: told.Evidence})
+		j.explainer.known.keep(ways, found.NothingTo, explained{id: q.ID, cause: f.Cause, hop: f.FirstBrokenHop, evidence: told.Evidence})
 	}
 	return told
 }

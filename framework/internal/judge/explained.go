@@ -49,15 +49,15 @@ func waysOf(f *requirement.Failure, family string) (all []way) {
 // explained is what was found of a way that carries nothing.
 type explained struct{ id, cause, hop, evidence string }
 
-// found keeps what diagnoses found, for the failures after them.
-type found struct {
+// findings keep what diagnoses found, for the failures after them.
+type findings struct {
 	mu     sync.Mutex
 	causes map[string]bool
 	ways   map[way]explained
 }
 
 // first says whether the cause was not found before; "" is none.
-func (f *found) first(cause string) bool {
+func (f *findings) first(cause string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if cause == "" || f.causes[cause] {
@@ -71,7 +71,7 @@ func (f *found) first(cause string) bool {
 }
 
 // keep notes what breaks ways to the node, where they are among those of a failure that was looked into; the first counts.
-func (f *found) keep(ways []way, to string, what explained) {
+func (f *findings) keep(ways []way, to string, what explained) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, w := range ways {
@@ -86,7 +86,7 @@ func (f *found) keep(ways []way, to string, what explained) {
 }
 
 // of is what breaks all of the ways, where that is known and one thing.
-func (f *found) of(ways []way) (what explained, ok bool) {
+func (f *findings) of(ways []way) (what explained, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, w := range ways {

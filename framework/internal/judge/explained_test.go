@@ -24,7 +24,7 @@ func TestAWayThatCarriesNothingIsLookedIntoOnce(t *testing.T) {
 		}
 		return waysOf(&f, "IPv4")
 	}
-	var all found
+	var all findings
 	direct := silent(requirement.Failure{To: end("b", "n2")})
 	_, ok := all.of(direct)
 	require.False(t, ok, "nothing was looked into")

@@ -108,7 +108,7 @@ func (j *Judge) env(q requirement.Requirement, v view, patience time.Duration) *
 	e.User, e.Patience, e.Attempt, e.Base = j.options.User, patience, attempt, j.options.Catalogue.port(q.ID)
 	e.SharedAddresses = j.sharing.sentences()
 	e.Explained = func(f *requirement.Failure) bool {
-		_, known := j.explainer.found.of(waysOf(f, string(e.Family)))
+		_, known := j.explainer.known.of(waysOf(f, string(e.Family)))
 		return known
 	}
 	return e
